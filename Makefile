@@ -1,0 +1,50 @@
+# Thin over the command `wire2app`; `make help` lists the targets.
+#
+#   SIM=verilator|icarus  SEED=1  WAVES=0|1  BUS=pins  FILE=path  RUN="command"  T=test-name
+
+PYTHON ?= python3
+W2A := .venv/bin/wire2app
+
+# Given to the command through the environment, so that no quoting gets in between.
+export SIM SEED WAVES BUS FILE RUN T
+
+.DEFAULT_GOAL := help
+.PHONY: help setup sim live waves test test-stack test-rtl test-system lint regs clean
+
+help:  ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+sim: .venv/ready-sim  ## the main job: HTTP over the RTL NIC, report, waves, capture (SIM SEED FILE WAVES BUS)
+	@$(W2A) sim
+
+live: .venv/ready-sim  ## the simulated host at 10.77.0.2 for real programs (RUN="curl ..." SIM FILE)
+	@$(W2A) live
+
+waves: .venv/ready-sim  ## open the last run's signals in GTKWave
+	@$(W2A) waves
+
+test: .venv/ready-test  ## every test, on both simulators unless SIM is given (SIM SEED T)
+	@$(W2A) test all
+
+test-stack: .venv/ready-test  ## the kernel without a simulator, in seconds (T)
+	@$(W2A) test stack
+
+test-rtl: .venv/ready-test  ## one module at a time (SIM SEED T)
+	@$(W2A) test rtl
+
+test-system: .venv/ready-test  ## from wire to application (SIM SEED T)
+	@$(W2A) test system
+
+lint: .venv/ready-test  ## formats, types and lint of Python and RTL
+	@$(W2A) lint
+
+regs: .venv/ready-sim  ## write what is generated from hdl/nic.rdl
+	@$(W2A) regs
+
+setup: .venv/ready-test  ## install what is missing; every target does this by itself
+
+clean:  ## remove everything built; the environment in .venv stays
+	rm -rf build .pytest_cache .mypy_cache .ruff_cache
+
+.venv/ready-%: pyproject.toml wire2app/bootstrap.py
+	@$(PYTHON) wire2app/bootstrap.py $*

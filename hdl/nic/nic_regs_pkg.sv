@@ -1,0 +1,308 @@
+// Generated from hdl/nic.rdl by `wire2app regs`: do not edit.
+// Register addresses and layouts, ring entries, status codes.
+`default_nettype none
+
+// The map is whole, whether or not the RTL uses each part of it.
+// verilator lint_off UNUSEDPARAM
+package nic_regs_pkg;
+
+    typedef enum logic [7:0] {
+        // The frame was transferred.
+        CPL_STATUS_OK = 8'd0,
+        // SLVERR on the frame's data.
+        CPL_STATUS_DATA_SLVERR = 8'd1,
+        // DECERR on the frame's data.
+        CPL_STATUS_DATA_DECERR = 8'd2,
+        // SLVERR on the descriptor fetch; no data was touched.
+        CPL_STATUS_DESC_SLVERR = 8'd3,
+        // DECERR on the descriptor fetch; no data was touched.
+        CPL_STATUS_DESC_DECERR = 8'd4,
+        // TX: length 0 or above MAX_FRAME. RX: buffer length 0.
+        CPL_STATUS_BAD_LENGTH = 8'd5,
+        // RX: the frame was longer than the buffer; the head of it was written.
+        CPL_STATUS_TRUNCATED = 8'd6
+    } cpl_status_e;
+
+    typedef enum logic [3:0] {
+        // No error.
+        QUEUE_ERROR_NONE = 4'd0,
+        // SLVERR on a completion write: the queue has stopped.
+        QUEUE_ERROR_CPL_SLVERR = 4'd1,
+        // DECERR on a completion write: the queue has stopped.
+        QUEUE_ERROR_CPL_DECERR = 4'd2,
+        // The producer index ran further ahead than the ring is long: the queue has stopped.
+        QUEUE_ERROR_BAD_DOORBELL = 4'd3
+    } queue_error_e;
+
+    // Device registers: address, reset value, writable bits, layout.
+
+    // Identity.
+    localparam logic [15:0] ID = 16'h0000;
+    localparam logic [31:0] ID_RESET = 32'h57324131;
+    typedef struct packed {
+        logic [31:0] magic;
+    } id_reg_t;
+
+    // What this instance was built with.
+    localparam logic [15:0] FEATURES = 16'h0004;
+    typedef struct packed {
+        logic [15:0] reserved_31_16;
+        logic [7:0] axi_bytes;
+        logic [7:0] queues;
+    } features_reg_t;
+
+    // Device control.
+    localparam logic [15:0] CTRL = 16'h0008;
+    localparam logic [31:0] CTRL_RESET = 32'h00000000;
+    localparam logic [31:0] CTRL_WMASK = 32'h8000000f;
+    typedef struct packed {
+        logic soft_reset;
+        logic [26:0] reserved_30_4;
+        logic all_multicast;
+        logic promiscuous;
+        logic tx_enable;
+        logic rx_enable;
+    } ctrl_reg_t;
+
+    // Device state.
+    localparam logic [15:0] STATUS = 16'h000c;
+    typedef struct packed {
+        logic [29:0] reserved_31_2;
+        logic idle;
+        logic link_up;
+    } status_reg_t;
+
+    // Own unicast address, first four bytes on the wire, the first in bits 7:0.
+    localparam logic [15:0] MAC_LO = 16'h0010;
+    localparam logic [31:0] MAC_LO_RESET = 32'h00000000;
+    localparam logic [31:0] MAC_LO_WMASK = 32'hffffffff;
+    typedef struct packed {
+        logic [31:0] value;
+    } mac_lo_reg_t;
+
+    // Own unicast address, the last two bytes, byte 4 in bits 7:0.
+    localparam logic [15:0] MAC_HI = 16'h0014;
+    localparam logic [31:0] MAC_HI_RESET = 32'h00000000;
+    localparam logic [31:0] MAC_HI_WMASK = 32'h0000ffff;
+    typedef struct packed {
+        logic [15:0] reserved_31_16;
+        logic [15:0] value;
+    } mac_hi_reg_t;
+
+    // Longest frame accepted and sent, without FCS.
+    localparam logic [15:0] MAX_FRAME = 16'h0018;
+    localparam logic [31:0] MAX_FRAME_RESET = 32'h000005ea;
+    localparam logic [31:0] MAX_FRAME_WMASK = 32'h0000ffff;
+    typedef struct packed {
+        logic [15:0] reserved_31_16;
+        logic [15:0] bytes;
+    } max_frame_reg_t;
+
+    // Receive steering.
+    localparam logic [15:0] RX_STEERING = 16'h001c;
+    localparam logic [31:0] RX_STEERING_RESET = 32'h00000000;
+    localparam logic [31:0] RX_STEERING_WMASK = 32'h000000ff;
+    typedef struct packed {
+        logic [23:0] reserved_31_8;
+        logic [7:0] default_queue;
+    } rx_steering_reg_t;
+
+    // Counters, 64 bits each: index in their array.
+    localparam logic [15:0] COUNTER_BASE = 16'h0100;
+    localparam int COUNTERS = 12;
+    // Good frames that entered the receive buffer.
+    localparam int CNT_RX_FRAMES = 0;
+    // Their bytes, without FCS.
+    localparam int CNT_RX_BYTES = 1;
+    // Frames dropped: wrong FCS.
+    localparam int CNT_RX_BAD_FCS = 2;
+    // Frames dropped: shorter than 64 bytes with FCS.
+    localparam int CNT_RX_RUNT = 3;
+    // Frames dropped: longer than MAX_FRAME.
+    localparam int CNT_RX_OVERSIZE = 4;
+    // Frames dropped: XGMII error character or broken framing inside the frame.
+    localparam int CNT_RX_CODED_ERROR = 5;
+    // Frames dropped: receive buffer full.
+    localparam int CNT_RX_OVERFLOW = 6;
+    // Frames dropped: destination address not ours.
+    localparam int CNT_RX_FILTERED = 7;
+    // Frames sent on the wire.
+    localparam int CNT_TX_FRAMES = 8;
+    // Their bytes, with padding, without FCS.
+    localparam int CNT_TX_BYTES = 9;
+    // Frames cut on the wire with an error character: data came too late. Stays 0 with the store-
+    // and-forward buffer.
+    localparam int CNT_TX_UNDERRUN = 10;
+    // Register writes refused: a doorbell beyond the ring or to a disabled queue, or an access to
+    // no register.
+    localparam int CNT_DOORBELL_ERRORS = 11;
+
+    // Queue blocks: one a queue pair; offsets within a block are 8 bits wide.
+    localparam logic [15:0] QUEUE_BASE = 16'h1000;
+    localparam int QUEUE_STRIDE = 256;
+    localparam int MAX_QUEUES = 16;
+    localparam logic [7:0] Q_RX = 8'h00;
+    localparam logic [7:0] Q_TX = 8'h40;
+
+    // Interrupt mask.
+    localparam logic [7:0] Q_IRQ_MASK = 8'h80;
+    localparam logic [31:0] Q_IRQ_MASK_RESET = 32'h00000001;
+    localparam logic [31:0] Q_IRQ_MASK_WMASK = 32'h00000001;
+    typedef struct packed {
+        logic [30:0] reserved_31_1;
+        logic mask;
+    } q_irq_mask_reg_t;
+
+    // Re-arm: acknowledges the line and carries what the driver has consumed. If more is there, the
+    // line rises again.
+    localparam logic [7:0] Q_IRQ_ARM = 8'h84;
+    localparam logic [31:0] Q_IRQ_ARM_RESET = 32'h00000000;
+    localparam logic [31:0] Q_IRQ_ARM_WMASK = 32'hffffffff;
+    typedef struct packed {
+        logic [15:0] tx_consumer;
+        logic [15:0] rx_consumer;
+    } q_irq_arm_reg_t;
+
+    // Interrupt moderation: the line rises when either limit is met.
+    localparam logic [7:0] Q_IRQ_MODERATION = 8'h88;
+    localparam logic [31:0] Q_IRQ_MODERATION_RESET = 32'h00000000;
+    localparam logic [31:0] Q_IRQ_MODERATION_WMASK = 32'hffffffff;
+    typedef struct packed {
+        logic [15:0] count;
+        logic [15:0] cycles;
+    } q_irq_moderation_reg_t;
+
+    // State of the interrupt.
+    localparam logic [7:0] Q_IRQ_STATUS = 8'h8c;
+    typedef struct packed {
+        logic [29:0] reserved_31_2;
+        logic fired;
+        logic armed;
+    } q_irq_status_reg_t;
+
+    // Counters, 64 bits each: index in their array.
+    localparam logic [7:0] Q_COUNTER_BASE = 8'hc0;
+    localparam int Q_COUNTERS = 8;
+    // Frames dropped because the ring held no descriptor.
+    localparam int Q_CNT_RX_NO_DESCRIPTOR = 0;
+    // Frames dropped because the queue was not enabled.
+    localparam int Q_CNT_RX_DISABLED = 1;
+    // Frames dropped because of a bus error on data, descriptor or completion.
+    localparam int Q_CNT_RX_BUS_ERROR = 2;
+    // Frames dropped because the buffer was too short (or had length 0).
+    localparam int Q_CNT_RX_TRUNCATED = 3;
+    // Frames delivered with status OK.
+    localparam int Q_CNT_RX_FRAMES = 4;
+    // Frames dropped because of a bus error on data, descriptor or completion.
+    localparam int Q_CNT_TX_BUS_ERROR = 5;
+    // Frames refused for their length.
+    localparam int Q_CNT_TX_BAD_LENGTH = 6;
+    // Frames handed to the MAC.
+    localparam int Q_CNT_TX_FRAMES = 7;
+
+    // Ring blocks (Q_RX, Q_TX): offsets within a block are 6 bits wide.
+
+    // Enable. Setting it starts the queue, once it is no longer active, with all indices at 0;
+    // clearing it lets the frames under way finish. After an error it has to be cleared before it
+    // is set again.
+    localparam logic [5:0] RING_CTRL = 6'h00;
+    localparam logic [31:0] RING_CTRL_RESET = 32'h00000000;
+    localparam logic [31:0] RING_CTRL_WMASK = 32'h00000001;
+    typedef struct packed {
+        logic [30:0] reserved_31_1;
+        logic enable;
+    } ring_ctrl_reg_t;
+
+    // State of the queue.
+    localparam logic [5:0] RING_STATUS = 6'h04;
+    typedef struct packed {
+        logic [23:0] reserved_31_8;
+        logic [3:0] error;
+        logic [2:0] reserved_3_1;
+        logic active;
+    } ring_status_reg_t;
+
+    // Length of both rings.
+    localparam logic [5:0] RING_SIZE = 6'h08;
+    localparam logic [31:0] RING_SIZE_RESET = 32'h00000000;
+    localparam logic [31:0] RING_SIZE_WMASK = 32'h0000000f;
+    typedef struct packed {
+        logic [27:0] reserved_31_4;
+        logic [3:0] log2_entries;
+    } ring_size_reg_t;
+
+    // Doorbell: producer index of the descriptor ring, free-running modulo 2^16. It may neither go
+    // back nor run further ahead of the descriptors taken than the ring is long.
+    localparam logic [5:0] RING_DOORBELL = 6'h0c;
+    localparam logic [31:0] RING_DOORBELL_RESET = 32'h00000000;
+    localparam logic [31:0] RING_DOORBELL_WMASK = 32'h0000ffff;
+    typedef struct packed {
+        logic [15:0] reserved_31_16;
+        logic [15:0] producer;
+    } ring_doorbell_reg_t;
+
+    localparam logic [5:0] RING_DESC_BASE_LO = 6'h10;
+    localparam logic [31:0] RING_DESC_BASE_LO_RESET = 32'h00000000;
+    localparam logic [31:0] RING_DESC_BASE_LO_WMASK = 32'hffffffff;
+    typedef struct packed {
+        logic [31:0] value;
+    } ring_desc_base_lo_reg_t;
+
+    localparam logic [5:0] RING_DESC_BASE_HI = 6'h14;
+    localparam logic [31:0] RING_DESC_BASE_HI_RESET = 32'h00000000;
+    localparam logic [31:0] RING_DESC_BASE_HI_WMASK = 32'hffffffff;
+    typedef struct packed {
+        logic [31:0] value;
+    } ring_desc_base_hi_reg_t;
+
+    localparam logic [5:0] RING_CPL_BASE_LO = 6'h18;
+    localparam logic [31:0] RING_CPL_BASE_LO_RESET = 32'h00000000;
+    localparam logic [31:0] RING_CPL_BASE_LO_WMASK = 32'hffffffff;
+    typedef struct packed {
+        logic [31:0] value;
+    } ring_cpl_base_lo_reg_t;
+
+    localparam logic [5:0] RING_CPL_BASE_HI = 6'h1c;
+    localparam logic [31:0] RING_CPL_BASE_HI_RESET = 32'h00000000;
+    localparam logic [31:0] RING_CPL_BASE_HI_WMASK = 32'hffffffff;
+    typedef struct packed {
+        logic [31:0] value;
+    } ring_cpl_base_hi_reg_t;
+
+    // Progress of the device, free-running modulo 2^16.
+    localparam logic [5:0] RING_PROGRESS = 6'h20;
+    typedef struct packed {
+        logic [15:0] completed;
+        logic [15:0] fetched;
+    } ring_progress_reg_t;
+
+    // Ring entries in host memory, little endian.
+    typedef struct packed {
+        logic [47:0] reserved_127_80;
+        logic [15:0] len;
+        logic [63:0] addr;
+    } rx_desc_t;
+    typedef struct packed {
+        logic [47:0] reserved_127_80;
+        logic [15:0] len;
+        logic [63:0] addr;
+    } tx_desc_t;
+    typedef struct packed {
+        logic phase;
+        logic [78:0] reserved_126_48;
+        logic [7:0] queue_id;
+        cpl_status_e status;
+        logic [15:0] len;
+        logic [15:0] index;
+    } cpl_t;
+
+    // A register after a write: `mask` has a bit for each bit that is written.
+    function automatic logic [31:0] reg_merge(input logic [31:0] old, input logic [31:0] data,
+                                              input logic [31:0] mask);
+        return (old & ~mask) | (data & mask);
+    endfunction
+
+endpackage
+// verilator lint_on UNUSEDPARAM
+
+`default_nettype wire

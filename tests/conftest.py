@@ -1,0 +1,42 @@
+"""Options of the tests that need a simulator, and what they are told: SIMS and SEED.
+
+A test file serves twice: pytest runs its test functions here, and the simulator imports it for
+its cocotb tests.  There SIMS plays no role and SEED is the seed of that run.
+"""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from wire2app.simulator import SIMULATORS
+
+SIMS: list[str] = []
+SEED: int = int(os.environ.get("COCOTB_RANDOM_SEED", "1"))
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("wire2app")
+    group.addoption(
+        "--sim", choices=[*SIMULATORS, "both"], default="both", help="simulator of RTL tests"
+    )
+    group.addoption("--seed", type=int, default=1, help="seed of everything random")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    # Test modules read both at import, which comes after this.
+    global SEED
+    sim = config.getoption("--sim")
+    SIMS[:] = SIMULATORS if sim == "both" else [sim]
+    SEED = config.getoption("--seed")
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    return f"simulators: {', '.join(SIMS)}; seed: {SEED}"
+
+
+@pytest.fixture
+def seed() -> int:
+    """The seed of this session (option --seed)."""
+    return SEED

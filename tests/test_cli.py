@@ -1,0 +1,144 @@
+"""The command: what bad input gets, and the records and tables of the report."""
+
+from __future__ import annotations
+
+import io
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tb.summary import Balance, Hop, Latency, LatencyStep, Napi, Summary, Transfer
+from wire2app.progress import Event, show
+from wire2app.report import console, print_report
+
+ROOT = Path(__file__).resolve().parent.parent
+OPTIONS = ("SIM", "SEED", "FILE", "WAVES", "BUS", "RUN", "T")
+
+
+def wire2app(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    base = {key: value for key, value in os.environ.items() if key not in OPTIONS}
+    return subprocess.run(
+        [sys.executable, "-m", "wire2app", *arguments],
+        cwd=ROOT,
+        env={**base, **environment},
+        text=True,
+        capture_output=True,
+        timeout=60,
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environment", "said"),
+    [
+        (["sim", "--sim", "vcs"], {}, "Unknown simulator 'vcs': SIM is verilator or icarus."),
+        (["sim"], {"SIM": "vcs"}, "Unknown simulator 'vcs': SIM is verilator or icarus."),
+        (["live", "--sim", "vcs"], {}, "Unknown simulator 'vcs'"),
+        (["test", "stack", "--sim", "vcs"], {}, "Unknown simulator 'vcs'"),
+        (["test", "nothing"], {}, "Unknown test suite 'nothing'"),
+        (["sim", "--bus", "warp"], {}, "Unknown bus 'warp'"),
+        (["sim", "--file", "/no/such/file"], {}, "FILE '/no/such/file' does not exist."),
+        (["live"], {"FILE": "/no/such/file"}, "FILE '/no/such/file' does not exist."),
+        (["sim", "--file", "/"], {}, "FILE '/' is not a readable file."),
+        (["sim", "--seed", "many"], {}, "Invalid value for '--seed'"),
+        (["sim", "--seed", "-1"], {}, "Invalid value for '--seed'"),
+        (["sim"], {"WAVES": "perhaps"}, "Invalid value for '--waves'"),
+        (["fly"], {}, "No such command 'fly'"),
+        (["sim", "--fast"], {}, "No such option: --fast"),
+    ],
+)
+def test_bad_input_gets_one_sentence_and_status_2(
+    arguments: list[str], environment: dict[str, str], said: str
+) -> None:
+    done = wire2app(*arguments, **environment)
+    assert said in done.stderr
+    assert (done.returncode, done.stderr.count("\n"), done.stdout) == (2, 1, "")
+
+
+def test_missing_simulator_gets_one_sentence_and_status_2(tmp_path: Path) -> None:
+    done = wire2app("sim", "--sim", "icarus", PATH=str(tmp_path))
+    assert done.stderr == "wire2app: Icarus Verilog is not installed: run `make setup`.\n"
+    assert done.returncode == 2
+
+
+def test_empty_variables_of_make_mean_the_defaults() -> None:
+    done = wire2app("sim", FILE="/no/such/file", SIM="", SEED="", WAVES="", BUS="")
+    assert done.stderr == "wire2app: FILE '/no/such/file' does not exist.\n"
+
+
+def test_make_help_names_every_target() -> None:
+    done = subprocess.run(["make", "help"], cwd=ROOT, text=True, capture_output=True, check=True)
+    phony = next(
+        line.split()[1:]
+        for line in (ROOT / "Makefile").read_text().splitlines()
+        if line.startswith(".PHONY:")
+    )
+    assert sorted(line.split()[1] for line in done.stdout.splitlines()) == sorted(phony)
+
+
+def full_summary() -> Summary:
+    return Summary(
+        sim="icarus",
+        seed=7,
+        bus="pins",
+        sim_time_ns=1_500_000,
+        cycles=234_375,
+        hops=[Hop("server MAC", 12, 3456, 34, 5678)],
+        napi=[Napi("server rx0", 3, 4, 12)],
+        drops={"server/nic/rx_filtered": 1},
+        balance=[Balance("client to server", 13, 12, 1, True)],
+        latency=[
+            Latency("a segment", [LatencyStep("wire", 0, 0), LatencyStep("recv()", 2100, 2100)])
+        ],
+        transfers=[Transfer("GET /x", 1000, "ab" * 32, "ab" * 32, True)],
+        wall={"build": 1.5, "run": 2.0},
+    )
+
+
+def report_of(summary: Summary) -> list[str]:
+    text = io.StringIO()
+    print_report(summary, "make sim SIM=icarus SEED=7", console(text))
+    return text.getvalue().splitlines()
+
+
+def test_summary_survives_saving_and_loading(tmp_path: Path) -> None:
+    summary = full_summary()
+    summary.save(tmp_path / "summary.json")
+    assert Summary.load(tmp_path / "summary.json") == summary
+
+
+def test_report_in_a_pipe_is_plain_ascii_and_ends_with_pass() -> None:
+    lines = report_of(full_summary())
+    assert lines[-1] == "PASS"
+    assert "\n".join(lines).isascii()
+    rows = [line.split() for line in lines]
+    assert ["server", "MAC", "12", "3,456", "34", "5,678"] in rows
+    assert ["server", "rx0", "3", "4", "12", "3.00"] in rows
+
+
+def test_content_that_differs_fails_the_report_and_says_how_to_replay() -> None:
+    summary = full_summary()
+    summary.transfers[0].ok = False
+    expected = "FAIL: GET /x: content differs; replay: make sim SIM=icarus SEED=7"
+    assert report_of(summary)[-1] == expected
+
+
+def test_balance_that_does_not_add_up_fails_the_report() -> None:
+    summary = full_summary()
+    summary.balance[0] = Balance("client to server", 13, 11, 1, False)
+    assert not summary.passed
+    assert report_of(summary)[-1].startswith(
+        "FAIL: client to server: sent 13, but delivered 11 and dropped 1"
+    )
+
+
+def test_progress_shows_whole_lines_and_skips_what_is_not_an_event(tmp_path: Path) -> None:
+    path = tmp_path / "progress.jsonl"
+    seen: list[Event] = []
+    with show(path, seen.append), open(path, "a") as file:
+        file.write('{"phase": "fe')
+        file.flush()
+        file.write('tch", "done": 1, "total": 2}\nnot json\n{"no": "phase"}\n{"phase": "post"}\n')
+    assert seen == [Event("fetch", 1, 2), Event("post")]

@@ -1,0 +1,1 @@
+"""The `wire2app` command: arguments, building, launching, reporting."""

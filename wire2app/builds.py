@@ -1,0 +1,195 @@
+"""Designs and their compiled form, kept by content hash under `build/cache`."""
+
+from __future__ import annotations
+
+import fcntl
+import functools
+import hashlib
+import re
+import shutil
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from wire2app.errors import ToolError
+from wire2app.runners import CACHE, ROOT, check_simulator, make_runner
+
+__all__ = ["CACHE", "ROOT", "Design", "bench_design", "build", "nic_sources"]
+
+DEFINES = re.compile(r"^\s*(?:module|package)\s+(\w+)", re.MULTILINE)
+LOG_LINES = 30
+KEEP_SECONDS = 7 * 24 * 3600
+COMMENT = re.compile(r"//[^\n]*|/\*.*?\*/", re.DOTALL)
+
+VERILATOR_FLAGS = (
+    "--timing",
+    "--assert",
+    "-Wno-fatal",
+    "--output-split",
+    "0",
+    "-CFLAGS",
+    "-std=c++20 -fcoroutines",
+)
+TRACE_FLAGS = ("--trace-fst", "--trace-structs")
+ICARUS_FLAGS = ("-Wall", "-Wno-timescale")
+
+
+@dataclass(frozen=True)
+class Design:
+    """A toplevel module with the files it may need; files it does not reach are left out."""
+
+    toplevel: str
+    sources: tuple[Path, ...]
+    parameters: Mapping[str, int] = field(default_factory=dict)
+
+
+def nic_sources() -> tuple[Path, ...]:
+    """The NIC's RTL: packages first, then the modules, in a stable order."""
+    files = sorted((ROOT / "hdl" / "nic").glob("*.sv"))
+    packages = [f for f in files if f.stem.endswith("_pkg")]
+    return (*_in_use_order(packages), *(f for f in files if f not in packages))
+
+
+def bench_design(**parameters: int) -> Design:
+    """The NIC on its bench top, `hdl/sim/bench_top.sv`."""
+    bench = sorted((ROOT / "hdl" / "sim").glob("*.sv"))
+    return Design("bench_top", (*nic_sources(), *bench), parameters)
+
+
+def _in_use_order(packages: list[Path]) -> list[Path]:
+    """A package that imports another one comes after it."""
+    texts = {p: COMMENT.sub("", p.read_text()) for p in packages}
+    ordered: list[Path] = []
+
+    def place(package: Path) -> None:
+        if package in ordered:
+            return
+        for other in packages:
+            if other != package and re.search(rf"\b{other.stem}\b", texts[package]):
+                place(other)
+        ordered.append(package)
+
+    for package in packages:
+        place(package)
+    return ordered
+
+
+def needed_sources(design: Design) -> tuple[Path, ...]:
+    """The files the toplevel reaches by instance or package name, in the design's order.
+
+    So an edit elsewhere does not rebuild this design.  Raises ToolError if a file is missing or
+    none defines the toplevel.
+    """
+    for path in design.sources:
+        if not path.is_file():
+            raise ToolError(f"Source file {path} does not exist.")
+    texts = {path: COMMENT.sub("", path.read_text()) for path in design.sources}
+    home = {name: path for path, text in texts.items() for name in DEFINES.findall(text)}
+    if design.toplevel not in home:
+        raise ToolError(f"No source file defines the module {design.toplevel!r}.")
+    reached: set[Path] = set()
+    todo = [home[design.toplevel]]
+    while todo:
+        path = todo.pop()
+        if path not in reached:
+            reached.add(path)
+            todo += [home[word] for word in set(re.findall(r"\w+", texts[path])) if word in home]
+    return tuple(path for path in design.sources if path in reached)
+
+
+def build(design: Design, sim: str, *, traced: bool = False) -> Path:
+    """The folder of `design` compiled for `sim`, compiled now if it is not in the cache.
+
+    traced: able to record signals to FST.  Parallel callers wait for one compilation.
+    Raises ToolError if the design does not compile.
+    """
+    check_simulator(sim)
+    sources = needed_sources(design)
+    folder = CACHE / f"{sim}-{design.toplevel}-{_digest(design, sources, sim, traced)}"
+    done = folder / "done"
+    if done.exists():
+        done.touch()  # in use: not pruned
+        return folder
+    with _locked(folder):
+        if not done.exists():
+            _compile(design, sources, sim, traced, folder)
+            done.touch()
+            _prune(folder)
+    return folder
+
+
+def _compile(
+    design: Design, sources: tuple[Path, ...], sim: str, traced: bool, folder: Path
+) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    inputs: list[Path] = list(sources)
+    if sim == "verilator":
+        flags = VERILATOR_FLAGS + (TRACE_FLAGS if traced else ())
+        public = folder / "public.vlt"
+        public.write_text(
+            f'`verilator_config\npublic_flat_rw -module "{design.toplevel}" -var "*"\n'
+        )
+        inputs.insert(0, public)
+    else:
+        flags = ICARUS_FLAGS
+    runner = make_runner(sim, waves=folder / "wave.fst" if traced else None)
+    log = folder / "build.log"
+    runner.build(
+        sources=inputs,
+        hdl_toplevel=design.toplevel,
+        parameters=dict(design.parameters),
+        build_args=list(flags),
+        build_dir=folder,
+        always=True,
+        waves=traced,
+        timescale=("1ns", "1ps"),
+        log_file=str(log),
+    )
+    if runner.launch.failure:
+        tail = "\n".join(log.read_text(errors="replace").splitlines()[-LOG_LINES:])
+        raise ToolError(f"{design.toplevel} does not compile for {sim}, see {log}:\n{tail}")
+
+
+def _prune(folder: Path) -> None:
+    """Remove builds of the same design that nothing has used for a while."""
+    oldest = time.time() - KEEP_SECONDS
+    for done in CACHE.glob(f"{folder.name.rpartition('-')[0]}-*/done"):
+        if done.stat().st_mtime < oldest:
+            shutil.rmtree(done.parent, ignore_errors=True)
+
+
+def _digest(design: Design, sources: tuple[Path, ...], sim: str, traced: bool) -> str:
+    """Names everything the compiled result depends on: text, parameters, flags, this file."""
+    digest = hashlib.sha256(_tools_digest(sim).encode())
+    digest.update(repr((sorted(design.parameters.items()), traced)).encode())
+    for path in sources:
+        digest.update(path.name.encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()[:12]
+
+
+@functools.cache
+def _tools_digest(sim: str) -> str:
+    """Changes with the simulator's or cocotb's version and with the way we call them."""
+    from importlib.metadata import version
+
+    digest = hashlib.sha256(version("cocotb").encode())
+    if sim == "verilator":
+        digest.update(version("verilator").encode())
+    else:
+        stat = Path(shutil.which("iverilog") or "").stat()
+        digest.update(f"{stat.st_size} {stat.st_mtime_ns}".encode())
+    for name in ("builds.py", "runners.py"):
+        digest.update(Path(__file__).with_name(name).read_bytes())
+    return digest.hexdigest()
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Hold the folder's lock, so that of several workers one compiles and the others wait."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with open(folder.with_suffix(".lock"), "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield

@@ -1,0 +1,136 @@
+"""Arguments of the command `wire2app`.  Each option can also come from the environment variable
+that the make target of the same name uses.  What a subcommand does is in a module of its own.
+
+Exit status: 0 done, 1 something ran and failed, 2 the request or the machine is at fault.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from wire2app.errors import ToolError
+
+__all__ = ["app", "main", "run"]
+
+app = typer.Typer(
+    name="wire2app",
+    help="A NIC in RTL, a kernel in Python: follow a byte from the wire to recv().",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+Sim = Annotated[str, typer.Option(envvar="SIM", help="verilator or icarus")]
+Seed = Annotated[int, typer.Option(envvar="SEED", min=0, help="decides everything random")]
+Out = Annotated[Path | None, typer.Option(help="folder of the artifacts, made empty first")]
+Bus = Annotated[str, typer.Option(envvar="BUS", help="how Python meets the NIC: pins")]
+
+
+@app.command()
+def sim(
+    sim: Sim = "verilator",
+    seed: Seed = 1,
+    file: Annotated[
+        Path | None, typer.Option(envvar="FILE", help="file to fetch; 256 KiB of noise if none")
+    ] = None,
+    waves: Annotated[bool, typer.Option(envvar="WAVES", help="record every signal")] = True,
+    bus: Bus = "pins",
+    out: Out = None,
+) -> int:
+    """Fetch, list and post over HTTP through the RTL NIC, and report every hop."""
+    from wire2app.sim import OUT, SimOptions, run_sim
+
+    folder = (out or OUT).resolve()
+    return run_sim(SimOptions(sim, seed, file, waves, bus, folder))
+
+
+@app.command()
+def live(
+    sim: Sim = "verilator",
+    seed: Seed = 1,
+    file: Annotated[
+        Path | None,
+        typer.Option(envvar="FILE", help="serve this file's folder, not the current one"),
+    ] = None,
+    run: Annotated[
+        str, typer.Option(envvar="RUN", help="shell command to run against the host, then stop")
+    ] = "",
+    waves: Annotated[bool, typer.Option(envvar="WAVES", help="record every signal")] = False,
+    bus: Bus = "pins",
+    out: Out = None,
+) -> int:
+    """Put the simulated host at 10.77.0.2 of a network of its own, for real programs."""
+    from wire2app.live import OUT, LiveOptions, run_live
+
+    folder = (out or OUT).resolve()
+    return run_live(LiveOptions(sim, seed, file, run, waves, bus, folder))
+
+
+@app.command()
+def waves() -> int:
+    """Open the last run's signals in GTKWave, grouped in packet order."""
+    from wire2app.waves import open_waves
+
+    return open_waves()
+
+
+@app.command()
+def test(
+    suite: Annotated[str, typer.Argument(help="all, stack, rtl or system")] = "all",
+    sim: Annotated[str, typer.Option(envvar="SIM", help="verilator, icarus or both")] = "both",
+    seed: Seed = 1,
+    only: Annotated[str, typer.Option("-k", envvar="T", help="tests with this in the name")] = "",
+) -> int:
+    """Run tests and write build/test/junit.xml."""
+    from wire2app.suite import run_tests
+
+    return run_tests(suite, sim=sim, seed=seed, only=only)
+
+
+@app.command()
+def lint() -> int:
+    """Check format, types and style of the Python and the RTL."""
+    from wire2app.lint import run_lint
+
+    return run_lint()
+
+
+@app.command()
+def regs(
+    check: Annotated[bool, typer.Option("--check", help="only say what is out of date")] = False,
+) -> int:
+    """Write what is generated from hdl/nic.rdl."""
+    from wire2app import regs as generator
+
+    stale = generator.drift()
+    for path in stale:
+        print(f"{path.relative_to(generator.ROOT)} {'is out of date' if check else 'written'}")
+    if not check:
+        generator.write()
+    return 1 if check and stale else 0
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Carry out a command line; errors of the user become one sentence on stderr."""
+    try:
+        return app(arguments, prog_name="wire2app", standalone_mode=False) or 0
+    except typer.TyperException as error:
+        message, status = error.format_message().rstrip("."), error.exit_code
+        print(f"wire2app: {message}; `wire2app --help` explains.", file=sys.stderr)
+        return status
+    except ToolError as error:
+        print(f"wire2app: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("wire2app: interrupted", file=sys.stderr)
+        return 130
+
+
+def main() -> None:
+    """Entry point of the installed script."""
+    sys.exit(run(sys.argv[1:]))

@@ -1,0 +1,162 @@
+"""`wire2app sim`: build the bench, run the main job on it, report.
+
+The job itself is the cocotb module `tb.jobs.sim_job`.  It reads its settings from the JSON file
+named by W2A_JOB (keys: those of `_settings`), reports progress to the file named by W2A_PROGRESS
+and writes `summary.json` and `wire.pcapng` into the folder `out`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shlex
+import shutil
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+
+from tb.summary import Summary
+from wire2app.errors import ToolError
+from wire2app.gtkw import write_gtkw
+from wire2app.progress import Display, Event, show
+from wire2app.report import console, print_report
+from wire2app.simulator import ROOT, SimResult, bench_design, check_simulator, simulate
+
+__all__ = ["OUT", "SimOptions", "check_bus", "check_file", "make_empty", "run_sim"]
+
+OUT = ROOT / "build" / "sim"
+JOB = "tb.jobs.sim_job"
+BUSES = ("pins",)
+NOISE_BYTES = 256 * 1024
+LICENSE = ROOT / "LICENSE"
+# Files served have one date, so that a listing is the same bytes on every machine.
+SERVED_TIME = 1_700_000_000
+
+
+@dataclass(frozen=True)
+class SimOptions:
+    """What the user asked for.  file: to fetch; None for noise made from the seed."""
+
+    sim: str
+    seed: int
+    file: Path | None
+    waves: bool
+    bus: str
+    out: Path = OUT
+
+    def replay(self) -> str:
+        """The command that repeats this run."""
+        words = [f"SIM={self.sim}", f"SEED={self.seed}"]
+        if self.file is not None:
+            words.append(f"FILE={shlex.quote(str(self.file))}")
+        return " ".join(["make sim", *words])
+
+
+def run_sim(options: SimOptions) -> int:
+    """Run and report; 0 if everything passed, 1 if not.  Raises ToolError on a bad request."""
+    check_simulator(options.sim)
+    check_bus(options.bus)
+    check_file(options.file)
+    out = options.out
+    make_empty(out)
+    served = prepare_file(options.file, out / "www", options.seed)
+    job = out / "job.json"
+    job.write_text(json.dumps(_settings(options, served), indent=2) + "\n")
+    terminal = console()
+    with Display(terminal) as display:
+        result = _simulate(options, job, display)
+    summary = _summary(options, result, display.seconds)
+    summary.save(out / "summary.json")
+    if options.waves:
+        write_gtkw(out / "wave.fst", out / "wave.gtkw")
+    _show(summary, result, options.replay(), terminal)
+    return 0 if summary.passed else 1
+
+
+def make_empty(folder: Path) -> None:
+    """An empty folder for a run's artifacts.  Raises ToolError if `folder` holds other things."""
+    if folder.exists() and any(folder.iterdir()) and not (folder / "job.json").exists():
+        raise ToolError(f"{folder} is not empty and not from an earlier run: name another one.")
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+
+
+def check_bus(bus: str) -> None:
+    """Raise ToolError for a bus that does not exist."""
+    if bus not in BUSES:
+        raise ToolError(f"Unknown bus {bus!r}: BUS is {' or '.join(BUSES)}.")
+
+
+def check_file(path: Path | None) -> None:
+    """Raise ToolError unless `path` is None or a file that can be read."""
+    if path is not None and not (path.is_file() and os.access(path, os.R_OK)):
+        why = "is not a readable file" if path.exists() else "does not exist"
+        raise ToolError(f"FILE {str(path)!r} {why}.")
+
+
+def prepare_file(source: Path | None, folder: Path, seed: int) -> Path:
+    """Make the folder to serve: the file to fetch and the licence.  Returns the file's path."""
+    folder.mkdir(parents=True)
+    target = folder / (source.name if source is not None else "payload.bin")
+    shutil.copyfile(LICENSE, folder / LICENSE.name)
+    if source is not None:
+        shutil.copyfile(source, target)
+    else:
+        target.write_bytes(random.Random(seed).randbytes(NOISE_BYTES))
+    for path in (*folder.iterdir(), folder):
+        os.utime(path, (SERVED_TIME, SERVED_TIME))
+    return target
+
+
+def _settings(options: SimOptions, served: Path) -> dict[str, object]:
+    """The job's settings.  root: the folder served, name: the file in it to fetch."""
+    return {
+        "sim": options.sim,
+        "seed": options.seed,
+        "bus": options.bus,
+        "root": str(served.parent),
+        "name": served.name,
+        "out": str(options.out),
+    }
+
+
+def _simulate(options: SimOptions, job: Path, display: Display) -> SimResult:
+    progress = options.out / "progress.jsonl"
+    display.update(Event(f"build for {options.sim}"))
+    with show(progress, display.update):
+        return simulate(
+            bench_design(),
+            JOB,
+            sim=options.sim,
+            seed=options.seed,
+            waves=options.out / "wave.fst" if options.waves else None,
+            env={"W2A_JOB": str(job), "W2A_PROGRESS": str(progress)},
+            work_dir=options.out,
+            on_start=lambda process: display.update(Event("start")),
+        )
+
+
+def _summary(options: SimOptions, result: SimResult, seconds: dict[str, float]) -> Summary:
+    """The job's summary completed by what only the command knows, or one that says it is lost."""
+    try:
+        summary = Summary.load(options.out / "summary.json")
+    except (OSError, ValueError, TypeError, KeyError):
+        summary = Summary(options.sim, options.seed, options.bus)
+        if result.passed:
+            summary.failures.append("the job left no summary")
+    if not result.passed:
+        failed = [f"{name}: {message}" for name, ok, message in result.tests if not ok]
+        summary.failures += [result.reason] if result.reason else []
+        summary.failures += [text for text in failed if text not in summary.failures]
+    summary.wall = dict(seconds)
+    return summary
+
+
+def _show(summary: Summary, result: SimResult, replay: str, out: Console) -> None:
+    if not result.passed:
+        print(f"--- end of {result.log}", *result.log_tail(), sep="\n", file=sys.stderr)
+        sys.stderr.flush()
+    print_report(summary, replay, out)
