@@ -1,0 +1,1 @@
+"""The simulated kernel: a network stack in plain synchronous Python on greenlets."""

@@ -1,0 +1,1 @@
+"""Time, CPUs, scheduling, memory and packets: what every layer above stands on."""

@@ -1,0 +1,1 @@
+"""Header formats, each in one place: frozen types with symmetric `parse` and `pack`."""

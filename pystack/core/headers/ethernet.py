@@ -1,0 +1,39 @@
+"""Ethernet II (IEEE 802.3 clause 3, RFC 894)."""
+
+from __future__ import annotations
+
+import struct
+from typing import NamedTuple
+
+ETH_HLEN = 14
+ETH_ZLEN = 60  # shortest frame without FCS
+ETH_FCS_LEN = 4
+ETH_DATA_LEN = 1500
+ETH_P_IP = 0x0800
+ETH_P_ARP = 0x0806
+ETH_BROADCAST = b"\xff" * 6
+
+_LAYOUT = struct.Struct("!6s6sH")
+
+
+class EthernetHeader(NamedTuple):
+    dst: bytes
+    src: bytes
+    ethertype: int
+
+    @classmethod
+    def parse(cls, buf: bytes | memoryview, off: int = 0) -> EthernetHeader:
+        """struct.error if fewer than 14 bytes are there."""
+        return cls(*_LAYOUT.unpack_from(buf, off))
+
+    def pack(self) -> bytes:
+        return _LAYOUT.pack(*self)
+
+
+def is_multicast(addr: bytes) -> bool:
+    """Group bit: multicast or broadcast."""
+    return bool(addr[0] & 1)
+
+
+def format_mac(addr: bytes) -> str:
+    return addr.hex(":")

@@ -1,0 +1,150 @@
+"""TCP (RFC 9293, 3.1) and its options (RFC 7323, RFC 2018)."""
+
+from __future__ import annotations
+
+import struct
+from typing import NamedTuple
+
+TCP_HLEN = 20
+TCP_MAX_OPTIONS = 40
+
+TH_FIN = 0x01
+TH_SYN = 0x02
+TH_RST = 0x04
+TH_PSH = 0x08
+TH_ACK = 0x10
+TH_URG = 0x20
+TH_ECE = 0x40
+TH_CWR = 0x80
+
+OPT_EOL = 0
+OPT_NOP = 1
+OPT_MSS = 2
+OPT_WSCALE = 3
+OPT_SACK_PERMITTED = 4
+OPT_SACK = 5
+OPT_TIMESTAMPS = 8
+TCPOLEN_TSTAMP_ALIGNED = 12
+TCPOLEN_SACK_BASE_ALIGNED = 4
+TCPOLEN_SACK_PERBLOCK = 8
+MAX_WSCALE = 14  # RFC 7323, 2.3
+
+_LAYOUT = struct.Struct("!HHIIBBHHH")
+_TIMESTAMPS = struct.Struct("!III")
+_PAIR = struct.Struct("!II")
+_U16 = struct.Struct("!H")
+_ALIGNED_TIMESTAMPS = OPT_NOP << 24 | OPT_NOP << 16 | OPT_TIMESTAMPS << 8 | 10  # RFC 7323, A
+
+
+class TcpHeader(NamedTuple):
+    """`header_length` counts the options in."""
+
+    sport: int
+    dport: int
+    seq: int
+    ack: int
+    flags: int
+    window: int
+    checksum: int = 0
+    urgent: int = 0
+    header_length: int = TCP_HLEN
+
+    @classmethod
+    def parse(cls, buf: bytes | memoryview, off: int = 0) -> TcpHeader:
+        """The fixed 20 bytes; struct.error if they are not there.  Checks nothing."""
+        sport, dport, seq, ack, first, flags, window, value, urgent = _LAYOUT.unpack_from(buf, off)
+        return cls(sport, dport, seq, ack, flags, window, value, urgent, (first >> 4) << 2)
+
+    def pack(self) -> bytes:
+        """The fixed 20 bytes; options are appended by the caller."""
+        return _LAYOUT.pack(
+            self.sport,
+            self.dport,
+            self.seq,
+            self.ack,
+            self.header_length << 2,
+            self.flags,
+            self.window,
+            self.checksum,
+            self.urgent,
+        )
+
+
+class TcpOptions(NamedTuple):
+    """`timestamps` is (TSval, TSecr); `sack` holds (left edge, right edge) pairs."""
+
+    mss: int | None = None
+    wscale: int | None = None
+    sack_permitted: bool = False
+    timestamps: tuple[int, int] | None = None
+    sack: tuple[tuple[int, int], ...] = ()
+
+    @classmethod
+    def parse(cls, data: bytes | memoryview) -> TcpOptions:
+        """What is understood; the rest is skipped, and a malformed option ends the list.
+
+        Linux does the same (`tcp_parse_options`).
+        """
+        if len(data) == TCPOLEN_TSTAMP_ALIGNED:
+            word, tsval, tsecr = _TIMESTAMPS.unpack_from(data)
+            if word == _ALIGNED_TIMESTAMPS:
+                return cls(timestamps=(tsval, tsecr))
+        return cls(**_scan(data)) if len(data) else NO_OPTIONS
+
+    def pack(self) -> bytes:
+        """Padded to whole words, in Linux's order (`tcp_options_write`)."""
+        parts = []
+        if self.mss is not None:
+            parts.append(bytes((OPT_MSS, 4)) + _U16.pack(self.mss))
+        if self.timestamps is not None:
+            lead = (OPT_SACK_PERMITTED, 2) if self.sack_permitted else (OPT_NOP, OPT_NOP)
+            parts.append(bytes((*lead, OPT_TIMESTAMPS, 10)) + _PAIR.pack(*self.timestamps))
+        elif self.sack_permitted:
+            parts.append(bytes((OPT_NOP, OPT_NOP, OPT_SACK_PERMITTED, 2)))
+        if self.wscale is not None:
+            parts.append(bytes((OPT_NOP, OPT_WSCALE, 3, self.wscale)))
+        if self.sack:
+            length = 2 + TCPOLEN_SACK_PERBLOCK * len(self.sack)
+            parts.append(bytes((OPT_NOP, OPT_NOP, OPT_SACK, length)))
+            parts.extend(_PAIR.pack(*block) for block in self.sack)
+        return b"".join(parts)
+
+
+def _scan(data: bytes | memoryview) -> dict[str, object]:
+    """The fields of `TcpOptions` that occur in `data`."""
+    found: dict[str, object] = {}
+    at, end = 0, len(data)
+    while at < end:
+        kind = data[at]
+        if kind == OPT_NOP:
+            at += 1
+            continue
+        if kind == OPT_EOL or at + 1 >= end:
+            break
+        length = data[at + 1]
+        if length < 2 or at + length > end:
+            break
+        _option(found, kind, data[at + 2 : at + length])
+        at += length
+    return found
+
+
+def _option(found: dict[str, object], kind: int, value: bytes | memoryview) -> None:
+    if kind == OPT_MSS and len(value) == 2:
+        found["mss"] = _U16.unpack(value)[0]
+    elif kind == OPT_WSCALE and len(value) == 1:
+        found["wscale"] = min(value[0], MAX_WSCALE)  # RFC 7323, 2.3
+    elif kind == OPT_SACK_PERMITTED and not value:
+        found["sack_permitted"] = True
+    elif kind == OPT_TIMESTAMPS and len(value) == 8:
+        found["timestamps"] = _PAIR.unpack(value)
+    elif kind == OPT_SACK and value and len(value) % TCPOLEN_SACK_PERBLOCK == 0:
+        found["sack"] = tuple(_PAIR.iter_unpack(value))
+
+
+NO_OPTIONS = TcpOptions()
+
+
+def timestamp_option(tsval: int, tsecr: int) -> bytes:
+    """The 12 bytes nearly every segment carries, without a `TcpOptions` in between."""
+    return _TIMESTAMPS.pack(_ALIGNED_TIMESTAMPS, tsval, tsecr)

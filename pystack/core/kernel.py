@@ -1,0 +1,94 @@
+"""One host's kernel core: its CPUs, timers, counters, tracepoints and memory.
+
+Layers are built on a `Kernel` and registered with each other by `pystack.host.Host`.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+from pystack.core.costs import Costs
+from pystack.core.cpu import Cpu, Softirq
+from pystack.core.drop import Drop
+from pystack.core.engine import Engine
+from pystack.core.memory import HostMemory
+from pystack.core.skb import SkBuff
+from pystack.core.sysctl import Sysctl
+from pystack.core.task import Task
+from pystack.core.timer import Timer, TimerBase
+from pystack.core.trace import Trace
+
+
+class Kernel:
+    """`seed` and `name` together seed `rng`; nothing else is random."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        name: str,
+        *,
+        cpus: int = 1,
+        seed: int = 1,
+        costs: Costs | None = None,
+        memory: HostMemory | None = None,
+    ) -> None:
+        self.engine = engine
+        self.name = name
+        self.costs = Costs() if costs is None else costs
+        self.memory = HostMemory() if memory is None else memory
+        self.rng = random.Random(f"{name}/{seed}")
+        self.sysctl = Sysctl()
+        self.drops: Counter[Drop] = Counter()
+        self.mib: Counter[str] = Counter()  # SNMP counters by the names `nstat` prints
+        self.skbs_alive = 0
+        self._packet_id = 0
+        self.this_cpu: Cpu | None = None
+        self.trace = Trace(engine, name, lambda: self.this_cpu)
+        self._tp_drop = self.trace.point("kfree_skb", "packet_id", "reason", "length")
+        self.softirq_handlers: dict[Softirq, Callable[[Cpu], None]] = {}
+        self.cpus = [Cpu(self, index) for index in range(cpus)]
+        self.timer_bases = [TimerBase(self, cpu) for cpu in self.cpus]
+        self.softirq_handlers[Softirq.TIMER] = lambda cpu: self.timer_bases[cpu.index].run()
+
+    @property
+    def now(self) -> int:
+        """Time in ns."""
+        return self.engine.now
+
+    @property
+    def cpu(self) -> Cpu:
+        """The CPU whose code is running; RuntimeError from outside any CPU."""
+        cpu = self.this_cpu
+        if cpu is None:
+            raise RuntimeError(f"{self.name}: kernel code called outside a CPU context")
+        return cpu
+
+    def next_packet_id(self) -> int:
+        self._packet_id += 1
+        return self._packet_id
+
+    def charge(self, ns: int) -> None:
+        """Charge the running CPU."""
+        self.cpu.debt += ns
+
+    def timer(self, fn: Callable[[], None], cpu: int | None = None) -> Timer:
+        """A timer on the running CPU, or on CPU `cpu`."""
+        if cpu is None:
+            cpu = 0 if self.this_cpu is None else self.this_cpu.index
+        return Timer(self.timer_bases[cpu], fn)
+
+    def spawn(self, fn: Callable[..., Any], *args: Any, name: str = "", cpu: int = 0) -> Task:
+        """A new task on CPU `cpu`, runnable at once."""
+        task = Task(self.cpus[cpu], fn, args, name or getattr(fn, "__name__", "task"))
+        task.cpu.enqueue(task)
+        return task
+
+    def drop(self, skb: SkBuff, reason: Drop) -> None:
+        """Lose a packet: count it by reason and free it (`kfree_skb_reason`)."""
+        self.drops[reason] += 1
+        if self._tp_drop.enabled:
+            self._tp_drop(skb.packet_id, reason, len(skb))
+        skb.free()

@@ -1,0 +1,158 @@
+"""The device layer's core (`net/core/dev.c`): packets in from drivers, out to drivers.
+
+Receive: driver -> `receive_skb` -> taps -> link layer (registered by it).
+Send: link layer -> `queue_xmit` -> qdisc -> driver.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+
+from pystack.core.cpu import Cpu, Softirq
+from pystack.core.drop import Drop
+from pystack.core.kernel import Kernel
+from pystack.core.skb import SkBuff
+from pystack.dev.napi import Napi, SoftnetData, net_rx_action
+from pystack.dev.netdev import NetDevice, TxQueue
+
+Tap = Callable[[NetDevice, SkBuff, bool], None]
+"""`tap(dev, skb, outgoing)` sees the whole frame; it must copy what it keeps."""
+
+
+class NetCore:
+    def __init__(self, kernel: Kernel) -> None:
+        self.kernel = kernel
+        self.devices: dict[str, NetDevice] = {}
+        self.taps: list[Tap] = []
+        self.poll_lists: list[deque[Napi]] = [deque() for _ in kernel.cpus]
+        self.softnet = [SoftnetData() for _ in kernel.cpus]
+        self._link_receive: Callable[[SkBuff], None] | None = None
+        self._wakeups: list[deque[tuple[NetDevice, TxQueue]]] = [deque() for _ in kernel.cpus]
+        self._backlogs = [self._make_backlog(cpu) for cpu in kernel.cpus]
+        self.tp_napi_poll = kernel.trace.point("napi_poll", "napi", "work", "budget")
+        self._tp_receive = kernel.trace.point("netif_receive_skb", "packet_id", "dev", "length")
+        self._tp_xmit = kernel.trace.point("net_dev_start_xmit", "packet_id", "dev", "length")
+        kernel.softirq_handlers[Softirq.NET_RX] = lambda cpu: net_rx_action(self, cpu)
+        kernel.softirq_handlers[Softirq.NET_TX] = self._net_tx_action
+
+    def register(self, dev: NetDevice) -> None:
+        """Give the device its ifindex and a place in the table (`register_netdevice`)."""
+        if dev.name in self.devices:
+            raise ValueError(f"device {dev.name} exists")
+        dev.ifindex = len(self.devices) + 1
+        self.devices[dev.name] = dev
+
+    def register_link(self, receive: Callable[[SkBuff], None]) -> None:
+        """The link layer names its receive function."""
+        self._link_receive = receive
+
+    def open(self, dev: NetDevice) -> None:
+        """`ip link set up`; must run in a task."""
+        if not dev.up:
+            dev.ops.open()
+            dev.up = True
+
+    def stop(self, dev: NetDevice) -> None:
+        """`ip link set down`: queued packets are dropped, the driver gives everything back."""
+        if dev.up:
+            dev.up = False
+            dev.ops.stop()
+            for queue in dev.tx_queues:
+                queue.stopped = False
+                while queue.packets:
+                    self.kernel.drop(queue.packets.popleft(), Drop.DEV_DOWN)
+
+    # -- receive ---------------------------------------------------------------------------
+
+    def receive_skb(self, skb: SkBuff) -> None:
+        """A frame from a driver's poll (`netif_receive_skb`); `skb.dev` is set."""
+        dev: NetDevice = skb.dev
+        dev.stats.rx_packets += 1
+        dev.stats.rx_bytes += len(skb)
+        self.softnet[self.kernel.cpu.index].processed += 1
+        if self._tp_receive.enabled:
+            self._tp_receive(skb.packet_id, dev.name, len(skb))
+        for tap in self.taps:
+            tap(dev, skb, False)
+        assert self._link_receive is not None, "no link layer registered"
+        self._link_receive(skb)
+
+    def netif_rx(self, skb: SkBuff) -> None:
+        """For devices without NAPI: onto this CPU's backlog (`netif_rx`)."""
+        cpu = self.kernel.cpu
+        queue, napi = self._backlogs[cpu.index]
+        if len(queue) >= self.kernel.sysctl["net.core.netdev_max_backlog"]:
+            self.softnet[cpu.index].dropped += 1
+            self.kernel.drop(skb, Drop.DEV_BACKLOG_FULL)
+            return
+        queue.append(skb)
+        napi.schedule()
+
+    def _make_backlog(self, cpu: Cpu) -> tuple[deque[SkBuff], Napi]:
+        queue: deque[SkBuff] = deque()
+
+        def poll(budget: int) -> int:
+            work = 0
+            while queue and work < budget:
+                work += 1
+                self.receive_skb(queue.popleft())
+            if work < budget:
+                napi.complete()
+            return work
+
+        napi = Napi(self, f"backlog{cpu.index}", poll, cpu)
+        napi.enable()
+        return queue, napi
+
+    # -- transmit --------------------------------------------------------------------------
+
+    def queue_xmit(self, skb: SkBuff) -> None:
+        """A whole frame for `skb.dev`, into queue `skb.queue` (`dev_queue_xmit`)."""
+        dev: NetDevice = skb.dev
+        if not dev.up:
+            self.kernel.drop(skb, Drop.DEV_DOWN)
+            return
+        queue = dev.tx_queues[skb.queue % len(dev.tx_queues)]
+        if len(queue.packets) >= dev.tx_queue_len:
+            self.kernel.drop(skb, Drop.QDISC_FULL)
+            return
+        queue.packets.append(skb)
+        cpu = self.kernel.cpu
+        cpu.local_bh_disable()
+        self._qdisc_run(dev, queue)
+        cpu.local_bh_enable()
+
+    def wake_queue(self, dev: NetDevice, queue: int) -> None:
+        """The driver's ring has room again (`netif_tx_wake_queue`)."""
+        tx = dev.tx_queues[queue]
+        if tx.stopped:
+            tx.stopped = False
+            cpu = self.kernel.cpu
+            self._wakeups[cpu.index].append((dev, tx))
+            cpu.raise_softirq(Softirq.NET_TX)
+
+    def _net_tx_action(self, cpu: Cpu) -> None:
+        todo = self._wakeups[cpu.index]
+        while todo:
+            self._qdisc_run(*todo.popleft())
+
+    def _qdisc_run(self, dev: NetDevice, queue: TxQueue) -> None:
+        if queue.running:  # another CPU, or the code we interrupted, is at it
+            return
+        queue.running = True
+        packets = queue.packets
+        while packets and not queue.stopped and dev.up:
+            skb = packets.popleft()
+            length = len(skb)
+            if self._tp_xmit.enabled:
+                self._tp_xmit(skb.packet_id, dev.name, length)
+            for tap in self.taps:
+                tap(dev, skb, True)
+            if not dev.ops.start_xmit(skb, queue.index, bool(packets)):
+                packets.appendleft(skb)
+                queue.stopped = True
+                break
+            dev.stats.tx_packets += 1
+            dev.stats.tx_bytes += length
+        queue.running = False

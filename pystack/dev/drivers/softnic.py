@@ -1,0 +1,138 @@
+"""A NIC without hardware, for hosts at the far end of a wire, and the loopback device.
+
+Same kernel path as a real one: frames queue in a receive ring, an interrupt schedules NAPI, sent
+frames are freed by the poll that follows their completion.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+from pystack.core.cpu import Cpu
+from pystack.core.drop import Drop
+from pystack.core.skb import SkBuff
+from pystack.dev.core import NetCore
+from pystack.dev.napi import Napi
+from pystack.dev.netdev import NetDevice
+from pystack.dev.wire import Port
+
+RING = 1024
+
+
+class SoftNic:
+    """One queue on `cpu`, attached to `port`.  Receive ring of 1024 frames, transmit of 256."""
+
+    tx_queues = 1
+    tx_ring = 256
+
+    def __init__(self, core: NetCore, name: str, mac: bytes, port: Port, cpu: int = 0) -> None:
+        self.core = core
+        self.kernel = core.kernel
+        self.port = port
+        self.cpu: Cpu = core.kernel.cpus[cpu]
+        self.dev = NetDevice(name, mac, self)
+        self.napi = Napi(core, name, self._poll, self.cpu)
+        self.interrupts = 0
+        self._rx: deque[tuple[bytes, int]] = deque()
+        self._in_flight: deque[SkBuff] = deque()
+        self._sent = 0
+        self._irq_armed = True
+        port.on_receive(self._arrived)
+        core.register(self.dev)
+
+    def open(self) -> None:
+        self.napi.enable()
+        self._irq_armed = True
+
+    def stop(self) -> None:
+        self.napi.disable()
+        self._rx.clear()
+        while self._in_flight:
+            self.kernel.drop(self._in_flight.popleft(), Drop.DEV_DOWN)
+        self._sent = 0
+
+    def start_xmit(self, skb: SkBuff, queue: int, more: bool) -> bool:
+        if len(self._in_flight) >= self.tx_ring:
+            return False
+        self.kernel.charge(self.kernel.costs.tx_packet)
+        self.kernel.cpu.flush()
+        self._in_flight.append(skb)
+        self.port.send(bytes(skb), self._on_sent)
+        return True
+
+    def get_stats(self) -> dict[str, int]:
+        return {"interrupts": self.interrupts, "polls": self.napi.polls}
+
+    # -- hub side: the wire ----------------------------------------------------------------
+
+    def _arrived(self, frame: bytes, start: int, end: int) -> None:
+        if not self.dev.up:
+            self.kernel.drops[Drop.DEV_DOWN] += 1
+        elif len(self._rx) >= RING:
+            self.kernel.drops[Drop.DEV_RING_FULL] += 1
+        else:
+            self._rx.append((frame, end))
+            self._interrupt()
+
+    def _on_sent(self) -> None:
+        if self._in_flight:
+            self._sent += 1
+            self._interrupt()
+
+    def _interrupt(self) -> None:
+        if self._irq_armed:
+            self._irq_armed = False
+            self.interrupts += 1
+            self.cpu.raise_irq(self.napi.schedule)
+
+    # -- softirq side ----------------------------------------------------------------------
+
+    def _poll(self, budget: int) -> int:
+        while self._sent:
+            self._sent -= 1
+            self._in_flight.popleft().free()
+            self.core.wake_queue(self.dev, 0)
+        work = 0
+        while self._rx and work < budget:
+            frame, tstamp = self._rx.popleft()
+            work += 1
+            self.kernel.charge(self.kernel.costs.rx_packet)
+            skb = SkBuff(self.kernel, memoryview(frame))
+            skb.dev = self.dev
+            skb.tstamp = tstamp
+            self.core.receive_skb(skb)
+        if work < budget and self.napi.complete():
+            self._irq_armed = True
+            if self._rx or self._sent:
+                self._interrupt()
+        return work
+
+
+class Loopback:
+    """`lo`: what is sent is received, through the CPU's backlog (`drivers/net/loopback.c`)."""
+
+    tx_queues = 1
+
+    def __init__(self, core: NetCore) -> None:
+        self.core = core
+        self.dev = NetDevice("lo", bytes(6), self, mtu=65536)
+        self.dev.loopback = True
+        core.register(self.dev)
+
+    def open(self) -> None:
+        """Nothing to bring up."""
+
+    def stop(self) -> None:
+        """Nothing to give back."""
+
+    def get_stats(self) -> dict[str, int]:
+        return {}
+
+    def start_xmit(self, skb: SkBuff, queue: int, more: bool) -> bool:
+        kernel = self.core.kernel
+        received = SkBuff(kernel, memoryview(bytes(skb)), packet_id=skb.packet_id)
+        received.dev = self.dev
+        received.tstamp = kernel.now
+        skb.free()
+        self.core.netif_rx(received)
+        return True

@@ -1,0 +1,304 @@
+"""Generated from hdl/nic.rdl by `wire2app regs`: do not edit.
+
+Register offsets (bytes), field masks and shifts, counters, ring entry layouts.
+`Q_...` is relative to `queue_block(n)`, `RING_...` to that plus `Q_RX` or `Q_TX`.
+"""
+
+from __future__ import annotations
+
+import struct
+from enum import IntEnum
+from typing import Final, NamedTuple
+
+
+class CplStatus(IntEnum):
+    # The frame was transferred.
+    OK = 0
+    # SLVERR on the frame's data.
+    DATA_SLVERR = 1
+    # DECERR on the frame's data.
+    DATA_DECERR = 2
+    # SLVERR on the descriptor fetch; no data was touched.
+    DESC_SLVERR = 3
+    # DECERR on the descriptor fetch; no data was touched.
+    DESC_DECERR = 4
+    # TX: length 0 or above MAX_FRAME. RX: buffer length 0.
+    BAD_LENGTH = 5
+    # RX: the frame was longer than the buffer; the head of it was written.
+    TRUNCATED = 6
+
+
+class QueueError(IntEnum):
+    # No error.
+    NONE = 0
+    # SLVERR on a completion write: the queue has stopped.
+    CPL_SLVERR = 1
+    # DECERR on a completion write: the queue has stopped.
+    CPL_DECERR = 2
+    # The producer index ran further ahead than the ring is long: the queue has stopped.
+    BAD_DOORBELL = 3
+
+
+class Counter(NamedTuple):
+    """A 64-bit counter: low word at `offset`, high word, latched by it, four above."""
+
+    name: str
+    offset: int
+    desc: str
+
+
+# Device registers.
+# Identity.
+ID: Final = 0x000
+ID_MAGIC_RESET: Final = 0x57324131
+# What this instance was built with.
+FEATURES: Final = 0x004
+FEATURES_QUEUES: Final = 0xFF
+FEATURES_QUEUES_SHIFT: Final = 0
+FEATURES_AXI_BYTES: Final = 0xFF00
+FEATURES_AXI_BYTES_SHIFT: Final = 8
+# Device control.
+CTRL: Final = 0x008
+CTRL_RX_ENABLE: Final = 0x1
+CTRL_TX_ENABLE: Final = 0x2
+CTRL_PROMISCUOUS: Final = 0x4
+CTRL_ALL_MULTICAST: Final = 0x8
+CTRL_SOFT_RESET: Final = 0x80000000
+# Device state.
+STATUS: Final = 0x00C
+STATUS_LINK_UP: Final = 0x1
+STATUS_IDLE: Final = 0x2
+# Own unicast address, first four bytes on the wire, the first in bits 7:0.
+MAC_LO: Final = 0x010
+# Own unicast address, the last two bytes, byte 4 in bits 7:0.
+MAC_HI: Final = 0x014
+MAC_HI_VALUE: Final = 0xFFFF
+MAC_HI_VALUE_SHIFT: Final = 0
+# Longest frame accepted and sent, without FCS.
+MAX_FRAME: Final = 0x018
+MAX_FRAME_BYTES: Final = 0xFFFF
+MAX_FRAME_BYTES_SHIFT: Final = 0
+MAX_FRAME_BYTES_RESET: Final = 0x5EA
+# Receive steering.
+RX_STEERING: Final = 0x01C
+RX_STEERING_DEFAULT_QUEUE: Final = 0xFF
+RX_STEERING_DEFAULT_QUEUE_SHIFT: Final = 0
+
+COUNTERS: Final[tuple[Counter, ...]] = (
+    Counter(
+        "rx_frames",
+        0x100,
+        "Good frames that entered the receive buffer.",
+    ),
+    Counter(
+        "rx_bytes",
+        0x108,
+        "Their bytes, without FCS.",
+    ),
+    Counter(
+        "rx_bad_fcs",
+        0x110,
+        "Frames dropped: wrong FCS.",
+    ),
+    Counter(
+        "rx_runt",
+        0x118,
+        "Frames dropped: shorter than 64 bytes with FCS.",
+    ),
+    Counter(
+        "rx_oversize",
+        0x120,
+        "Frames dropped: longer than MAX_FRAME.",
+    ),
+    Counter(
+        "rx_coded_error",
+        0x128,
+        "Frames dropped: XGMII error character or broken framing inside the frame.",
+    ),
+    Counter(
+        "rx_overflow",
+        0x130,
+        "Frames dropped: receive buffer full.",
+    ),
+    Counter(
+        "rx_filtered",
+        0x138,
+        "Frames dropped: destination address not ours.",
+    ),
+    Counter(
+        "tx_frames",
+        0x140,
+        "Frames sent on the wire.",
+    ),
+    Counter(
+        "tx_bytes",
+        0x148,
+        "Their bytes, with padding, without FCS.",
+    ),
+    Counter(
+        "tx_underrun",
+        0x150,
+        "Frames cut on the wire with an error character: data came too late. Stays 0 with"
+        " the store-and-forward buffer.",
+    ),
+    Counter(
+        "doorbell_errors",
+        0x158,
+        "Register writes refused: a doorbell beyond the ring or to a disabled queue, or "
+        "an access to no register.",
+    ),
+)
+
+# Queue blocks.
+QUEUE_BASE: Final = 0x1000
+QUEUE_STRIDE: Final = 0x100
+MAX_QUEUES: Final = 16
+Q_RX: Final = 0x00
+Q_TX: Final = 0x40
+# Enable. Setting it starts the queue, once it is no longer active, with all indices at 0; clearing
+# it lets the frames under way finish. After an error it has to be cleared before it is set again.
+Q_RX_CTRL: Final = 0x000
+# State of the queue.
+Q_RX_STATUS: Final = 0x004
+# Length of both rings.
+Q_RX_SIZE: Final = 0x008
+# Doorbell: producer index of the descriptor ring, free-running modulo 2^16. It may neither go back
+# nor run further ahead of the descriptors taken than the ring is long.
+Q_RX_DOORBELL: Final = 0x00C
+Q_RX_DESC_BASE_LO: Final = 0x010
+Q_RX_DESC_BASE_HI: Final = 0x014
+Q_RX_CPL_BASE_LO: Final = 0x018
+Q_RX_CPL_BASE_HI: Final = 0x01C
+# Progress of the device, free-running modulo 2^16.
+Q_RX_PROGRESS: Final = 0x020
+# Enable. Setting it starts the queue, once it is no longer active, with all indices at 0; clearing
+# it lets the frames under way finish. After an error it has to be cleared before it is set again.
+Q_TX_CTRL: Final = 0x040
+# State of the queue.
+Q_TX_STATUS: Final = 0x044
+# Length of both rings.
+Q_TX_SIZE: Final = 0x048
+# Doorbell: producer index of the descriptor ring, free-running modulo 2^16. It may neither go back
+# nor run further ahead of the descriptors taken than the ring is long.
+Q_TX_DOORBELL: Final = 0x04C
+Q_TX_DESC_BASE_LO: Final = 0x050
+Q_TX_DESC_BASE_HI: Final = 0x054
+Q_TX_CPL_BASE_LO: Final = 0x058
+Q_TX_CPL_BASE_HI: Final = 0x05C
+# Progress of the device, free-running modulo 2^16.
+Q_TX_PROGRESS: Final = 0x060
+# Interrupt mask.
+Q_IRQ_MASK: Final = 0x080
+Q_IRQ_MASK_MASK: Final = 0x1
+Q_IRQ_MASK_MASK_RESET: Final = 0x1
+# Re-arm: acknowledges the line and carries what the driver has consumed. If more is there, the line
+# rises again.
+Q_IRQ_ARM: Final = 0x084
+Q_IRQ_ARM_RX_CONSUMER: Final = 0xFFFF
+Q_IRQ_ARM_RX_CONSUMER_SHIFT: Final = 0
+Q_IRQ_ARM_TX_CONSUMER: Final = 0xFFFF0000
+Q_IRQ_ARM_TX_CONSUMER_SHIFT: Final = 16
+# Interrupt moderation: the line rises when either limit is met.
+Q_IRQ_MODERATION: Final = 0x088
+Q_IRQ_MODERATION_CYCLES: Final = 0xFFFF
+Q_IRQ_MODERATION_CYCLES_SHIFT: Final = 0
+Q_IRQ_MODERATION_COUNT: Final = 0xFFFF0000
+Q_IRQ_MODERATION_COUNT_SHIFT: Final = 16
+# State of the interrupt.
+Q_IRQ_STATUS: Final = 0x08C
+Q_IRQ_STATUS_ARMED: Final = 0x1
+Q_IRQ_STATUS_FIRED: Final = 0x2
+
+QUEUE_COUNTERS: Final[tuple[Counter, ...]] = (
+    Counter(
+        "rx_no_descriptor",
+        0x0C0,
+        "Frames dropped because the ring held no descriptor.",
+    ),
+    Counter(
+        "rx_disabled",
+        0x0C8,
+        "Frames dropped because the queue was not enabled.",
+    ),
+    Counter(
+        "rx_bus_error",
+        0x0D0,
+        "Frames dropped because of a bus error on data, descriptor or completion.",
+    ),
+    Counter(
+        "rx_truncated",
+        0x0D8,
+        "Frames dropped because the buffer was too short (or had length 0).",
+    ),
+    Counter(
+        "rx_frames",
+        0x0E0,
+        "Frames delivered with status OK.",
+    ),
+    Counter(
+        "tx_bus_error",
+        0x0E8,
+        "Frames dropped because of a bus error on data, descriptor or completion.",
+    ),
+    Counter(
+        "tx_bad_length",
+        0x0F0,
+        "Frames refused for their length.",
+    ),
+    Counter(
+        "tx_frames",
+        0x0F8,
+        "Frames handed to the MAC.",
+    ),
+)
+
+# Ring blocks: the fields are the same in both.
+# Enable. Setting it starts the queue, once it is no longer active, with all indices at 0; clearing
+# it lets the frames under way finish. After an error it has to be cleared before it is set again.
+RING_CTRL: Final = 0x000
+RING_CTRL_ENABLE: Final = 0x1
+# State of the queue.
+RING_STATUS: Final = 0x004
+RING_STATUS_ACTIVE: Final = 0x1
+RING_STATUS_ERROR: Final = 0xF0
+RING_STATUS_ERROR_SHIFT: Final = 4
+# Length of both rings.
+RING_SIZE: Final = 0x008
+RING_SIZE_LOG2_ENTRIES: Final = 0xF
+RING_SIZE_LOG2_ENTRIES_SHIFT: Final = 0
+# Doorbell: producer index of the descriptor ring, free-running modulo 2^16. It may neither go back
+# nor run further ahead of the descriptors taken than the ring is long.
+RING_DOORBELL: Final = 0x00C
+RING_DOORBELL_PRODUCER: Final = 0xFFFF
+RING_DOORBELL_PRODUCER_SHIFT: Final = 0
+RING_DESC_BASE_LO: Final = 0x010
+RING_DESC_BASE_HI: Final = 0x014
+RING_CPL_BASE_LO: Final = 0x018
+RING_CPL_BASE_HI: Final = 0x01C
+# Progress of the device, free-running modulo 2^16.
+RING_PROGRESS: Final = 0x020
+RING_PROGRESS_FETCHED: Final = 0xFFFF
+RING_PROGRESS_FETCHED_SHIFT: Final = 0
+RING_PROGRESS_COMPLETED: Final = 0xFFFF0000
+RING_PROGRESS_COMPLETED_SHIFT: Final = 16
+
+
+def queue_block(queue: int) -> int:
+    """Offset of the registers of queue pair `queue`; ValueError beyond the map."""
+    if not 0 <= queue < MAX_QUEUES:
+        raise ValueError(f"queue {queue} is not in 0..{MAX_QUEUES - 1}")
+    return QUEUE_BASE + queue * QUEUE_STRIDE
+
+
+# Ring entries in host memory.
+# RX descriptor: one free buffer.
+# Values: addr, len.
+RX_DESC: Final = struct.Struct("<QHxxxxxx")
+# TX descriptor: one frame.
+# Values: addr, len.
+TX_DESC: Final = struct.Struct("<QHxxxxxx")
+# Completion, RX and TX. Written once, whole; valid when the phase bit differs from the previous
+# lap's (1 on the first).
+# Values: index, len, status, queue_id, phase.
+CPL: Final = struct.Struct("<HHBBxxxxxxxxxB")
+CPL_PHASE: Final = 0x80

@@ -1,0 +1,1 @@
+"""The link layer: Ethernet framing and address resolution."""

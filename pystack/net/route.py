@@ -1,0 +1,63 @@
+"""IPv4 routes: longest prefix, then metric (`net/ipv4/fib_trie.c`)."""
+
+from __future__ import annotations
+
+import errno
+import ipaddress
+import os
+from dataclasses import dataclass
+
+from pystack.dev.netdev import NetDevice
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """How to reach a destination: `gateway` empty when it is on the link.  `mtu` in bytes."""
+
+    dev: NetDevice
+    saddr: bytes
+    gateway: bytes
+    mtu: int
+
+
+@dataclass(frozen=True)
+class FibEntry:
+    network: ipaddress.IPv4Network
+    dev: NetDevice
+    gateway: bytes
+    saddr: bytes
+    metric: int
+
+
+class Fib:
+    """The forwarding table; look-ups are cached until it changes."""
+
+    def __init__(self) -> None:
+        self.entries: list[FibEntry] = []
+        self._cache: dict[bytes, FibEntry | None] = {}
+
+    def add(self, entry: FibEntry) -> None:
+        """OSError(EEXIST) for the same prefix and metric."""
+        for old in self.entries:
+            if (old.network, old.metric) == (entry.network, entry.metric):
+                raise OSError(errno.EEXIST, os.strerror(errno.EEXIST))
+        self.entries.append(entry)
+        self.entries.sort(key=lambda e: (-e.network.prefixlen, e.metric))
+        self._cache.clear()
+
+    def remove_device(self, dev: NetDevice) -> None:
+        self.entries = [e for e in self.entries if e.dev is not dev]
+        self._cache.clear()
+
+    def lookup(self, daddr: bytes) -> FibEntry:
+        """OSError(ENETUNREACH) if no entry matches."""
+        try:
+            entry = self._cache[daddr]
+        except KeyError:
+            address = ipaddress.IPv4Address(daddr)
+            entry = next((e for e in self.entries if address in e.network), None)
+            if len(self._cache) < 4096:
+                self._cache[daddr] = entry
+        if entry is None:
+            raise OSError(errno.ENETUNREACH, os.strerror(errno.ENETUNREACH))
+        return entry

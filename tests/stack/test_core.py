@@ -1,0 +1,250 @@
+"""Engine, CPU, scheduler, softirq, timers and wait queues."""
+
+from __future__ import annotations
+
+import pytest
+
+from pystack.core.costs import Costs
+from pystack.core.cpu import Softirq
+from pystack.core.engine import VirtualEngine
+from pystack.core.kernel import Kernel
+from pystack.core.task import TaskState
+from pystack.core.wait import WaitQueue, wait_event
+
+
+def make(**costs: int) -> tuple[VirtualEngine, Kernel]:
+    engine = VirtualEngine()
+    zero = Costs.zero()
+    table = Costs(**{**zero.__dict__, **costs})
+    return engine, Kernel(engine, "h", costs=table)
+
+
+def test_events_at_one_time_run_in_the_order_they_were_made() -> None:
+    engine = VirtualEngine()
+    seen: list[int] = []
+    for i in range(5):
+        engine.call_at(100, seen.append, i)
+    engine.call_at(50, seen.append, 99)
+    engine.run()
+    assert seen == [99, 0, 1, 2, 3, 4]
+    assert engine.now == 100
+
+
+def test_cancelled_event_does_not_run_and_run_until_sets_the_time() -> None:
+    engine = VirtualEngine()
+    event = engine.call_at(10, lambda: pytest.fail("ran"))
+    event.cancel()
+    engine.run(until=1000)
+    assert engine.now == 1000
+
+
+def test_charged_time_passes_at_flush() -> None:
+    engine, kernel = make()
+    times: list[int] = []
+
+    def work() -> None:
+        times.append(kernel.now)
+        kernel.charge(500)
+        times.append(kernel.now)
+        kernel.cpu.flush()
+        times.append(kernel.now)
+
+    kernel.spawn(work)
+    engine.run()
+    assert times == [0, 0, 500]
+
+
+def test_interrupt_preempts_a_busy_cpu_and_its_time_is_added() -> None:
+    engine, kernel = make(hardirq=100)
+    log: list[tuple[str, int]] = []
+
+    def work() -> None:
+        kernel.charge(1000)
+        kernel.cpu.flush()
+        log.append(("work done", kernel.now))
+
+    kernel.spawn(work)
+    engine.call_at(400, kernel.cpus[0].raise_irq, lambda: log.append(("irq", kernel.now)))
+    engine.run()
+    assert log == [("irq", 400), ("work done", 1100)]
+
+
+def test_stalled_cpu_takes_the_interrupt_after_the_answer() -> None:
+    engine, kernel = make()
+    log: list[tuple[str, int]] = []
+
+    def work() -> None:
+        value = kernel.cpu.stall(lambda done: engine.call_later(300, done, 42))
+        log.append((f"read {value}", kernel.now))
+        kernel.cpu.flush()
+
+    kernel.spawn(work)
+    engine.call_at(100, kernel.cpus[0].raise_irq, lambda: log.append(("irq", kernel.now)))
+    engine.run()
+    assert log == [("read 42", 300), ("irq", 300)]
+
+
+def test_softirq_raised_while_bottom_halves_are_off_runs_at_enable() -> None:
+    engine, kernel = make()
+    log: list[str] = []
+    kernel.softirq_handlers[Softirq.NET_RX] = lambda cpu: log.append("net_rx")
+
+    def work() -> None:
+        cpu = kernel.cpu
+        cpu.local_bh_disable()
+        cpu.raise_softirq(Softirq.NET_RX)
+        cpu.flush()
+        log.append("still off")
+        cpu.local_bh_enable()
+        log.append("on")
+
+    kernel.spawn(work)
+    engine.run()
+    assert log == ["still off", "net_rx", "on"]
+
+
+def test_endless_softirq_is_left_to_ksoftirqd_and_processes_still_run() -> None:
+    engine, kernel = make(softirq=10_000)
+    rounds = 0
+
+    def endless(cpu: object) -> None:
+        nonlocal rounds
+        rounds += 1
+        if rounds < 1000:
+            kernel.cpus[0].raise_softirq(Softirq.NET_RX)
+
+    kernel.softirq_handlers[Softirq.NET_RX] = endless
+    progress: list[int] = []
+
+    def process() -> None:
+        for _ in range(20):
+            kernel.charge(1000)
+            kernel.cpu.flush()
+            kernel.cpu.yield_()
+            progress.append(rounds)
+
+    kernel.spawn(process)
+    engine.call_at(10, kernel.cpus[0].raise_softirq, Softirq.NET_RX)
+    engine.run()
+    assert rounds == 1000
+    assert len(progress) == 20
+    assert progress[-1] < 1000, "the process ran only after the softirqs had ended"
+
+
+def test_timer_moves_without_firing_early_and_delete_stops_it() -> None:
+    engine, kernel = make()
+    fired: list[int] = []
+    timer = kernel.timer(lambda: fired.append(kernel.now), cpu=0)
+    timer.mod(100)
+    engine.call_at(50, timer.mod, 300)
+    other = kernel.timer(lambda: fired.append(-1), cpu=0)
+    other.mod(200)
+    engine.call_at(60, other.delete)
+    engine.run()
+    assert fired == [300]
+    assert kernel.timer_bases[0].active == 0
+
+
+def test_timer_moved_earlier_fires_earlier() -> None:
+    engine, kernel = make()
+    fired: list[int] = []
+    timer = kernel.timer(lambda: fired.append(kernel.now), cpu=0)
+    timer.mod(1000)
+    engine.call_at(50, timer.mod, 100)
+    engine.run()
+    assert fired == [100]
+
+
+def test_wait_event_sees_a_wake_up_between_check_and_sleep() -> None:
+    engine, kernel = make(softirq=100, context_switch=50)
+    queue = WaitQueue()
+    ready: list[int] = []
+
+    def rx(cpu: object) -> None:
+        ready.append(1)
+        queue.wake()
+
+    kernel.softirq_handlers[Softirq.NET_RX] = rx
+
+    def reader() -> int:
+        kernel.charge(500)  # spent inside schedule(), when the softirq strikes
+        assert wait_event(kernel, queue, lambda: bool(ready), timeout=10_000)
+        return kernel.now
+
+    task = kernel.spawn(reader)
+    engine.call_at(200, kernel.cpus[0].raise_softirq, Softirq.NET_RX)
+    engine.run()
+    assert task.state is TaskState.DEAD
+    assert task.result < 10_000
+
+
+def test_wait_event_times_out_with_false() -> None:
+    engine, kernel = make()
+    queue = WaitQueue()
+    task = kernel.spawn(lambda: (wait_event(kernel, queue, lambda: False, 5000), kernel.now))
+    engine.run()
+    assert task.result == (False, 5000)
+    assert not queue
+
+
+def test_exclusive_waiters_are_woken_one_at_a_time() -> None:
+    engine, kernel = make()
+    queue = WaitQueue()
+    tokens: list[int] = []
+    woken: list[int] = []
+
+    def waiter(i: int) -> None:
+        wait_event(kernel, queue, lambda: bool(tokens), exclusive=True)
+        woken.append(i)
+        tokens.pop()
+
+    for i in range(3):
+        kernel.spawn(waiter, i)
+
+    def give() -> None:
+        tokens.append(1)
+        queue.wake()
+
+    engine.call_at(100, give)
+    engine.run()
+    assert woken == [0]
+    engine.call_at(200, give)
+    engine.run()
+    assert woken == [0, 1]
+
+
+def test_uncaught_exception_of_a_kernel_task_reaches_the_runner() -> None:
+    engine, kernel = make()
+
+    def broken() -> None:
+        raise ValueError("panic")
+
+    kernel.spawn(broken)
+    with pytest.raises(ValueError, match="panic"):
+        engine.run()
+
+
+def test_tracepoint_off_calls_nobody_and_on_carries_time_and_fields() -> None:
+    engine, kernel = make()
+    point = kernel.trace.point("demo", "a", "b")
+    assert not point.enabled
+    records = []
+    point.attach(records.append)
+
+    def hit() -> None:
+        kernel.charge(70)
+        point(1, 2)
+
+    kernel.spawn(hit)
+    engine.run()
+    assert [(r.time, r.host, r.cpu, r["a"], r["b"]) for r in records] == [(70, "h", 0, 1, 2)]
+    with pytest.raises(ValueError, match="demo"):
+        kernel.trace.point("demo", "c")
+
+
+def test_unknown_sysctl_is_an_error() -> None:
+    _, kernel = make()
+    with pytest.raises(KeyError, match=r"net\.ipv4\.tcp_foo"):
+        _ = kernel.sysctl["net.ipv4.tcp_foo"]
+    with pytest.raises(ValueError, match="shape"):
+        kernel.sysctl["net.ipv4.tcp_rmem"] = (1, 2)
