@@ -299,7 +299,7 @@ package nic_regs_pkg;
     // A register after a write: `mask` has a bit for each bit that is written.
     function automatic logic [31:0] reg_merge(input logic [31:0] old, input logic [31:0] data,
                                               input logic [31:0] mask);
-        return (old & ~mask) | (data & mask);
+        reg_merge = (old & ~mask) | (data & mask);
     endfunction
 
 endpackage

@@ -1,0 +1,85 @@
+// Cuts a job (address, bytes) into AXI INCR bursts.  A burst ends where the job ends or at the next
+// multiple of MaxBurstBytes, so none crosses a 4 KiB boundary.  It knows nothing of data.
+//
+//   job     |-------------------------------|
+//   burst   |--0--|---1----|---2----|---3---|      | = multiples of MaxBurstBytes inside
+
+`default_nettype none
+
+module burst_splitter #(
+    parameter int DataW = 128,
+    parameter int AddrW = 64,
+    parameter int MaxBurstBytes = 512  // power of two, DataW/8 to 4096, at most 256 beats
+) (
+    input  wire logic             clk,
+    input  wire logic             rst,
+
+    input  wire logic             job_valid,
+    output      logic             job_ready,
+    input  wire logic [AddrW-1:0] job_addr,
+    input  wire logic [15:0]      job_len,     // bytes, not 0
+
+    output      logic             burst_valid,
+    input  wire logic             burst_ready,
+    output      logic [AddrW-1:0] burst_addr,  // exact: the first byte wanted
+    output      logic [7:0]       burst_len,   // beats - 1
+    output      logic             burst_last   // of its job
+);
+
+    localparam int BeatBytes = DataW / 8;
+    localparam int BeatW = $clog2(BeatBytes);
+    localparam int BurstW = $clog2(MaxBurstBytes);
+
+`ifndef SYNTHESIS
+    initial begin
+        if (MaxBurstBytes < BeatBytes || MaxBurstBytes > 4096 || MaxBurstBytes > 256 * BeatBytes
+            || (MaxBurstBytes & (MaxBurstBytes - 1)) != 0) begin
+            $display("burst_splitter: MaxBurstBytes=%0d does not suit DataW=%0d", MaxBurstBytes,
+                     DataW);
+            $fatal;
+        end
+    end
+`endif
+
+    logic             valid_q;
+    logic [AddrW-1:0] addr_q;
+    logic [15:0]      left_q;
+
+    logic [16:0]      room, bytes, last_byte;  // room: up to the next multiple of MaxBurstBytes
+    logic [AddrW-1:0] next_addr;
+
+    assign room       = 17'(MaxBurstBytes) - 17'(addr_q[BurstW-1:0]);
+    assign burst_last = 17'(left_q) <= room;
+    assign bytes      = burst_last ? 17'(left_q) : room;
+    assign last_byte  = 17'(addr_q[BeatW-1:0]) + bytes - 17'd1;  // counted from the first beat
+    assign next_addr  = addr_q + AddrW'(bytes);
+
+    assign burst_valid = valid_q;
+    assign burst_addr  = addr_q;
+    assign burst_len   = 8'(last_byte >> BeatW);
+    assign job_ready   = !valid_q || (burst_ready && burst_last);
+
+    always_ff @(posedge clk) begin
+        if (burst_valid && burst_ready) begin
+            addr_q <= next_addr;
+            left_q <= left_q - bytes[15:0];
+            if (burst_last) valid_q <= 1'b0;
+        end
+        if (job_valid && job_ready) begin
+            valid_q <= 1'b1;
+            addr_q  <= job_addr;
+            left_q  <= job_len;
+        end
+        if (rst) valid_q <= 1'b0;
+    end
+
+`ifndef SYNTHESIS
+    always_ff @(posedge clk) begin
+        if (!rst && job_valid)
+            assert (job_len != 16'd0) else $fatal(1, "burst_splitter: a job of no bytes");
+    end
+`endif
+
+endmodule
+
+`default_nettype wire

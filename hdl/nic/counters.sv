@@ -1,0 +1,31 @@
+// An array of 64-bit event counters that wrap.  The value at `index` is shown at once; splitting it
+// into words is up to the reader.
+
+`default_nettype none
+
+module counters #(
+    parameter int Counters = 8,
+    parameter int StepW = 16,
+    parameter int IndexW = $clog2(Counters)
+) (
+    input  wire logic                           clk,
+    input  wire logic                           rst,
+    input  wire logic [Counters-1:0][StepW-1:0] step,   // added every clock
+    input  wire logic [IndexW-1:0]              index,
+    output      logic [63:0]                    value   // 0 beyond the last
+);
+
+    logic [Counters-1:0][63:0] count_q;
+
+    for (genvar i = 0; i < Counters; i++) begin : g_counter
+        always_ff @(posedge clk) begin
+            if (step[i] != '0) count_q[i] <= count_q[i] + 64'(step[i]);
+            if (rst) count_q[i] <= '0;
+        end
+    end
+
+    assign value = 32'(index) < Counters ? count_q[index] : '0;
+
+endmodule
+
+`default_nettype wire

@@ -1,0 +1,164 @@
+// Descriptor prefetch of one direction: reads descriptors in bursts, as the rings ask for them,
+// into a small store per queue, and shows the engine the next one of the queue it looks at.
+// Indices live in queue_ring; a descriptor that the bus refused is stored with that response.
+
+`default_nettype none
+
+module desc_fetch #(
+    parameter int Queues = 1,
+    parameter int DataW = 128,
+    parameter int AddrW = 64,
+    parameter int Prefetch = 16,
+    parameter int CountW = $clog2(Prefetch) + 1,
+    parameter int QueueW = Queues > 1 ? $clog2(Queues) : 1
+) (
+    input  wire logic                          clk,
+    input  wire logic                          rst,
+
+    // rings
+    input  wire logic [Queues-1:0][63:0]       desc_base,
+    input  wire logic [Queues-1:0]             fetch_wanted,
+    input  wire logic [Queues-1:0][CountW-1:0] fetch_count,
+    input  wire logic [Queues-1:0][15:0]       fetch_entry,
+    input  wire logic [Queues-1:0][15:0]       fetched,
+    input  wire logic [Queues-1:0][15:0]       consumed,
+    output      logic [Queues-1:0]             fetch_begin,
+    output      logic [Queues-1:0]             fetch_push,
+    output      logic [Queues-1:0]             fetch_end,
+
+    // read jobs and their data
+    output      logic                          job_valid,
+    input  wire logic                          job_ready,
+    output      logic [AddrW-1:0]              job_addr,
+    output      logic [15:0]                   job_len,
+    output      logic [QueueW-1:0]             job_tag,        // queue
+    input  wire logic [DataW-1:0]              s_axis_tdata,
+    input  wire logic [DataW/8-1:0]            s_axis_tkeep,
+    input  wire logic                          s_axis_tvalid,
+    output      logic                          s_axis_tready,
+    input  wire logic                          s_axis_tlast,
+    input  wire logic [QueueW-1:0]             s_axis_ttag,
+    input  wire logic [1:0]                    s_axis_tresp,
+
+    // engine: the next descriptor of the queue it names
+    input  wire logic [QueueW-1:0]             head_queue,
+    output      logic [127:0]                  head_desc,
+    output      logic [1:0]                    head_resp,
+
+    output      logic                          busy
+);
+
+    localparam int SlotW = $clog2(Prefetch);
+    localparam int DescBytes = 16;
+
+    // ---- ask: one job at a time, queues in turn
+
+    logic              wanted, job_free;
+    logic [QueueW-1:0] queue_id;
+    logic [63:0]       base;
+
+    rr_arbiter #(.Requesters(Queues)) u_arbiter (
+        .clk,
+        .rst,
+        .request(fetch_wanted),
+        .advance(job_free && wanted),
+        .valid(wanted),
+        .index(queue_id)
+    );
+
+    assign job_free = !job_valid || job_ready;
+    assign base     = desc_base[queue_id];
+
+    always_comb begin
+        fetch_begin = '0;
+        fetch_begin[queue_id] = job_free && wanted;
+    end
+
+    always_ff @(posedge clk) begin
+        if (job_free) begin
+            job_valid <= wanted;
+            job_addr  <= AddrW'(base) + AddrW'(fetch_entry[queue_id]) * AddrW'(DescBytes);
+            job_len   <= 16'(fetch_count[queue_id]) * 16'(DescBytes);
+            job_tag   <= queue_id;
+        end
+        if (rst) job_valid <= 1'b0;
+    end
+
+    // ---- take: one descriptor a clock
+
+    logic [127:0]      desc;
+    logic [1:0]        desc_resp;
+    logic              desc_valid, beat_end;
+    logic [QueueW-1:0] into;
+
+    if (DataW == 64) begin : g_narrow  // two beats a descriptor
+        logic        high_q;
+        logic [63:0] low_q;
+        logic [1:0]  low_resp_q;
+        logic        unused_keep;
+
+        assign beat_end    = 1'b1;
+        assign desc        = {s_axis_tdata, low_q};
+        assign desc_resp   = low_resp_q > s_axis_tresp ? low_resp_q : s_axis_tresp;
+        assign desc_valid  = s_axis_tvalid && high_q;
+        assign unused_keep = &s_axis_tkeep;  // descriptors fill whole beats
+
+        always_ff @(posedge clk) begin
+            if (s_axis_tvalid) begin
+                high_q     <= !high_q;
+                low_q      <= s_axis_tdata;
+                low_resp_q <= s_axis_tresp;
+            end
+            if (rst) high_q <= 1'b0;
+        end
+    end else begin : g_wide  // one or more descriptors a beat
+        localparam int Slices = DataW / 128;
+        localparam int SliceW = Slices > 1 ? $clog2(Slices) : 1;
+
+        logic [SliceW-1:0] slice_q;
+        logic [Slices:0]   there;  // one more than there are: none follows the last
+
+        always_comb begin
+            there = '0;
+            for (int i = 0; i < Slices; i++) there[i] = s_axis_tkeep[DescBytes*i];
+        end
+
+        assign beat_end   = !there[32'(slice_q) + 1];
+        assign desc       = s_axis_tdata[128*slice_q +: 128];
+        assign desc_resp  = s_axis_tresp;
+        assign desc_valid = s_axis_tvalid;
+
+        always_ff @(posedge clk) begin
+            if (s_axis_tvalid) slice_q <= beat_end ? '0 : slice_q + 1'b1;
+            if (rst) slice_q <= '0;
+        end
+    end
+
+    assign into          = s_axis_ttag;
+    assign s_axis_tready = beat_end;
+
+    always_comb begin
+        fetch_push = '0;
+        fetch_end  = '0;
+        fetch_push[into] = desc_valid;
+        fetch_end[into]  = desc_valid && beat_end && s_axis_tlast;
+    end
+
+    // ---- store
+
+    logic [129:0]      store_q [Prefetch << QueueW];
+    logic [SlotW-1:0]  slot_in, slot_head;
+
+    assign slot_in   = SlotW'(fetched[into]);
+    assign slot_head = SlotW'(consumed[head_queue]);
+
+    always_ff @(posedge clk) begin
+        if (desc_valid) store_q[{into, slot_in}] <= {desc_resp, desc};
+    end
+
+    assign {head_resp, head_desc} = store_q[{head_queue, slot_head}];
+    assign busy = job_valid || s_axis_tvalid;
+
+endmodule
+
+`default_nettype wire

@@ -1,0 +1,279 @@
+// AXI4 write master: stores the streams of several clients at the addresses of their jobs, any
+// alignment, with strobes that never cover a byte outside the job.  It keeps several bursts
+// outstanding and tells each client when the last response of a job is in, with the worst of them.
+// The data of a job must be there when the job is given (store and forward), or come soon.
+//
+//   jobs -> arbiter -> splitter -> AW                          B -> done
+//              '-- open jobs (in order) -> stream of the client, shifted -> W
+//
+// The data of a burst come with its address or after it, never before.
+
+`default_nettype none
+
+module dma_write #(
+    parameter int DataW = 128,
+    parameter int AddrW = 64,
+    parameter int IdW = 4,
+    parameter int Clients = 3,
+    parameter int TagW = 4,
+    parameter int MaxBurstBytes = 512,
+    parameter int MaxJobs = 8,
+    parameter int MaxBursts = 16,
+    parameter int ClientW = Clients > 1 ? $clog2(Clients) : 1
+) (
+    input  wire logic                          clk,
+    input  wire logic                          rst,
+
+    // jobs
+    input  wire logic [Clients-1:0]            job_valid,
+    output      logic [Clients-1:0]            job_ready,
+    input  wire logic [Clients-1:0][AddrW-1:0] job_addr,
+    input  wire logic [Clients-1:0][15:0]      job_len,        // bytes, not 0
+    input  wire logic [Clients-1:0][TagW-1:0]  job_tag,
+
+    // their data, from lane 0 on: as many beats as job_len takes
+    input  wire logic [Clients-1:0][DataW-1:0] s_axis_tdata,
+    input  wire logic [Clients-1:0]            s_axis_tvalid,
+    output      logic [Clients-1:0]            s_axis_tready,
+
+    // one clock per job, in the order of the jobs
+    output      logic [Clients-1:0]            done_valid,
+    output      logic [TagW-1:0]               done_tag,
+    output      logic [1:0]                    done_resp,
+
+    output      logic                          busy,
+
+    // AXI4 write channels
+    output      logic [IdW-1:0]                m_axi_awid,
+    output      logic [AddrW-1:0]              m_axi_awaddr,
+    output      logic [7:0]                    m_axi_awlen,
+    output      logic [2:0]                    m_axi_awsize,
+    output      logic [1:0]                    m_axi_awburst,
+    output      logic                          m_axi_awlock,
+    output      logic [3:0]                    m_axi_awcache,
+    output      logic [2:0]                    m_axi_awprot,
+    output      logic                          m_axi_awvalid,
+    input  wire logic                          m_axi_awready,
+    output      logic [DataW-1:0]              m_axi_wdata,
+    output      logic [DataW/8-1:0]            m_axi_wstrb,
+    output      logic                          m_axi_wlast,
+    output      logic                          m_axi_wvalid,
+    input  wire logic                          m_axi_wready,
+    input  wire logic [IdW-1:0]                m_axi_bid,
+    input  wire logic [1:0]                    m_axi_bresp,
+    input  wire logic                          m_axi_bvalid,
+    output      logic                          m_axi_bready
+);
+
+    localparam int BeatBytes = DataW / 8;
+    localparam int BeatW = $clog2(BeatBytes);
+    localparam int BurstW = $clog2(MaxBurstBytes);
+    localparam int BurstBeats = MaxBurstBytes / BeatBytes;
+    localparam int BurstCountW = $clog2(MaxBursts + 1);
+
+    // ---- jobs
+
+    logic [ClientW-1:0] client;
+    logic [AddrW-1:0]   addr;
+    logic               any_job, take_job, splitter_ready, open_full;
+
+    rr_arbiter #(.Requesters(Clients)) u_arbiter (
+        .clk,
+        .rst,
+        .request(job_valid),
+        .advance(take_job),
+        .valid(any_job),
+        .index(client)
+    );
+
+    assign take_job = any_job && splitter_ready && !open_full;
+    assign addr     = job_addr[client];
+
+    always_comb begin
+        job_ready = '0;
+        job_ready[client] = take_job;
+    end
+
+    // ---- AW: one burst a clock, at most MaxBursts without response
+
+    logic               burst_valid, burst_take, burst_last;
+    logic [AddrW-1:0]   burst_addr;
+    logic [7:0]         burst_len;
+    logic [ClientW-1:0] split_client_q;
+    logic [TagW-1:0]    split_tag_q;
+    logic               responses_full;
+
+    burst_splitter #(.DataW(DataW), .AddrW(AddrW), .MaxBurstBytes(MaxBurstBytes)) u_splitter (
+        .clk,
+        .rst,
+        .job_valid(any_job && !open_full),
+        .job_ready(splitter_ready),
+        .job_addr(addr),
+        .job_len(job_len[client]),
+        .burst_valid,
+        .burst_ready(burst_take),
+        .burst_addr,
+        .burst_len,
+        .burst_last
+    );
+
+    assign burst_take = burst_valid && (!m_axi_awvalid || m_axi_awready) && !responses_full;
+
+    always_ff @(posedge clk) begin
+        if (take_job) begin
+            split_client_q <= client;
+            split_tag_q    <= job_tag[client];
+        end
+        if (m_axi_awready) m_axi_awvalid <= 1'b0;
+        if (burst_take) begin
+            m_axi_awvalid <= 1'b1;
+            m_axi_awaddr  <= burst_addr;
+            m_axi_awlen   <= burst_len;
+        end
+        if (rst) m_axi_awvalid <= 1'b0;
+    end
+
+    assign m_axi_awid    = '0;
+    assign m_axi_awsize  = 3'(BeatW);
+    assign m_axi_awburst = 2'b01;    // INCR
+    assign m_axi_awlock  = 1'b0;
+    assign m_axi_awcache = 4'b0011;  // normal, not cacheable, bufferable
+    assign m_axi_awprot  = 3'b010;   // data, non-secure, unprivileged
+
+    // ---- W: the job at the head of the open ones owns the beats
+
+    localparam int OpenW = ClientW + BurstW + 16;
+
+    logic                   open_valid, job_end;
+    logic [ClientW-1:0]     open_client;
+    logic [BurstW-1:0]      open_addr;    // within a burst
+    logic [15:0]            open_len;
+
+    small_fifo #(.Width(OpenW), .Depth(MaxJobs)) u_open (
+        .clk,
+        .rst,
+        .push(take_job),
+        .push_data({client, addr[BurstW-1:0], job_len[client]}),
+        .full(open_full),
+        .pop(job_end),
+        .head({open_client, open_addr, open_len}),
+        .valid(open_valid)
+    );
+
+    logic                    started_q;      // past the job's first beat
+    logic [16:0]             in_left_q;      // bytes to take from the client
+    logic [16:0]             out_left_q;     // bytes to write, with the lanes before the first byte
+    logic [BurstW-BeatW:0]   beat_q;         // beat within a burst of full length
+    logic [DataW-1:0]        previous_q;
+    logic [BurstCountW-1:0]  addressed_q;    // bursts whose address is out, and their data not
+
+    logic [BeatW-1:0]        offset;
+    logic [16:0]             in_left, out_left;
+    logic [BurstW-BeatW:0]   beat;
+    logic                    need, take, step, burst_end;
+    logic [DataW-1:0]        current;
+    logic [2*DataW-1:0]      window;
+    logic [DataW/8-1:0]      strobe;
+
+    assign offset   = open_addr[BeatW-1:0];
+    assign in_left  = started_q ? in_left_q : 17'(open_len);
+    assign out_left = started_q ? out_left_q : 17'(open_len) + 17'(offset);
+    assign beat     = started_q ? beat_q : (BurstW - BeatW + 1)'(open_addr >> BeatW);
+    assign need     = in_left != 17'd0;
+
+    // A job that does not begin in lane 0 may end with a beat that holds only what `previous` kept.
+    assign step = open_valid && addressed_q != '0 && (!m_axi_wvalid || m_axi_wready)
+        && (!need || s_axis_tvalid[open_client]);
+    assign take      = step && need;
+    assign job_end   = step && out_left <= 17'(BeatBytes);
+    assign burst_end = step && (job_end || beat == (BurstW - BeatW + 1)'(BurstBeats - 1));
+
+    always_comb begin
+        s_axis_tready = '0;
+        s_axis_tready[open_client] = take;
+    end
+
+    assign current = s_axis_tdata[open_client];
+    assign window  = {current, previous_q} << {offset, 3'd0};
+
+    always_comb begin
+        strobe = '1;
+        if (!started_q) strobe = strobe << offset;
+        if (job_end) strobe &= ~({(DataW / 8){1'b1}} << out_left[BeatW:0]);
+    end
+
+    always_ff @(posedge clk) begin
+        if (m_axi_wready) m_axi_wvalid <= 1'b0;
+        if (step) begin
+            started_q    <= !job_end;
+            in_left_q    <= in_left <= 17'(BeatBytes) ? 17'd0 : in_left - 17'(BeatBytes);
+            out_left_q   <= out_left - 17'(BeatBytes);
+            beat_q       <= burst_end ? '0 : beat + 1'b1;
+            previous_q   <= current;
+            m_axi_wvalid <= 1'b1;
+            m_axi_wstrb  <= strobe;
+            m_axi_wlast  <= burst_end;
+            for (int i = 0; i < BeatBytes; i++)
+                m_axi_wdata[8*i +: 8] <= strobe[i] ? window[DataW + 8*i +: 8] : 8'd0;
+        end
+        addressed_q <= addressed_q + BurstCountW'(burst_take) - BurstCountW'(burst_end);
+        if (rst) begin
+            started_q    <= 1'b0;
+            m_axi_wvalid <= 1'b0;
+            addressed_q  <= '0;
+        end
+    end
+
+    // ---- B
+
+    logic               response, response_valid, response_last;
+    logic [ClientW-1:0] response_client;
+    logic [TagW-1:0]    response_tag;
+    logic [1:0]         worst_q, worst;
+
+    small_fifo #(.Width(ClientW + TagW + 1), .Depth(MaxBursts)) u_responses (
+        .clk,
+        .rst,
+        .push(burst_take),
+        .push_data({split_client_q, split_tag_q, burst_last}),
+        .full(responses_full),
+        .pop(response),
+        .head({response_client, response_tag, response_last}),
+        .valid(response_valid)
+    );
+
+    assign m_axi_bready = 1'b1;
+    assign response     = m_axi_bvalid && response_valid;
+
+    // EXOKAY cannot come, these are no exclusive accesses; it would be as good as OKAY.
+    assign worst = m_axi_bresp[1] && m_axi_bresp > worst_q ? m_axi_bresp : worst_q;
+
+    always_ff @(posedge clk) begin
+        done_valid <= '0;
+        if (response) begin
+            worst_q   <= response_last ? 2'b00 : worst;
+            done_tag  <= response_tag;
+            done_resp <= worst;
+            done_valid[response_client] <= response_last;
+        end
+        if (rst) begin
+            worst_q    <= 2'b00;
+            done_valid <= '0;
+        end
+    end
+
+    assign busy = any_job || burst_valid || m_axi_awvalid || open_valid || m_axi_wvalid
+        || response_valid || done_valid != '0;
+
+`ifndef SYNTHESIS
+    always_ff @(posedge clk) begin
+        if (!rst && m_axi_bvalid) begin
+            assert (response_valid) else $fatal(1, "dma_write: a response that nobody waits for");
+            assert (m_axi_bid == '0) else $fatal(1, "dma_write: a response of a foreign id");
+        end
+    end
+`endif
+
+endmodule
+
+`default_nettype wire

@@ -1,0 +1,198 @@
+// The receive path, its blocks in packet order.  It holds instances and wires only.
+//
+//   wire -> mac_rx -> rx_filter -> rx_buffer -> rx_engine -> write client 0 (data)
+//              read client (descriptors) -> ring_side '-> ring_side -> write client 1 (completions)
+
+`default_nettype none
+
+module nic_rx
+    import nic_regs_pkg::*;
+#(
+    parameter int Queues = 1,
+    parameter int DataW = 128,
+    parameter int AddrW = 64,
+    parameter int BufferBytes = 32768,
+    parameter int QueueW = Queues > 1 ? $clog2(Queues) : 1
+) (
+    input  wire logic                           clk,
+    input  wire logic                           rst,
+
+    // XGMII
+    input  wire logic [63:0]                    xgmii_rxd,
+    input  wire logic [7:0]                     xgmii_rxc,
+    output      logic                           link_up,
+
+    // registers of the device
+    input  wire logic                           cfg_enable,
+    input  wire logic [15:0]                    cfg_max_frame,
+    input  wire logic [47:0]                    cfg_mac,
+    input  wire logic                           cfg_promiscuous,
+    input  wire logic                           cfg_all_multicast,
+    input  wire logic [7:0]                     cfg_default_queue,
+
+    // registers of the rings
+    input  wire logic [Queues-1:0]              enable,
+    input  wire logic [Queues-1:0][3:0]         log2_entries,
+    input  wire logic [Queues-1:0]              doorbell,
+    input  wire logic [Queues-1:0][15:0]        doorbell_producer,
+    input  wire logic [Queues-1:0][63:0]        desc_base,
+    input  wire logic [Queues-1:0][63:0]        cpl_base,
+    output      logic [Queues-1:0]              doorbell_refused,
+    output      logic [Queues-1:0]              active,
+    output      logic [Queues-1:0][3:0]         error,
+    output      logic [Queues-1:0][15:0]        producer,
+    output      logic [Queues-1:0][15:0]        fetched,
+    output      logic [Queues-1:0][15:0]        completed,
+
+    // read client: descriptors
+    output      logic                           read_job_valid,
+    input  wire logic                           read_job_ready,
+    output      logic [AddrW-1:0]               read_job_addr,
+    output      logic [15:0]                    read_job_len,
+    output      logic [QueueW-1:0]              read_job_tag,
+    input  wire logic [DataW-1:0]               read_tdata,
+    input  wire logic [DataW/8-1:0]             read_tkeep,
+    input  wire logic                           read_tvalid,
+    output      logic                           read_tready,
+    input  wire logic                           read_tlast,
+    input  wire logic [QueueW-1:0]              read_ttag,
+    input  wire logic [1:0]                     read_tresp,
+
+    // write clients: data [0], completions [1]
+    output      logic [1:0]                     write_job_valid,
+    input  wire logic [1:0]                     write_job_ready,
+    output      logic [1:0][AddrW-1:0]          write_job_addr,
+    output      logic [1:0][15:0]               write_job_len,
+    output      logic [1:0][QueueW-1:0]         write_job_tag,
+    output      logic [1:0][DataW-1:0]          write_tdata,
+    output      logic [1:0]                     write_tvalid,
+    input  wire logic [1:0]                     write_tready,
+    input  wire logic [1:0]                     write_done,
+    input  wire logic [QueueW-1:0]              write_done_tag,
+    input  wire logic [1:0]                     write_done_resp,
+
+    // interrupts
+    output      logic [Queues-1:0]              start,
+    output      logic [Queues-1:0]              failed,
+
+    // one clock a frame: how it left the wire side, and the bus side
+    output      logic                           ev_wire,
+    output      logic [2:0]                     ev_wire_verdict,
+    output      logic [15:0]                    ev_wire_len,
+    output      logic [Queues-1:0]              ev_disabled,
+    output      logic [Queues-1:0]              ev_no_descriptor,
+    output      logic [Queues-1:0]              ev_frame,
+    output      logic [Queues-1:0]              ev_length,
+    output      logic [Queues-1:0]              ev_bus_error,
+
+    output      logic                           busy
+);
+
+    localparam int WrData = 0;
+    localparam int WrCpl = 1;
+
+    // ---- wire to buffer
+
+
+    logic mac_busy, filter_busy, buffer_busy;
+    logic [63:0] wire_tdata, filter_tdata;
+    logic [7:0] wire_tkeep, filter_tkeep;
+    logic wire_tvalid, wire_tlast, filter_tvalid, filter_tlast;
+    logic [2:0] wire_tuser, filter_tuser;
+
+    mac_rx u_mac (
+        .clk, .rst, .xgmii_rxd, .xgmii_rxc, .cfg_max_frame,
+        .m_axis_tdata(wire_tdata), .m_axis_tkeep(wire_tkeep), .m_axis_tvalid(wire_tvalid),
+        .m_axis_tlast(wire_tlast), .m_axis_tuser(wire_tuser),
+        .link_up, .busy(mac_busy)
+    );
+
+    rx_filter u_filter (
+        .clk, .rst, .cfg_mac, .cfg_promiscuous, .cfg_all_multicast,
+        .s_axis_tdata(wire_tdata), .s_axis_tkeep(wire_tkeep), .s_axis_tvalid(wire_tvalid),
+        .s_axis_tlast(wire_tlast), .s_axis_tuser(wire_tuser),
+        .m_axis_tdata(filter_tdata), .m_axis_tkeep(filter_tkeep), .m_axis_tvalid(filter_tvalid),
+        .m_axis_tlast(filter_tlast), .m_axis_tuser(filter_tuser),
+        .busy(filter_busy)
+    );
+
+    logic meta_valid, meta_ready;
+    logic [15:0] meta_len;
+    logic [DataW-1:0] frame_tdata;
+    logic [DataW/8-1:0] unused_frame_tkeep;
+    logic frame_tvalid, frame_tready, frame_tlast;
+
+    rx_buffer #(.Bytes(BufferBytes), .DataW(DataW)) u_buffer (
+        .clk, .rst, .enable(cfg_enable),
+        .s_axis_tdata(filter_tdata), .s_axis_tkeep(filter_tkeep), .s_axis_tvalid(filter_tvalid),
+        .s_axis_tlast(filter_tlast), .s_axis_tuser(filter_tuser),
+        .m_meta_valid(meta_valid), .m_meta_ready(meta_ready), .m_meta_len(meta_len),
+        .m_axis_tdata(frame_tdata), .m_axis_tkeep(unused_frame_tkeep),
+        .m_axis_tvalid(frame_tvalid), .m_axis_tready(frame_tready), .m_axis_tlast(frame_tlast),
+        .ev_valid(ev_wire), .ev_verdict(ev_wire_verdict), .ev_len(ev_wire_len), .busy(buffer_busy)
+    );
+
+    // ---- rings, descriptors and completions
+
+
+    logic [Queues-1:0] running, posted, ready, pop;
+    logic [Queues-1:0][15:0] consumed;
+    logic [QueueW-1:0] head_queue, cpl_queue;
+    logic [127:0] head_desc;
+    logic [1:0] head_resp;
+    logic cpl_push, cpl_full, cpl_has_data, side_busy;
+    logic [15:0] cpl_index, cpl_len;
+    cpl_status_e cpl_status;
+
+    ring_side #(.Queues(Queues), .DataW(DataW), .AddrW(AddrW)) u_side (
+        .clk, .rst,
+        .enable, .log2_entries, .doorbell, .doorbell_producer, .desc_base, .cpl_base,
+        .doorbell_refused, .active, .error, .producer, .fetched, .completed,
+        .desc_job_valid(read_job_valid), .desc_job_ready(read_job_ready),
+        .desc_job_addr(read_job_addr), .desc_job_len(read_job_len), .desc_job_tag(read_job_tag),
+        .s_axis_tdata(read_tdata), .s_axis_tkeep(read_tkeep), .s_axis_tvalid(read_tvalid),
+        .s_axis_tready(read_tready), .s_axis_tlast(read_tlast), .s_axis_ttag(read_ttag),
+        .s_axis_tresp(read_tresp),
+        .cpl_job_valid(write_job_valid[WrCpl]), .cpl_job_ready(write_job_ready[WrCpl]),
+        .cpl_job_addr(write_job_addr[WrCpl]), .cpl_job_len(write_job_len[WrCpl]),
+        .cpl_job_tag(write_job_tag[WrCpl]),
+        .m_axis_tdata(write_tdata[WrCpl]), .m_axis_tvalid(write_tvalid[WrCpl]),
+        .m_axis_tready(write_tready[WrCpl]),
+        .cpl_done_valid(write_done[WrCpl]), .cpl_done_tag(write_done_tag),
+        .cpl_done_resp(write_done_resp),
+        .running, .posted, .ready, .consumed, .pop, .head_queue, .head_desc, .head_resp,
+        .cpl_push, .cpl_full, .cpl_queue, .cpl_index, .cpl_len, .cpl_status, .cpl_has_data,
+        .data_done(write_done[WrData]), .data_resp(write_done_resp),
+        .start, .failed, .ev_frame, .ev_length, .ev_bus_error, .busy(side_busy)
+    );
+
+    // ---- buffer to memory
+
+
+    logic [QueueW-1:0] queue_id;
+    logic engine_busy;
+
+    rx_steer #(.Queues(Queues)) u_steer (
+        .cfg_default_queue, .queue_id
+    );
+
+    rx_engine #(.Queues(Queues), .DataW(DataW), .AddrW(AddrW)) u_engine (
+        .clk, .rst,
+        .s_meta_valid(meta_valid), .s_meta_ready(meta_ready), .s_meta_len(meta_len), .queue_id,
+        .s_axis_tdata(frame_tdata), .s_axis_tvalid(frame_tvalid), .s_axis_tready(frame_tready),
+        .s_axis_tlast(frame_tlast),
+        .running, .posted, .ready, .consumed, .pop, .head_queue, .head_desc, .head_resp,
+        .job_valid(write_job_valid[WrData]), .job_ready(write_job_ready[WrData]),
+        .job_addr(write_job_addr[WrData]), .job_len(write_job_len[WrData]),
+        .job_tag(write_job_tag[WrData]),
+        .m_axis_tdata(write_tdata[WrData]), .m_axis_tvalid(write_tvalid[WrData]),
+        .m_axis_tready(write_tready[WrData]),
+        .cpl_push, .cpl_full, .cpl_queue, .cpl_index, .cpl_len, .cpl_status, .cpl_has_data,
+        .ev_disabled, .ev_no_descriptor, .busy(engine_busy)
+    );
+
+    assign busy = mac_busy || filter_busy || buffer_busy || side_busy || engine_busy;
+
+endmodule
+
+`default_nettype wire

@@ -1,0 +1,192 @@
+// State of one ring: whether it runs, and its five indices.  It says when descriptors should be
+// fetched and when the engine may take one; it moves no data and owns no registers.
+//
+//   completed <= consumed <= fetched <= issued <= producer <= consumed + entries
+//   (written     (taken by   (here)     (asked    (doorbell)
+//    back)        the engine)            for)
+//
+// All indices run free modulo 2^16.  When the ring stops, by its register or by an error, the
+// frames under way are finished, prefetched descriptors are dropped, and `active` falls last.
+
+`default_nettype none
+
+module queue_ring
+    import nic_regs_pkg::*;
+#(
+    parameter int Prefetch = 16,  // descriptors held at most, a power of two
+    parameter int CountW = $clog2(Prefetch) + 1
+) (
+    input  wire logic              clk,
+    input  wire logic              rst,
+
+    // registers
+    input  wire logic              enable,
+    input  wire logic [3:0]        log2_entries,
+    input  wire logic              doorbell,
+    input  wire logic [15:0]       doorbell_producer,
+    output      logic              doorbell_refused,  // one clock, the one of the doorbell
+    output      logic              active,
+    output      queue_error_e      error,
+    output      logic [15:0]       producer,
+    output      logic [15:0]       fetched,
+    output      logic [15:0]       completed,
+
+    // descriptor fetch
+    output      logic              fetch_wanted,
+    output      logic [CountW-1:0] fetch_count,
+    output      logic [15:0]       fetch_entry,       // first entry's place in the ring
+    input  wire logic              fetch_begin,       // fetch_count descriptors are asked for
+    input  wire logic              fetch_push,        // the next of them is here
+    input  wire logic              fetch_end,         // that was the last of them
+
+    // engine
+    output      logic              running,
+    output      logic              posted,            // the driver has posted a descriptor
+    output      logic              ready,             // and it is here
+    output      logic [15:0]       consumed,
+    input  wire logic              pop,
+    input  wire logic              retire,            // a popped descriptor's completion is through
+    input  wire logic [1:0]        retire_resp,       // AXI response to its write
+    output      logic              broken,            // completions can no longer be written
+
+    output      logic              start,             // one clock: the indices go to 0
+    output      logic              failed,            // stopped by an error, until the next start
+    output      logic              busy
+);
+
+    typedef enum logic [1:0] {
+        STOPPED,  // waits for enable
+        RUN,      // waits for the end of enable, or an error
+        DRAIN     // waits for the fetch and the completions under way
+    } state_e;
+
+    state_e       state_q, state_d;
+    logic         halted_q;        // by an error: enable has to fall before the next start
+    queue_error_e error_q, error_d;
+    logic [15:0]  producer_q, issued_q, fetched_q, consumed_q, completed_q;
+    logic         fetching_q;
+    logic [7:0]   under_way_q;     // popped and not retired
+
+    // ---- doorbell: neither beyond the ring nor back
+    //
+    // A driver may see a completion in memory, and post its slot again, before the response to that
+    // write is here: so the ring is measured from `consumed`, not from `completed`.
+
+    logic [16:0]  entries;
+    logic [15:0]  ahead, ahead_now;
+    logic         doorbell_bad;
+    logic         fails;
+
+    assign entries          = 17'd1 << log2_entries;
+    assign ahead            = doorbell_producer - consumed_q;
+    assign ahead_now        = producer_q - consumed_q;
+    assign doorbell_bad     = 17'(ahead) > entries || ahead < ahead_now;
+    assign doorbell_refused = doorbell && (state_q != RUN || doorbell_bad);
+
+    // ---- state
+
+    always_comb begin
+        error_d = error_q;
+        if (start) error_d = QUEUE_ERROR_NONE;
+        else if (retire && retire_resp == 2'b11 && !broken) error_d = QUEUE_ERROR_CPL_DECERR;
+        else if (retire && retire_resp == 2'b10 && !broken) error_d = QUEUE_ERROR_CPL_SLVERR;
+        else if (doorbell && doorbell_bad && state_q == RUN) error_d = QUEUE_ERROR_BAD_DOORBELL;
+    end
+
+    assign start  = state_q == STOPPED && enable && !halted_q;
+    assign fails  = error_d != error_q && !start;
+    assign failed = error_q != QUEUE_ERROR_NONE;
+
+    always_comb begin
+        state_d = state_q;
+        case (state_q)
+            STOPPED: if (start) state_d = RUN;
+            RUN:     if (!enable || fails) state_d = DRAIN;
+            DRAIN:   if (!fetching_q && under_way_q == 8'd0) state_d = STOPPED;
+            default: state_d = STOPPED;
+        endcase
+    end
+
+    always_ff @(posedge clk) begin
+        state_q  <= state_d;
+        error_q  <= error_d;
+        halted_q <= enable && (halted_q || fails);
+        if (rst) begin
+            state_q  <= STOPPED;
+            error_q  <= QUEUE_ERROR_NONE;
+            halted_q <= 1'b0;
+        end
+    end
+
+    // ---- indices
+
+    always_ff @(posedge clk) begin
+        if (doorbell && !doorbell_refused) producer_q <= doorbell_producer;
+        if (fetch_begin) issued_q <= issued_q + 16'(fetch_count);
+        if (fetch_push && state_q == RUN) fetched_q <= fetched_q + 16'd1;
+        if (pop) consumed_q <= consumed_q + 16'd1;
+        if (retire && !retire_resp[1] && !broken) completed_q <= completed_q + 16'd1;
+        fetching_q  <= fetch_begin || (fetching_q && !fetch_end);
+        under_way_q <= under_way_q + 8'(pop) - 8'(retire);
+        if (rst || start) begin
+            producer_q  <= '0;
+            issued_q    <= '0;
+            fetched_q   <= '0;
+            consumed_q  <= '0;
+            completed_q <= '0;
+            fetching_q  <= 1'b0;
+            under_way_q <= '0;
+        end
+    end
+
+    // ---- fetch: as many as fit, but not one by one while the prefetch is half full
+
+    logic [15:0]       waiting, entry, to_end;
+    logic [CountW-1:0] held, room, count;
+
+    assign waiting = producer_q - issued_q;
+    assign held    = CountW'(issued_q - consumed_q);
+    assign room    = CountW'(Prefetch) - held;
+    assign entry   = issued_q & ~(16'hffff << log2_entries);
+    assign to_end  = entries[15:0] - entry;
+
+    always_comb begin
+        count = room;
+        if (waiting < 16'(count)) count = CountW'(waiting);
+        if (to_end < 16'(count)) count = CountW'(to_end);
+    end
+
+    assign fetch_wanted = state_q == RUN && !fetching_q && waiting != 16'd0
+        && (room >= CountW'(Prefetch / 2) || waiting <= 16'(room));
+    assign fetch_count  = count;
+    assign fetch_entry  = entry;
+
+    // ---- outputs
+
+    assign running   = state_q == RUN;
+    assign posted    = running && producer_q != consumed_q;
+    assign ready     = running && fetched_q != consumed_q;
+    assign active    = state_q != STOPPED;
+    assign broken    = error_q == QUEUE_ERROR_CPL_SLVERR || error_q == QUEUE_ERROR_CPL_DECERR;
+    assign error     = error_q;
+    assign producer  = producer_q;
+    assign fetched   = fetched_q;
+    assign consumed  = consumed_q;
+    assign completed = completed_q;
+    assign busy      = start || state_q == DRAIN || (running && !enable) || fetching_q
+        || fetch_wanted;
+
+`ifndef SYNTHESIS
+    always_ff @(posedge clk) begin
+        if (!rst) begin
+            assert (!(pop && !ready)) else $fatal(1, "queue_ring: pop without a descriptor");
+            assert (!(retire && under_way_q == 8'd0)) else $fatal(1, "queue_ring: bad retire");
+            assert (!(pop && under_way_q == 8'hff)) else $fatal(1, "queue_ring: too many popped");
+            assert (!(fetch_begin && !fetch_wanted)) else $fatal(1, "queue_ring: fetch not wanted");
+        end
+    end
+`endif
+
+endmodule
+
+`default_nettype wire

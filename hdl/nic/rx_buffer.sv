@@ -1,0 +1,215 @@
+// Receive buffer: stores frames from the wire, 64 bits a clock, and offers the whole good ones
+// DataW bits a clock.  A frame that ends badly, or does not fit, is rolled back as a whole; the
+// event port tells how every frame ended.  It does not choose queues or look into frames.
+//
+//   rows of DataW bits:   | free | ready frames | frame under way | free |
+//                                head           commit            row
+//
+// A frame begins in a row of its own, in which the last lane may stay unused.
+
+`default_nettype none
+
+module rx_buffer #(
+    parameter int Bytes = 32768,
+    parameter int DataW = 128
+) (
+    input  wire logic               clk,
+    input  wire logic               rst,
+    input  wire logic               enable,         // 0: frames that begin now are ignored
+
+    input  wire logic [63:0]        s_axis_tdata,
+    input  wire logic [7:0]         s_axis_tkeep,
+    input  wire logic               s_axis_tvalid,
+    input  wire logic               s_axis_tlast,
+    input  wire logic [2:0]         s_axis_tuser,   // rx_verdict_e, with tlast
+
+    output      logic               m_meta_valid,   // one per stored frame, and its data below
+    input  wire logic               m_meta_ready,
+    output      logic [15:0]        m_meta_len,     // bytes
+
+    output      logic [DataW-1:0]   m_axis_tdata,
+    output      logic [DataW/8-1:0] m_axis_tkeep,
+    output      logic               m_axis_tvalid,
+    input  wire logic               m_axis_tready,
+    output      logic               m_axis_tlast,
+
+    output      logic               ev_valid,       // one clock per frame seen
+    output      logic [2:0]         ev_verdict,     // RX_OK: stored; RX_OVERFLOW: no room
+    output      logic [15:0]        ev_len,         // bytes that reached the buffer
+
+    output      logic               busy
+);
+
+    localparam int RowBytes = DataW / 8;
+    localparam int Rows = Bytes / RowBytes;
+    localparam int RowAddrW = $clog2(Rows);
+    localparam int Lanes = DataW / 64;
+    localparam int LaneW = Lanes > 1 ? $clog2(Lanes) : 1;
+    localparam int CountW = $clog2(RowBytes);
+    localparam int Metas = Bytes / 64;  // good frames have 60 bytes or more
+    localparam int MetaAddrW = $clog2(Metas);
+
+`ifndef SYNTHESIS
+    initial begin
+        if (DataW < 64 || DataW > 512 || (DataW & (DataW - 1)) != 0) begin
+            $display("rx_buffer: DataW=%0d is not 64, 128, 256 or 512", DataW);
+            $fatal;
+        end
+        if (Bytes < 128 || (Bytes & (Bytes - 1)) != 0) begin
+            $display("rx_buffer: Bytes=%0d is not a power of two from 128", Bytes);
+            $fatal;
+        end
+    end
+`endif
+
+    // ---- write side
+
+    logic                 inside_q, ignore_q;   // past the first beat; of a frame not taken
+    logic                 no_room_q, no_room;   // a beat of this frame found no row
+    logic [15:0]          len_q, len;
+    logic [LaneW-1:0]     lane_q;
+    logic [RowAddrW:0]    row_q, commit_q, head;
+    logic [MetaAddrW:0]   meta_tail_q, meta_head;
+
+    logic                 take, has_data, row_free, meta_free, write, row_ends, store;
+    logic [3:0]           bytes;
+    logic [Lanes-1:0]     lane_write;
+    logic [DataW-1:0]     row_data;
+    logic [2:0]           verdict;              // rx_verdict_e
+
+    assign take      = s_axis_tvalid && (inside_q ? !ignore_q : enable);
+    assign bytes     = nic_pkg::keep_bytes(s_axis_tkeep);
+    assign has_data  = s_axis_tkeep[0];
+    assign row_free  = row_q - head != (RowAddrW + 1)'(Rows);
+    assign meta_free = meta_tail_q - meta_head != (MetaAddrW + 1)'(Metas);
+
+    assign no_room   = (inside_q && no_room_q) || (has_data && !row_free);
+    assign write     = take && has_data && !no_room;
+    assign row_ends  = s_axis_tlast || lane_q == LaneW'(Lanes - 1);
+    assign len       = (inside_q ? len_q : 16'd0) + 16'(bytes);
+
+    // The lanes after this one are cleared: nothing of an older frame stays in the row.
+    assign lane_write = write ? {Lanes{1'b1}} << lane_q : '0;
+    assign row_data   = DataW'(s_axis_tdata) << {lane_q, 6'd0};
+
+    always_comb begin
+        verdict = s_axis_tuser;
+        if (verdict == nic_pkg::RX_OK && (no_room || !meta_free)) verdict = nic_pkg::RX_OVERFLOW;
+    end
+
+    assign store = take && s_axis_tlast && verdict == nic_pkg::RX_OK;
+
+    always_ff @(posedge clk) begin
+        ev_valid <= take && s_axis_tlast;
+        if (s_axis_tvalid) begin
+            inside_q <= !s_axis_tlast;
+            if (!inside_q) ignore_q <= !enable;
+        end
+        if (take) begin
+            no_room_q <= no_room;
+            len_q     <= len;
+            if (s_axis_tlast) begin
+                ev_verdict <= verdict;
+                ev_len     <= len;
+                lane_q     <= '0;
+                row_q      <= store ? row_q + 1'b1 : commit_q;
+            end else if (write) begin
+                lane_q <= row_ends ? '0 : lane_q + 1'b1;
+                if (row_ends) row_q <= row_q + 1'b1;
+            end
+        end
+        if (store) begin
+            commit_q    <= row_q + 1'b1;
+            meta_tail_q <= meta_tail_q + 1'b1;
+        end
+        if (rst) begin
+            ev_valid    <= 1'b0;
+            inside_q    <= 1'b0;
+            lane_q      <= '0;
+            row_q       <= '0;
+            commit_q    <= '0;
+            meta_tail_q <= '0;
+        end
+    end
+
+    // ---- rows: the data, and beside it whether the frame ends there and with how many bytes
+
+    logic                row_read, row_last;
+    logic [RowAddrW-1:0] row_addr;
+    logic [CountW-1:0]   last_byte, row_last_byte;  // index of the last byte in the row
+
+    assign last_byte = CountW'({lane_q, 3'd0}) + CountW'(bytes) - 1'b1;
+
+    ram_read_port #(.Depth(Rows)) u_row_port (
+        .clk,
+        .rst,
+        .tail(commit_q),
+        .head,
+        .ram_read(row_read),
+        .ram_addr(row_addr),
+        .valid(m_axis_tvalid),
+        .ready(m_axis_tready)
+    );
+
+    frame_ram #(.Lanes(Lanes), .LaneW(64), .Depth(Rows)) u_data (
+        .clk,
+        .write(lane_write),
+        .write_addr(row_q[RowAddrW-1:0]),
+        .write_data(row_data),
+        .read(row_read),
+        .read_addr(row_addr),
+        .read_data(m_axis_tdata)
+    );
+
+    frame_ram #(.LaneW(1 + CountW), .Depth(Rows)) u_ends (
+        .clk,
+        .write(write && row_ends),
+        .write_addr(row_q[RowAddrW-1:0]),
+        .write_data({s_axis_tlast, last_byte}),
+        .read(row_read),
+        .read_addr(row_addr),
+        .read_data({row_last, row_last_byte})
+    );
+
+    assign m_axis_tlast = row_last;
+    assign m_axis_tkeep = ~(~RowBytes'(1) << row_last_byte);
+
+    // ---- lengths
+
+    logic                 meta_read;
+    logic [MetaAddrW-1:0] meta_addr;
+
+    ram_read_port #(.Depth(Metas)) u_meta_port (
+        .clk,
+        .rst,
+        .tail(meta_tail_q),
+        .head(meta_head),
+        .ram_read(meta_read),
+        .ram_addr(meta_addr),
+        .valid(m_meta_valid),
+        .ready(m_meta_ready)
+    );
+
+    frame_ram #(.LaneW(16), .Depth(Metas)) u_lengths (
+        .clk,
+        .write(store),
+        .write_addr(meta_tail_q[MetaAddrW-1:0]),
+        .write_data(len),
+        .read(meta_read),
+        .read_addr(meta_addr),
+        .read_data(m_meta_len)
+    );
+
+    assign busy = (inside_q && !ignore_q) || ev_valid || head != commit_q || m_axis_tvalid
+        || meta_head != meta_tail_q || m_meta_valid;
+
+`ifndef SYNTHESIS
+    always @(posedge clk) begin
+        if (!rst && store)
+            assert (has_data) else $fatal(1, "rx_buffer: a good frame ends with an empty beat");
+    end
+`endif
+
+endmodule
+
+`default_nettype wire
