@@ -17,7 +17,8 @@ from pystack.core.engine import Engine
 Receive = Callable[[bytes, int, int], None]
 """`receive(frame, start, end)`: a frame without FCS, and its first and last moment in ns."""
 
-WIRE_OVERHEAD = 8 + 4 + 12  # preamble and SFD, FCS, inter-frame gap
+GAP = 12  # between frames, in byte times
+WIRE_OVERHEAD = 8 + 4 + GAP  # preamble and SFD, FCS, gap
 MIN_FRAME = 60
 
 
@@ -53,7 +54,7 @@ class LinkPort:
         engine, link = self._link.engine, self._link
         start = max(engine.now, self._busy_until)
         self._busy_until = start + wire_bytes(len(frame)) * 8_000_000_000 // link.rate
-        end = self._busy_until - 12 * 8_000_000_000 // link.rate
+        end = self._busy_until - GAP * 8_000_000_000 // link.rate
         self.frames_sent += 1
         if on_sent is not None:
             engine.call_at(end, on_sent)
@@ -147,25 +148,32 @@ class Impaired:
 class Tapped:
     """A port that shows every frame to `probe(direction, frame, start, end)`.
 
-    Direction is "tx" for frames sent through this port.  A sent frame is shown when it has left,
-    with the time it was handed over as its start.
+    Direction is "tx" for frames sent through this port; they are shown when they have left, with
+    a start that `rate` (bit/s) gives.
     """
 
     def __init__(
-        self, port: Port, engine: Engine, probe: Callable[[str, bytes, int, int], None]
+        self,
+        port: Port,
+        engine: Engine,
+        probe: Callable[[str, bytes, int, int], None],
+        rate: int = 10_000_000_000,
     ) -> None:
         self._port = port
         self._engine = engine
         self._probe = probe
-        self._sending: deque[tuple[bytes, int, Callable[[], None] | None]] = deque()
+        self._rate = rate
+        self._sending: deque[tuple[bytes, Callable[[], None] | None]] = deque()
 
     def send(self, frame: bytes, on_sent: Callable[[], None] | None = None) -> None:
-        self._sending.append((frame, self._engine.now, on_sent))
+        self._sending.append((frame, on_sent))
         self._port.send(frame, self._sent)
 
     def _sent(self) -> None:
-        frame, start, on_sent = self._sending.popleft()
-        self._probe("tx", frame, start, self._engine.now)
+        frame, on_sent = self._sending.popleft()
+        end = self._engine.now
+        duration = (wire_bytes(len(frame)) - GAP) * 8_000_000_000 // self._rate
+        self._probe("tx", frame, end - duration, end)
         if on_sent is not None:
             on_sent()
 

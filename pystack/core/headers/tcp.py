@@ -89,7 +89,7 @@ class TcpOptions(NamedTuple):
             word, tsval, tsecr = _TIMESTAMPS.unpack_from(data)
             if word == _ALIGNED_TIMESTAMPS:
                 return cls(timestamps=(tsval, tsecr))
-        return cls(**_scan(data)) if len(data) else NO_OPTIONS
+        return _scan(data)
 
     def pack(self) -> bytes:
         """Padded to whole words, in Linux's order (`tcp_options_write`)."""
@@ -110,9 +110,11 @@ class TcpOptions(NamedTuple):
         return b"".join(parts)
 
 
-def _scan(data: bytes | memoryview) -> dict[str, object]:
-    """The fields of `TcpOptions` that occur in `data`."""
-    found: dict[str, object] = {}
+NO_OPTIONS = TcpOptions()
+
+
+def _scan(data: bytes | memoryview) -> TcpOptions:
+    found = NO_OPTIONS
     at, end = 0, len(data)
     while at < end:
         kind = data[at]
@@ -124,25 +126,25 @@ def _scan(data: bytes | memoryview) -> dict[str, object]:
         length = data[at + 1]
         if length < 2 or at + length > end:
             break
-        _option(found, kind, data[at + 2 : at + length])
+        found = _option(found, kind, data[at + 2 : at + length])
         at += length
     return found
 
 
-def _option(found: dict[str, object], kind: int, value: bytes | memoryview) -> None:
+def _option(found: TcpOptions, kind: int, value: bytes | memoryview) -> TcpOptions:
+    """`found` with one option more, if it is known and has its proper length."""
     if kind == OPT_MSS and len(value) == 2:
-        found["mss"] = _U16.unpack(value)[0]
-    elif kind == OPT_WSCALE and len(value) == 1:
-        found["wscale"] = min(value[0], MAX_WSCALE)  # RFC 7323, 2.3
-    elif kind == OPT_SACK_PERMITTED and not value:
-        found["sack_permitted"] = True
-    elif kind == OPT_TIMESTAMPS and len(value) == 8:
-        found["timestamps"] = _PAIR.unpack(value)
-    elif kind == OPT_SACK and value and len(value) % TCPOLEN_SACK_PERBLOCK == 0:
-        found["sack"] = tuple(_PAIR.iter_unpack(value))
-
-
-NO_OPTIONS = TcpOptions()
+        return found._replace(mss=_U16.unpack(value)[0])
+    if kind == OPT_WSCALE and len(value) == 1:
+        return found._replace(wscale=min(value[0], MAX_WSCALE))  # RFC 7323, 2.3
+    if kind == OPT_SACK_PERMITTED and not len(value):
+        return found._replace(sack_permitted=True)
+    if kind == OPT_TIMESTAMPS and len(value) == 8:
+        tsval, tsecr = _PAIR.unpack(value)
+        return found._replace(timestamps=(tsval, tsecr))
+    if kind == OPT_SACK and len(value) and len(value) % TCPOLEN_SACK_PERBLOCK == 0:
+        return found._replace(sack=tuple((left, right) for left, right in _PAIR.iter_unpack(value)))
+    return found
 
 
 def timestamp_option(tsval: int, tsecr: int) -> bytes:

@@ -117,8 +117,9 @@ class QueuePair:
         if work:
             self._post_rx()
         if work < budget and self.napi.complete():
-            if self._empty_polls:
-                self._check_errors()
+            if self._empty_polls and self._failed():
+                self.nic.schedule_reset(self)  # which arms the interrupt again
+                return work
             self.write32(
                 regs.Q_IRQ_ARM,
                 self.rx.consumer | self.tx.consumer << regs.Q_IRQ_ARM_TX_CONSUMER_SHIFT,
@@ -179,7 +180,7 @@ class QueuePair:
             nic.core.wake_queue(nic.dev, self.index)
         return reaped
 
-    def _check_errors(self) -> None:
+    def _failed(self) -> bool:
         """An interrupt without a completion: has a ring stopped itself?"""
         rx = self.read32(regs.Q_RX_STATUS) & regs.RING_STATUS_ERROR
         tx = self.read32(regs.Q_TX_STATUS) & regs.RING_STATUS_ERROR
@@ -187,8 +188,7 @@ class QueuePair:
             if error:
                 code = regs.QueueError(error >> regs.RING_STATUS_ERROR_SHIFT)
                 self.nic.hw_errors[f"{ring}_{code.name}"] += 1
-        if rx or tx:
-            self.nic.schedule_reset(self)
+        return bool(rx or tx)
 
 
 class W2aNic:

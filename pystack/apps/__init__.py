@@ -1,0 +1,1 @@
+"""Applications: ordinary blocking programs that know nothing but the modules passed to them."""

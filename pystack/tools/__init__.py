@@ -1,0 +1,1 @@
+"""Readers of what the kernel reports: captures and the like."""

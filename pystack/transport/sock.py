@@ -1,0 +1,203 @@
+"""What every transport's socket has: errors, buffers, a wait queue, and the lock with its backlog.
+
+Called by `pystack.uapi` from tasks; a transport derives from `Sock`.  A socket never blocks its
+caller for data or room: it raises EAGAIN, and the caller waits on `wq`.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Callable
+from types import TracebackType
+
+from pystack.core.kernel import Kernel
+from pystack.core.skb import SkBuff
+from pystack.core.wait import WaitQueue, wait_event
+
+Address = tuple[bytes, int]
+"""IP address in network order and port."""
+
+SKB_STRUCT = 256  # sizeof(struct sk_buff), aligned
+SKB_SHARED_INFO = 320  # sizeof(struct skb_shared_info)
+PAGE_SIZE = 4096
+SKB_MIN_TRUESIZE = 2048 + SKB_STRUCT  # TCP_SKB_MIN_TRUESIZE
+WAKE_ALL = 1 << 30
+
+
+def os_error(number: int) -> OSError:
+    """The exception for an errno, of the subclass CPython has for it."""
+    return OSError(number, os.strerror(number))
+
+
+def truesize(skb: SkBuff) -> int:
+    """Memory a received packet holds, as Linux would charge it: bytes of its buffer, rounded up
+    as the allocator rounds, and of `struct sk_buff`."""
+    size = len(skb.buf) + SKB_SHARED_INFO
+    if size <= PAGE_SIZE:
+        return SKB_STRUCT + (1 << (size - 1).bit_length())
+    return SKB_STRUCT + -(-size // PAGE_SIZE) * PAGE_SIZE
+
+
+class SockLock:
+    """`lock_sock`, `bh_lock_sock` and the backlog (`net/core/sock.c`).
+
+    A task holds it with `with sk.lock:`.  Code that transmits lets interrupts in, so packets and
+    timers of the same socket may come meanwhile: they wait here and are dealt with, in order, when
+    the holder releases.
+    """
+
+    def __init__(self, kernel: Kernel, receive: Callable[[SkBuff], None]) -> None:
+        self.kernel = kernel
+        self.owned = False
+        self.backlog_len = 0  # bytes of truesize
+        self._receive = receive
+        self._backlog: deque[SkBuff] = deque()
+        self._deferred: dict[Callable[[], None], None] = {}
+        self._waiters = WaitQueue()
+
+    def __enter__(self) -> None:
+        if self.owned:
+            wait_event(self.kernel, self._waiters, lambda: not self.owned, exclusive=True)
+        self.owned = True
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.release()
+
+    def release(self) -> None:
+        """Work off what came meanwhile, then let go (`release_sock`)."""
+        while self._backlog or self._deferred:
+            if self._backlog:
+                skb = self._backlog.popleft()
+                self.backlog_len -= truesize(skb)
+                self._receive(skb)
+            else:
+                fn = next(iter(self._deferred))
+                del self._deferred[fn]
+                fn()
+        self.owned = False
+        self._waiters.wake()
+
+    def deliver(self, skb: SkBuff, limit: int) -> bool:
+        """From softirq: receive `skb` now or from the backlog; False if that is full."""
+        if self.owned:
+            size = truesize(skb)
+            if self.backlog_len + size > limit:
+                return False
+            self.backlog_len += size
+            self._backlog.append(skb)
+            return True
+        self.owned = True
+        self._receive(skb)
+        self.release()
+        return True
+
+    def run(self, fn: Callable[[], None]) -> None:
+        """From a timer: call `fn` under the lock, now or when the holder releases it."""
+        if self.owned:
+            self._deferred[fn] = None
+            return
+        self.owned = True
+        fn()
+        self.release()
+
+
+class Sock(ABC):
+    """A transport-level socket.  It knows no file descriptor; errors are OSError with errno."""
+
+    def __init__(self, kernel: Kernel, family: int, type_: int, protocol: int) -> None:
+        self.kernel = kernel
+        self.family = family
+        self.type = type_
+        self.protocol = protocol
+        self.wq = WaitQueue()
+        self.lock = SockLock(kernel, self.backlog_rcv)
+        self.dead = False  # SOCK_DEAD: no file refers to it any more
+        self.sk_err = 0
+        self.sk_err_soft = 0
+        self.sk_shutdown = 0
+        self.sk_rcvbuf = 0
+        self.sk_sndbuf = 0
+        self.sk_rcvlowat = 1
+        self.rcvbuf_locked = False  # set by SO_RCVBUF: the kernel must not change it
+        self.sndbuf_locked = False
+        self.rmem_alloc = 0  # bytes of truesize in the receive queues
+        self.wmem_queued = 0
+        self.sk_uid = 0
+        self.sk_reuse = False
+        self.sk_linger: int | None = None  # seconds; None: SO_LINGER is off
+
+    def sock_error(self) -> int:
+        """The pending error, which is thereby taken."""
+        number, self.sk_err = self.sk_err, 0
+        return number
+
+    def wake(self, mask: int = 0) -> None:
+        """Wake whoever waits for `mask`; 0 names no event and wakes everybody."""
+        self.wq.wake(mask, 1 if mask else WAKE_ALL)
+
+    def would_block(self) -> OSError:
+        return os_error(errno.EAGAIN)
+
+    @abstractmethod
+    def backlog_rcv(self, skb: SkBuff) -> None:
+        """Process one packet; the lock is held."""
+
+    @abstractmethod
+    def bind(self, address: Address) -> None: ...
+
+    @abstractmethod
+    def listen(self, backlog: int) -> None: ...
+
+    @abstractmethod
+    def connect(self, address: Address) -> None:
+        """EINPROGRESS while the handshake runs; call again for its outcome."""
+
+    @abstractmethod
+    def accept(self) -> Sock: ...
+
+    @abstractmethod
+    def sendmsg(self, data: memoryview, flags: int) -> int:
+        """Bytes taken, at least one; EAGAIN when there is no room."""
+
+    @abstractmethod
+    def recvmsg(self, n: int, flags: int) -> bytes:
+        """Up to `n` bytes; b"" at the end of the stream."""
+
+    @abstractmethod
+    def shutdown(self, how: int) -> None: ...
+
+    @abstractmethod
+    def close(self) -> None:
+        """The last reference is gone; the protocol may go on without it."""
+
+    @abstractmethod
+    def poll(self) -> int:
+        """EPOLL mask."""
+
+    @abstractmethod
+    def inq(self) -> int:
+        """Bytes that can be read (SIOCINQ)."""
+
+    @abstractmethod
+    def outq(self) -> int:
+        """Bytes not yet acknowledged (SIOCOUTQ)."""
+
+    @abstractmethod
+    def getsockname(self) -> Address: ...
+
+    @abstractmethod
+    def getpeername(self) -> Address: ...
+
+    @abstractmethod
+    def setsockopt(self, level: int, name: int, value: int | bytes) -> None: ...
+
+    @abstractmethod
+    def getsockopt(self, level: int, name: int) -> int | bytes: ...

@@ -1,0 +1,53 @@
+"""What one ACK did, collected while `ack`, `sacktag` and `recovery` look at it."""
+
+from __future__ import annotations
+
+# Bits of `AckEvent.flag` (net/ipv4/tcp_input.c; plain ints: this is the hot path)
+DATA = 0x01  # the segment carried data
+WIN_UPDATE = 0x02
+DATA_ACKED = 0x04
+RETRANS_DATA_ACKED = 0x08
+SYN_ACKED = 0x10
+DATA_SACKED = 0x20
+DSACKING_ACK = 0x800
+SACK_RENEGING = 0x2000
+UPDATE_TS_RECENT = 0x4000
+NO_CHALLENGE_ACK = 0x8000
+SLOWPATH = 0x100
+SND_UNA_ADVANCED = 0x400
+SET_XMIT_TIMER = 0x1000
+ACKED = DATA_ACKED | SYN_ACKED
+NOT_DUP = DATA | WIN_UPDATE | ACKED
+CA_ALERT = DATA_SACKED | DSACKING_ACK
+FORWARD_PROGRESS = ACKED | DATA_SACKED
+
+
+class AckEvent:
+    """`first_sent` and `sack_sent` are when the first segment now (S)ACKed was sent, in ns.
+
+    `resent` is when the last of those now ACKed that had to be retransmitted was.
+    `delivered` counts segments that have left the network, `lost` those newly taken for lost.
+    """
+
+    __slots__ = (
+        "delivered",
+        "first_sent",
+        "flag",
+        "lost",
+        "prior_fack",
+        "resent",
+        "prior_una",
+        "sack_sent",
+        "tsecr",
+    )
+
+    def __init__(self, flag: int, prior_una: int, prior_fack: int) -> None:
+        self.flag = flag
+        self.prior_una = prior_una
+        self.prior_fack = prior_fack
+        self.first_sent: int | None = None
+        self.sack_sent: int | None = None
+        self.resent = 0
+        self.tsecr: int | None = None
+        self.delivered = 0
+        self.lost = 0

@@ -1,0 +1,169 @@
+"""Congestion control (RFC 5681): the interface of an algorithm, Reno, and the window's validity.
+
+Called by `ack` and `recovery`.  An algorithm is an object of its own for each connection.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from pystack.transport.tcp.constants import INFINITE_SSTHRESH, INIT_CWND
+from pystack.transport.tcp.seq import before, seq_diff
+from pystack.transport.tcp.state import CaState
+
+if TYPE_CHECKING:
+    from pystack.transport.tcp.sock import TcpSock
+
+REDUCING = (CaState.CWR, CaState.RECOVERY)
+
+
+class CongestionControl(Protocol):
+    """What an algorithm decides (`struct tcp_congestion_ops`); windows are in segments."""
+
+    name: str
+
+    def ssthresh(self, cw: CongestionWindow) -> int:
+        """The slow-start threshold after a loss."""
+        ...
+
+    def cong_avoid(self, cw: CongestionWindow, acked: int) -> None:
+        """`acked` segments have been delivered and the window was in use: raise it."""
+        ...
+
+
+class CongestionWindow:
+    """cwnd and what belongs to it, in segments."""
+
+    def __init__(self, algorithm: CongestionControl) -> None:
+        self.algorithm = algorithm
+        self.cwnd = INIT_CWND
+        self.cwnd_cnt = 0  # segments acked towards the next increase
+        self.ssthresh = INFINITE_SSTHRESH
+        self.state = CaState.OPEN
+        self.stamp = 0  # ns: when the window was last fully used
+        self.used = 0
+        self.max_packets_out = 0
+        self.usage_seq = 0
+        self.limited = False  # sending stopped because of cwnd in the last window
+
+    @property
+    def in_slow_start(self) -> bool:
+        return self.cwnd < self.ssthresh
+
+    @property
+    def reducing(self) -> bool:
+        """Proportional rate reduction sets cwnd (RFC 6937)."""
+        return self.state in REDUCING
+
+    def slow_start(self, acked: int) -> int:
+        """RFC 5681, 3.1; returns the segments left over for congestion avoidance."""
+        cwnd = min(self.cwnd + acked, self.ssthresh)
+        left = acked - (cwnd - self.cwnd)
+        self.cwnd = cwnd
+        return left
+
+    def avoid_additively(self, per: int, acked: int) -> None:
+        """One segment more for every `per` acked (`tcp_cong_avoid_ai`)."""
+        if self.cwnd_cnt >= per:
+            self.cwnd_cnt = 0
+            self.cwnd += 1
+        self.cwnd_cnt += acked
+        if self.cwnd_cnt >= per:
+            more, self.cwnd_cnt = divmod(self.cwnd_cnt, per)
+            self.cwnd += more
+
+    def current_ssthresh(self) -> int:
+        """`tcp_current_ssthresh`: never below three quarters of a window that was in use."""
+        if self.reducing:
+            return self.ssthresh
+        return max(self.ssthresh, (self.cwnd >> 1) + (self.cwnd >> 2))
+
+    def is_limited(self) -> bool:
+        """Whether raising cwnd is justified (RFC 7661; `tcp_is_cwnd_limited`)."""
+        if self.limited:
+            return True
+        return self.in_slow_start and self.cwnd < 2 * self.max_packets_out
+
+
+class Reno:
+    """RFC 5681 (`net/ipv4/tcp_cong.c`)."""
+
+    name = "reno"
+
+    def ssthresh(self, cw: CongestionWindow) -> int:
+        return max(cw.cwnd >> 1, 2)
+
+    def cong_avoid(self, cw: CongestionWindow, acked: int) -> None:
+        if not cw.is_limited():
+            return
+        if cw.in_slow_start:
+            acked = cw.slow_start(acked)
+            if not acked:
+                return
+        cw.avoid_additively(cw.cwnd, acked)
+
+
+ALGORITHMS: dict[str, type[CongestionControl]] = {"reno": Reno}
+
+
+def init_cwnd(sk: TcpSock) -> None:
+    """RFC 6928; one segment after a SYN was lost (RFC 5681, 3.1)."""
+    sk.cw.cwnd = 1 if sk.total_retrans > 1 else INIT_CWND
+    sk.cw.stamp = sk.kernel.now
+
+
+def cwnd_validate(sk: TcpSock, limited: bool) -> None:
+    """After sending: remember how much of the window is used (`tcp_cwnd_validate`)."""
+    cw, packets_out = sk.cw, sk.rtx.packets_out
+    if (
+        not before(sk.snd_una, cw.usage_seq)
+        or limited
+        or (not cw.limited and packets_out > cw.max_packets_out)
+    ):
+        cw.limited = limited
+        cw.max_packets_out = packets_out
+        cw.usage_seq = sk.snd_nxt
+    now = sk.kernel.now
+    if cw.is_limited():
+        cw.used = 0
+        cw.stamp = now
+        return
+    cw.used = max(cw.used, packets_out)
+    if now - cw.stamp >= sk.rtt.rto:
+        _application_limited(sk)
+
+
+def _application_limited(sk: TcpSock) -> None:
+    """The application does not fill the window: let it decay (RFC 2861, 3.2)."""
+    cw = sk.cw
+    if cw.state is CaState.OPEN and not sk.nospace:
+        used = max(cw.used, INIT_CWND)
+        if used < cw.cwnd:
+            cw.ssthresh = cw.current_ssthresh()
+            cw.cwnd = (cw.cwnd + used) >> 1
+        cw.used = 0
+    cw.stamp = sk.kernel.now
+
+
+def restart_after_idle(sk: TcpSock) -> None:
+    """Before sending after a pause: halve cwnd for each RTO of it (RFC 5681, 4.1)."""
+    idle = sk.kernel.now - sk.lsndtime
+    if sk.rtx or idle <= sk.rtt.rto:
+        return
+    cw = sk.cw
+    cw.ssthresh = cw.current_ssthresh()
+    floor = min(INIT_CWND, cw.cwnd)
+    while idle > sk.rtt.rto and cw.cwnd > floor:
+        cw.cwnd >>= 1
+        idle -= sk.rtt.rto
+    cw.cwnd = max(cw.cwnd, floor)
+    cw.stamp = sk.kernel.now
+    cw.used = 0
+
+
+def reordering_seen(sk: TcpSock, low_seq: int, high_seq: int, limit: int) -> None:
+    """A segment arrived behind later ones: tolerate that much (`tcp_check_sack_reordering`)."""
+    metric = seq_diff(high_seq, low_seq)
+    if metric > sk.reordering * sk.mss_cache:
+        sk.reordering = min(-(-metric // sk.mss_cache), limit)
+        sk.kernel.mib["TcpExtTCPSACKReorder"] += 1

@@ -1,0 +1,38 @@
+"""TCP's fixed figures, with Linux's names and values (`include/net/tcp.h`); times in ns."""
+
+from __future__ import annotations
+
+USEC = 1_000
+MSEC = 1_000_000
+SEC = 1_000_000_000
+
+RTO_MIN = 200 * MSEC
+RTO_MAX = 120 * SEC
+TIMEOUT_INIT = 1 * SEC  # RFC 6298, 2.1
+TIMEOUT_MIN = 2 * MSEC
+DELACK_MIN = 40 * MSEC
+DELACK_MAX = 200 * MSEC
+ATO_MIN = 40 * MSEC
+TIMEWAIT_LEN = 60 * SEC
+INVALID_RATELIMIT = 500 * MSEC  # net.ipv4.tcp_invalid_ratelimit
+OWNED_RETRY = 50 * MSEC
+
+INIT_CWND = 10  # RFC 6928
+MAX_QUICKACKS = 16
+PINGPONG_THRESH = 1
+INFINITE_SSTHRESH = 0x7FFFFFFF
+REORDERING = 3  # net.ipv4.tcp_reordering
+MAX_REORDERING = 300
+
+MSS_DEFAULT = 536  # RFC 9293, 3.7.1
+MIN_MSS = 88
+MIN_SND_MSS = 48
+MAX_SEGMENT_MTU = 65535
+IP_TCP_HEADERS = 40
+
+PAWS_WINDOW = 1
+PAWS_24DAYS = 60 * 60 * 24 * 24 * SEC
+
+SHUT_MASK = 3
+RCV_SHUTDOWN = 1
+SEND_SHUTDOWN = 2

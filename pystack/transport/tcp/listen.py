@@ -1,0 +1,185 @@
+"""Passive open: SYNs to a listener, the SYN queue, and the accept queue (RFC 9293, 3.10.7.2).
+
+Called by `protocol` without any lock: requests are in the connection table themselves, so a
+listener's own state hardly matters to their segments, as in Linux since 4.4.
+"""
+
+from __future__ import annotations
+
+from select import EPOLLIN, EPOLLRDNORM
+from typing import TYPE_CHECKING
+
+from pystack.core.drop import Drop
+from pystack.core.headers.tcp import (
+    TCPOLEN_TSTAMP_ALIGNED,
+    TH_ACK,
+    TH_FIN,
+    TH_RST,
+    TH_SYN,
+)
+from pystack.core.skb import SkBuff
+from pystack.transport.tcp import paws, reply
+from pystack.transport.tcp.constants import INVALID_RATELIMIT
+from pystack.transport.tcp.mss import advertised_mss
+from pystack.transport.tcp.request import RequestSock
+from pystack.transport.tcp.segment import RxSegment
+from pystack.transport.tcp.seq import after, before, seq_add
+from pystack.transport.tcp.state import TcpState
+from pystack.transport.tcp.window import full_space, initial_window
+
+if TYPE_CHECKING:
+    from pystack.transport.tcp.sock import TcpSock
+
+
+def receive(listener: TcpSock, skb: SkBuff, isn: int | None = None) -> None:
+    """A segment for a listening socket; `isn` continues after a TIME_WAIT's numbers."""
+    kernel = listener.kernel
+    flags = skb.cb.flags
+    if flags & TH_ACK:
+        reply.send_reset(listener.tcp, skb)
+        kernel.drop(skb, Drop.TCP_BAD_FLAGS)
+    elif flags & TH_RST:
+        kernel.drop(skb, Drop.TCP_RESET)
+    elif not flags & TH_SYN or flags & TH_FIN:
+        kernel.drop(skb, Drop.TCP_BAD_FLAGS)
+    else:
+        _conn_request(listener, skb, isn)
+
+
+def _conn_request(listener: TcpSock, skb: SkBuff, isn: int | None) -> None:
+    """A SYN: remember it and answer (`tcp_conn_request`)."""
+    kernel, tcp = listener.kernel, listener.tcp
+    segment: RxSegment = skb.cb
+    refused = _refusal(listener)
+    if refused is not None:
+        kernel.mib["TcpExtListenDrops"] += 1
+        kernel.drop(skb, refused)
+        return
+    try:
+        route = tcp.ipv4.route(skb.saddr, skb.daddr)
+    except OSError:
+        kernel.mib["TcpExtListenDrops"] += 1
+        kernel.drop(skb, Drop.IP_NO_ROUTE)
+        return
+    if isn is None:
+        isn = tcp.secrets.isn(skb.daddr, skb.saddr, segment.dport, segment.sport, kernel.now)
+    req = RequestSock(listener, skb, segment, isn)
+    req.advmss = advertised_mss(route.mtu, listener.user_mss)
+    space = full_space(listener)
+    clamp = space if listener.rcvbuf_locked else 0
+    mss = req.advmss - (TCPOLEN_TSTAMP_ALIGNED if req.tstamp_ok else 0)
+    scaling = req.snd_wscale is not None
+    window = initial_window(kernel.sysctl, space, mss, clamp, scaling)
+    req.rcv_wnd, req.window_clamp, req.rcv_wscale = window
+    tcp.tables.connections[req.four_tuple] = req
+    listener.requests[req] = None
+    req.timer.mod(kernel.now + req.timeout())
+    skb.free()
+    req.send_synack()
+
+
+def _refusal(listener: TcpSock) -> Drop | None:
+    """Are the queues full?  The peer's SYN will come again."""
+    mib, sysctl = listener.kernel.mib, listener.kernel.sysctl
+    young = len(listener.requests)
+    if young > listener.max_ack_backlog:
+        mib["TcpExtTCPReqQFullDrop"] += 1
+        return Drop.TCP_SYN_QUEUE_FULL
+    if acceptq_is_full(listener):
+        mib["TcpExtListenOverflows"] += 1
+        return Drop.TCP_LISTEN_OVERFLOW
+    limit = sysctl["net.ipv4.tcp_max_syn_backlog"]
+    if limit - young < limit >> 2:
+        return Drop.TCP_SYN_QUEUE_FULL
+    return None
+
+
+def acceptq_is_full(listener: TcpSock) -> bool:
+    return len(listener.accept_queue) > listener.max_ack_backlog
+
+
+# -- segments for a request ----------------------------------------------------------------
+
+
+def receive_request(req: RequestSock, skb: SkBuff) -> None:
+    """Complete the handshake, or not (`tcp_check_req`)."""
+    kernel = req.tcp.kernel
+    segment: RxSegment = skb.cb
+    flags = segment.flags & (TH_RST | TH_SYN | TH_ACK | TH_FIN)
+    rejected = req.ts_recent_stamp is not None and paws.paws_reject(
+        req, segment, bool(flags & TH_RST), kernel.now
+    )
+    if segment.seq == req.rcv_isn and flags == TH_SYN and not rejected:
+        kernel.drop(skb, Drop.TCP_DUPLICATE_DATA)
+        if not _rate_limited(req):
+            req.timer.mod(kernel.now + req.timeout())
+            req.retransmit_synack()
+        return
+    if flags & TH_ACK and segment.ack != seq_add(req.snt_isn, 1):
+        reply.send_reset(req.tcp, skb)
+        kernel.drop(skb, Drop.TCP_INVALID_ACK)
+        return
+    if rejected or not _in_window(req, segment):
+        kernel.mib["TcpExtPAWSEstab"] += rejected
+        kernel.drop(skb, Drop.TCP_PAWS if rejected else Drop.TCP_OUT_OF_WINDOW)
+        if not flags & TH_RST and not _rate_limited(req):
+            req.send_ack()
+        return
+    stamps = segment.options.timestamps
+    if req.tstamp_ok and stamps is not None and not after(segment.seq, req.rcv_nxt):
+        req.ts_recent = stamps[0]
+        req.ts_recent_stamp = kernel.now
+    if segment.seq == req.rcv_isn:
+        flags &= ~TH_SYN  # the SYN itself lies outside the window that starts behind it
+    if flags & (TH_RST | TH_SYN):
+        _embryonic_reset(req, skb, bool(flags & TH_RST))
+    elif not flags & TH_ACK:
+        kernel.drop(skb, Drop.TCP_BAD_FLAGS)
+    else:
+        _complete(req, skb)
+
+
+def _in_window(req: RequestSock, segment: RxSegment) -> bool:
+    seq, end_seq, start = segment.seq, segment.end_seq, req.rcv_nxt
+    end = seq_add(start, req.rcv_wnd)
+    if seq == start or (after(end_seq, start) and before(seq, end)):
+        return True
+    return seq == end == end_seq
+
+
+def _rate_limited(req: RequestSock) -> bool:
+    now = req.tcp.kernel.now
+    if req.last_oow_ack_time is not None and now - req.last_oow_ack_time < INVALID_RATELIMIT:
+        req.tcp.kernel.mib["TcpExtTCPACKSkippedSynRecv"] += 1
+        return True
+    req.last_oow_ack_time = now
+    return False
+
+
+def _embryonic_reset(req: RequestSock, skb: SkBuff, by_peer: bool) -> None:
+    mib = req.tcp.kernel.mib
+    mib["TcpAttemptFails"] += 1
+    mib["TcpExtEmbryonicRsts"] += 1
+    req.unlink()
+    if not by_peer:
+        reply.send_reset(req.tcp, skb)
+    req.tcp.kernel.drop(skb, Drop.TCP_RESET)
+
+
+def _complete(req: RequestSock, skb: SkBuff) -> None:
+    """The ACK of our SYN-ACK: a socket, if the accept queue has room."""
+    listener, kernel = req.listener, req.tcp.kernel
+    if acceptq_is_full(listener):
+        kernel.mib["TcpExtListenOverflows"] += 1
+        kernel.mib["TcpExtListenDrops"] += 1
+        if kernel.sysctl["net.ipv4.tcp_abort_on_overflow"]:
+            _embryonic_reset(req, skb, by_peer=False)
+        else:
+            kernel.drop(skb, Drop.TCP_LISTEN_OVERFLOW)
+        return
+    req.unlink()
+    child = req.tcp.make_child(req, skb)
+    listener.accept_queue.append(child)
+    child.lock.deliver(skb, 0)  # takes it from SYN_RECV to ESTABLISHED
+    if child.state is not TcpState.SYN_RECV:
+        listener.wake(EPOLLIN | EPOLLRDNORM)

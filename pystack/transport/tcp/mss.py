@@ -1,0 +1,57 @@
+"""The size of segments (RFC 9293, 3.7; RFC 6691): what the path, the peer and the options allow."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pystack.core.headers.tcp import (
+    TCPOLEN_SACK_BASE_ALIGNED,
+    TCPOLEN_SACK_PERBLOCK,
+    TCPOLEN_TSTAMP_ALIGNED,
+)
+from pystack.transport.tcp.constants import (
+    IP_TCP_HEADERS,
+    MAX_SEGMENT_MTU,
+    MIN_SND_MSS,
+    MSS_DEFAULT,
+)
+
+if TYPE_CHECKING:
+    from pystack.transport.tcp.sock import TcpSock
+
+
+def advertised_mss(mtu: int, user_mss: int) -> int:
+    """What our SYN announces: MTU less 40 (RFC 6691), or what TCP_MAXSEG lowers it to."""
+    mss = min(mtu, MAX_SEGMENT_MTU) - IP_TCP_HEADERS
+    return min(mss, user_mss) if user_mss else mss
+
+
+def sync_mss(sk: TcpSock, mtu: int) -> None:
+    """Compute `mss_cache` for a path MTU (`tcp_sync_mss`)."""
+    mss = min(min(mtu, MAX_SEGMENT_MTU) - IP_TCP_HEADERS, sk.mss_clamp)
+    if sk.tstamp_ok:
+        mss -= TCPOLEN_TSTAMP_ALIGNED
+    sk.pmtu = mtu
+    sk.mss_cache = _bound_to_half_window(sk, max(mss, MIN_SND_MSS))
+
+
+def _bound_to_half_window(sk: TcpSock, size: int) -> int:
+    """Two segments must fit into the peer's window, or each would wait for an ACK."""
+    cutoff = sk.max_window >> 1 if sk.max_window > MSS_DEFAULT else sk.max_window
+    if cutoff and size > cutoff:
+        return max(cutoff, MIN_SND_MSS)
+    return size
+
+
+def current_mss(sk: TcpSock) -> int:
+    """Payload of a full segment now: SACK blocks take their room (`tcp_current_mss`)."""
+    blocks = sack_room(sk) if sk.sack_ok and sk.sacks else 0
+    if not blocks:
+        return sk.mss_cache
+    count = min(len(sk.sacks.blocks) + (sk.sacks.dsack is not None), blocks)
+    return sk.mss_cache - TCPOLEN_SACK_BASE_ALIGNED - count * TCPOLEN_SACK_PERBLOCK
+
+
+def sack_room(sk: TcpSock) -> int:
+    """SACK blocks that fit into 40 bytes of options."""
+    return 3 if sk.tstamp_ok else 4

@@ -1,0 +1,97 @@
+"""Local ports: bind, and the choice of an ephemeral port for connect (RFC 6056)."""
+
+from __future__ import annotations
+
+import errno
+from typing import TYPE_CHECKING
+
+from pystack.transport.sock import Address, os_error
+from pystack.transport.tcp.state import TcpState
+from pystack.transport.tcp.tables import ANY
+
+if TYPE_CHECKING:
+    from pystack.transport.tcp.sock import TcpSock
+
+PRIVILEGED = 1024  # net.ipv4.ip_unprivileged_port_start
+
+
+def bind(sk: TcpSock, address: Address) -> None:
+    """EADDRNOTAVAIL, EACCES, EINVAL (bound or connected already), EADDRINUSE: `__inet_bind`."""
+    host, port = address
+    if host != ANY and not sk.tcp.ipv4.is_local(host):
+        raise os_error(errno.EADDRNOTAVAIL)
+    if 0 < port < PRIVILEGED and sk.sk_uid != 0:
+        raise os_error(errno.EACCES)
+    if sk.state is not TcpState.CLOSE or sk.holds_port:
+        raise os_error(errno.EINVAL)
+    sk.rcv_saddr = sk.laddr = host
+    try:
+        get_port(sk, port)
+    except OSError:
+        sk.rcv_saddr = sk.laddr = ANY
+        raise
+    sk.bound_address = host != ANY
+    sk.bound_port = port != 0
+
+
+def get_port(sk: TcpSock, port: int) -> None:
+    """Take local `port`, or any free one for 0 (`inet_csk_get_port`); EADDRINUSE."""
+    tables = sk.tcp.tables
+    if not port:
+        port = _find_open_port(sk)
+    elif tables.bind_conflict(sk, sk.rcv_saddr, port):
+        raise os_error(errno.EADDRINUSE)
+    take_port(sk, port, explicit=True)
+
+
+def take_port(sk: TcpSock, port: int, explicit: bool) -> None:
+    sk.lport = port
+    sk.holds_port = True
+    sk.tcp.tables.hold_port(sk, port, explicit)
+
+
+def _range(sk: TcpSock) -> tuple[int, int]:
+    low, high = sk.kernel.sysctl.vector("net.ipv4.ip_local_port_range")
+    return low, high - low + 1
+
+
+def _find_open_port(sk: TcpSock) -> int:
+    """A random free port, odd ones first: connect prefers even ones."""
+    low, count = _range(sk)
+    start = sk.kernel.rng.randrange(count) | 1
+    for parity in (0, 1):
+        for step in range(0, count, 2):
+            port = low + (start + parity + step) % count
+            if not sk.tcp.tables.bind_conflict(sk, sk.rcv_saddr, port):
+                return port
+    raise os_error(errno.EADDRINUSE)
+
+
+def choose_for_connect(sk: TcpSock) -> None:
+    """Give a socket about to connect its port and its place in the table; EADDRNOTAVAIL.
+
+    Starts where a keyed hash of the destination says, so that ports used towards one peer tell
+    nothing about others, and moves on with each connection (`__inet_hash_connect`).
+    """
+    tcp, tables = sk.tcp, sk.tcp.tables
+    if sk.holds_port:
+        if sk.four_tuple in tables.connections:
+            raise os_error(errno.EADDRNOTAVAIL)
+        tables.connections[sk.four_tuple] = sk
+        return
+    low, count = _range(sk)
+    start = tcp.secrets.port_offset(sk.laddr, sk.raddr, sk.rport) + tcp.port_perturbation
+    start &= ~1
+    for parity in (0, 1):
+        for step in range(0, count, 2):
+            port = low + (start + parity + step) % count
+            bucket = tables.bound.get(port)
+            if bucket is not None and bucket.explicit:
+                continue
+            if (sk.laddr, port, sk.raddr, sk.rport) in tables.connections:
+                continue
+            tcp.port_perturbation += step + 2
+            take_port(sk, port, explicit=False)
+            tables.connections[sk.four_tuple] = sk
+            return
+    raise os_error(errno.EADDRNOTAVAIL)

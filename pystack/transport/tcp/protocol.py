@@ -1,0 +1,145 @@
+"""TCP of one host: where segments come in and sockets come from (`net/ipv4/tcp_ipv4.c`).
+
+Registered with IP for segments and for ICMP errors about ours; calls `input` for sockets,
+`listen` for SYNs and requests, `timewait` for connections that are over.
+"""
+
+from __future__ import annotations
+
+from pystack.core.checksum import ones_sum
+from pystack.core.drop import Drop
+from pystack.core.headers.ipv4 import IPPROTO_TCP, pseudo_header_sum
+from pystack.core.headers.tcp import (
+    NO_OPTIONS,
+    TCP_HLEN,
+    TH_FIN,
+    TH_SYN,
+    TcpHeader,
+    TcpOptions,
+)
+from pystack.core.kernel import Kernel
+from pystack.core.skb import SkBuff
+from pystack.net.ipv4 import Ipv4
+from pystack.transport.tcp import icmp, listen, ports, reply, timewait
+from pystack.transport.tcp.isn import Secrets
+from pystack.transport.tcp.request import RequestSock
+from pystack.transport.tcp.segment import RxSegment
+from pystack.transport.tcp.seq import SEQ_MASK
+from pystack.transport.tcp.sock import TcpSock
+from pystack.transport.tcp.state import TcpState
+from pystack.transport.tcp.tables import Tables
+
+BACKLOG_SLACK = 64 * 1024  # tcp_add_backlog
+
+
+class Tcp:
+    def __init__(self, kernel: Kernel, ipv4: Ipv4) -> None:
+        self.kernel = kernel
+        self.ipv4 = ipv4
+        self.tables = Tables()
+        self.secrets = Secrets(kernel.rng)
+        self.port_perturbation = 0
+        self.sockets: dict[TcpSock, None] = {}  # every socket with a user or a life of its own
+        point = kernel.trace.point
+        self.tp_rcv = point("tcp_rcv", "packet_id", "seq", "length")
+        self.tp_transmit = point("tcp_transmit", "packet_id", "seq", "length", "flags")
+        self.tp_sock_queue = point("sock_queue", "packet_id", "length")
+        self.tp_set_state = point("tcp_set_state", "sock", "old", "new")
+        ipv4.register(IPPROTO_TCP, self.receive)
+        ipv4.register_error(IPPROTO_TCP, self.receive_error)
+
+    def socket(self) -> TcpSock:
+        """A new unconnected socket."""
+        return TcpSock(self)
+
+    def alive(self) -> int:
+        """Sockets, requests and TIME_WAITs that exist; 0 when nothing has leaked."""
+        mini = sum(not isinstance(sk, TcpSock) for sk in self.tables.connections.values())
+        return len(self.sockets) + mini
+
+    def make_child(self, req: RequestSock, skb: SkBuff) -> TcpSock:
+        """The socket of a completed handshake, in SYN_RECV and in the table."""
+        child = TcpSock(self)
+        child.init_child(req, skb.cb)
+        self.tables.connections[child.four_tuple] = child
+        ports.take_port(child, child.lport, explicit=True)
+        self.kernel.mib["TcpPassiveOpens"] += 1
+        return child
+
+    # -- receive ---------------------------------------------------------------------------
+
+    def receive(self, skb: SkBuff) -> None:
+        """One segment from IP; owns the packet."""
+        kernel = self.kernel
+        kernel.charge(kernel.costs.tcp_packet)
+        kernel.mib["TcpInSegs"] += 1
+        reason = self._parse(skb)
+        if reason is not None:
+            kernel.mib["TcpInErrs"] += 1
+            kernel.drop(skb, reason)
+            return
+        if self.tp_rcv.enabled:
+            self.tp_rcv(skb.packet_id, skb.cb.seq, len(skb))
+        self._demultiplex(skb)
+
+    def _parse(self, skb: SkBuff) -> Drop | None:
+        """Check the header; `skb.cb` gets what it says, `skb.off` goes to the text."""
+        length = len(skb)
+        if length < TCP_HLEN:
+            return Drop.TCP_TOO_SHORT
+        header = TcpHeader.parse(skb.buf, skb.off)
+        hlen = header.header_length
+        if hlen < TCP_HLEN or hlen > length:
+            return Drop.TCP_BAD_HEADER
+        start = pseudo_header_sum(skb.saddr, skb.daddr, IPPROTO_TCP, length)
+        if ones_sum(skb.data, start) != 0xFFFF:
+            self.kernel.mib["TcpInCsumErrors"] += 1
+            return Drop.TCP_BAD_CHECKSUM
+        options = NO_OPTIONS
+        if hlen > TCP_HLEN:
+            options = TcpOptions.parse(skb.buf[skb.off + TCP_HLEN : skb.off + hlen])
+        flags = header.flags
+        counted = length - hlen + bool(flags & TH_SYN) + (flags & TH_FIN)
+        skb.transport_header = skb.off
+        skb.pull(hlen)
+        skb.cb = RxSegment(
+            header.sport,
+            header.dport,
+            header.seq,
+            header.ack,
+            flags,
+            header.window,
+            options,
+            (header.seq + counted) & SEQ_MASK,
+        )
+        return None
+
+    def _demultiplex(self, skb: SkBuff) -> None:
+        """An exact match goes before a listener (`__inet_lookup_skb`)."""
+        segment: RxSegment = skb.cb
+        sk = self.tables.connections.get((skb.daddr, segment.dport, skb.saddr, segment.sport))
+        if isinstance(sk, TcpSock):
+            limit = sk.sk_rcvbuf + (sk.sk_sndbuf >> 1) + BACKLOG_SLACK
+            if not sk.lock.deliver(skb, limit):
+                self.kernel.mib["TcpExtTCPBacklogDrop"] += 1
+                self.kernel.drop(skb, Drop.TCP_BACKLOG_FULL)
+        elif isinstance(sk, RequestSock):
+            listen.receive_request(sk, skb)
+        elif sk is not None:
+            timewait.receive(sk, skb)
+        else:
+            self._no_connection(skb, segment)
+
+    def _no_connection(self, skb: SkBuff, segment: RxSegment) -> None:
+        if not self.ipv4.is_local(skb.daddr):
+            self.kernel.drop(skb, Drop.TCP_NO_SOCKET)  # broadcast: TCP never answers (RFC 1122)
+            return
+        listener = self.tables.lookup_listener(skb.daddr, segment.dport)
+        if listener is not None and listener.state is TcpState.LISTEN:
+            listen.receive(listener, skb)
+            return
+        reply.send_reset(self, skb)
+        self.kernel.drop(skb, Drop.TCP_NO_SOCKET)
+
+    def receive_error(self, icmp_type: int, code: int, mtu: int, skb: SkBuff) -> None:
+        icmp.receive_error(self, icmp_type, code, mtu, skb)

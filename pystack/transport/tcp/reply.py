@@ -1,0 +1,70 @@
+"""Segments without a socket behind them: resets, and ACKs of mini-sockets.
+
+Compare `tcp_v4_send_reset` and `tcp_v4_send_ack`.  The socket-less sender has no lock, so nothing
+may be touched after `Ipv4.send` has let interrupts in.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pystack.core.drop import Drop
+from pystack.core.headers.ipv4 import IPPROTO_TCP
+from pystack.core.headers.tcp import TH_ACK, TH_RST, TcpHeader, timestamp_option
+from pystack.core.skb import EMPTY, SkBuff
+from pystack.transport.tcp.segment import RxSegment
+from pystack.transport.tcp.transmit import build
+
+if TYPE_CHECKING:
+    from pystack.transport.tcp.protocol import Tcp
+
+
+def send_reset(tcp: Tcp, skb: SkBuff) -> None:
+    """Refuse a segment (RFC 9293, 3.10.7.1); never answers a RST."""
+    segment: RxSegment = skb.cb
+    if segment.flags & TH_RST:
+        return
+    if segment.flags & TH_ACK:
+        seq, ack, flags = segment.ack, 0, TH_RST
+    else:
+        seq, ack, flags = 0, segment.end_seq, TH_RST | TH_ACK
+    tcp.kernel.mib["TcpOutRsts"] += 1
+    header = TcpHeader(segment.dport, segment.sport, seq, ack, flags, 0)
+    send(tcp, header, b"", skb.daddr, skb.saddr)
+
+
+@dataclass(slots=True)
+class BareAck:
+    """An ACK of a mini-socket; `timestamps` is (TSval, TSecr)."""
+
+    laddr: bytes
+    lport: int
+    raddr: bytes
+    rport: int
+    seq: int
+    ack: int
+    window: int
+    timestamps: tuple[int, int] | None = None
+
+
+def send_bare_ack(tcp: Tcp, what: BareAck) -> None:
+    header = TcpHeader(what.lport, what.rport, what.seq, what.ack, TH_ACK, what.window)
+    options = b"" if what.timestamps is None else timestamp_option(*what.timestamps)
+    send(tcp, header, options, what.laddr, what.raddr)
+
+
+def send(tcp: Tcp, header: TcpHeader, options: bytes, saddr: bytes, daddr: bytes) -> None:
+    """Route and send a segment without payload."""
+    kernel = tcp.kernel
+    kernel.charge(kernel.costs.tcp_packet)
+    skb = build(kernel, header, options, EMPTY, saddr, daddr)
+    kernel.mib["TcpOutSegs"] += 1
+    if tcp.tp_transmit.enabled:
+        tcp.tp_transmit(skb.packet_id, header.seq, 0, header.flags)
+    try:
+        route = tcp.ipv4.route(daddr, saddr)
+    except OSError:
+        kernel.drop(skb, Drop.IP_NO_ROUTE)
+        return
+    tcp.ipv4.send(skb, route, saddr, daddr, IPPROTO_TCP)

@@ -1,0 +1,109 @@
+"""A connection request in SYN_RECV: a small object until the handshake is complete.
+
+`struct tcp_request_sock`; `listen` makes them and deals with segments for them.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pystack.core.headers.tcp import TH_ACK, TH_SYN, TcpHeader, TcpOptions
+from pystack.transport.tcp import reply
+from pystack.transport.tcp.constants import MSEC, RTO_MAX, TIMEOUT_INIT
+from pystack.transport.tcp.seq import SEQ_MASK, seq_add
+from pystack.transport.tcp.state import TcpState
+
+if TYPE_CHECKING:
+    from pystack.core.skb import SkBuff
+    from pystack.transport.tcp.segment import RxSegment
+    from pystack.transport.tcp.sock import TcpSock
+
+
+class RequestSock:
+    """What the SYN said and what the SYN-ACK says; a timer repeats that."""
+
+    def __init__(self, listener: TcpSock, skb: SkBuff, segment: RxSegment, isn: int) -> None:
+        sysctl = listener.kernel.sysctl
+        options = segment.options
+        self.listener = listener
+        self.tcp = listener.tcp
+        self.four_tuple = (skb.daddr, segment.dport, skb.saddr, segment.sport)
+        self.state = TcpState.SYN_RECV
+        self.rcv_isn = segment.seq
+        self.snt_isn = isn
+        self.snd_wnd = segment.window
+        self.mss = options.mss
+        self.tstamp_ok = options.timestamps is not None and bool(sysctl["net.ipv4.tcp_timestamps"])
+        self.sack_ok = options.sack_permitted and bool(sysctl["net.ipv4.tcp_sack"])
+        self.snd_wscale: int | None = None
+        if sysctl["net.ipv4.tcp_window_scaling"]:
+            self.snd_wscale = options.wscale
+        self.ts_recent = options.timestamps[0] if options.timestamps and self.tstamp_ok else 0
+        self.ts_recent_stamp: int | None = listener.kernel.now if self.tstamp_ok else None
+        self.ts_offset = self.tcp.secrets.timestamp_offset(skb.daddr, skb.saddr)
+        self.advmss = 0
+        self.rcv_wnd = 0
+        self.window_clamp = 0
+        self.rcv_wscale = 0
+        self.sent_at = listener.kernel.now
+        self.num_timeout = 0
+        self.num_retrans = 0
+        self.last_oow_ack_time: int | None = None
+        self.timer = listener.kernel.timer(self._expired)
+
+    @property
+    def rcv_nxt(self) -> int:
+        return seq_add(self.rcv_isn, 1)
+
+    def timeout(self) -> int:
+        return min(TIMEOUT_INIT << self.num_timeout, RTO_MAX)
+
+    def unlink(self) -> None:
+        """Forget the request."""
+        self.timer.delete()
+        if self.tcp.tables.connections.get(self.four_tuple) is self:
+            del self.tcp.tables.connections[self.four_tuple]
+        self.listener.requests.pop(self, None)
+
+    def _expired(self) -> None:
+        """No ACK came: repeat the SYN-ACK, five times (`reqsk_timer_handler`)."""
+        if self.num_timeout >= self.tcp.kernel.sysctl["net.ipv4.tcp_synack_retries"]:
+            self.unlink()
+            return
+        self.num_timeout += 1
+        self.timer.mod(self.tcp.kernel.now + self.timeout())
+        self.retransmit_synack()
+
+    def retransmit_synack(self) -> None:
+        self.num_retrans += 1
+        mib = self.tcp.kernel.mib
+        mib["TcpRetransSegs"] += 1
+        mib["TcpExtTCPSynRetrans"] += 1
+        self.send_synack()
+
+    def send_synack(self) -> None:
+        laddr, lport, raddr, rport = self.four_tuple
+        options = TcpOptions(
+            mss=self.advmss,
+            wscale=None if self.snd_wscale is None else self.rcv_wscale,
+            sack_permitted=self.sack_ok,
+            timestamps=self._timestamps(),
+        ).pack()
+        header = TcpHeader(
+            lport, rport, self.snt_isn, self.rcv_nxt, TH_SYN | TH_ACK, min(self.rcv_wnd, 65535)
+        )
+        reply.send(self.tcp, header, options, laddr, raddr)
+
+    def send_ack(self) -> None:
+        """To a segment out of the window (`tcp_v4_reqsk_send_ack`)."""
+        window = self.rcv_wnd >> self.rcv_wscale
+        seq = seq_add(self.snt_isn, 1)
+        reply.send_bare_ack(
+            self.tcp,
+            reply.BareAck(*self.four_tuple, seq, self.rcv_nxt, window, self._timestamps()),
+        )
+
+    def _timestamps(self) -> tuple[int, int] | None:
+        if not self.tstamp_ok:
+            return None
+        return (self.tcp.kernel.now // MSEC + self.ts_offset) & SEQ_MASK, self.ts_recent

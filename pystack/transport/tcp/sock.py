@@ -1,0 +1,299 @@
+"""The TCP socket: its variables, and the calls of its user.
+
+`struct tcp_sock` with everything it inherits.  The verbs are in the other files of this package,
+as functions of a `TcpSock`; the names of variables are Linux's and RFC 9293's.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections import deque
+from socket import AF_INET, IPPROTO_TCP, SOCK_STREAM
+from typing import TYPE_CHECKING
+
+from pystack.core.headers.tcp import TCP_HLEN, TCPOLEN_TSTAMP_ALIGNED
+from pystack.core.skb import SkBuff
+from pystack.net.route import Route
+from pystack.transport.sock import Address, Sock, os_error
+from pystack.transport.tcp import (
+    close,
+    connect,
+    delack,
+    input,
+    lifecycle,
+    ports,
+    sockopt,
+    stream,
+    timers,
+)
+from pystack.transport.tcp.congestion import CongestionWindow, Reno
+from pystack.transport.tcp.constants import MSS_DEFAULT, REORDERING, USEC
+from pystack.transport.tcp.delack import AckState
+from pystack.transport.tcp.mss import sync_mss
+from pystack.transport.tcp.ofo import OutOfOrderQueue
+from pystack.transport.tcp.rto import XmitTimer
+from pystack.transport.tcp.rtt import RttEstimator
+from pystack.transport.tcp.sackblocks import SackBlocks
+from pystack.transport.tcp.sendqueue import RtxQueue, WriteQueue
+from pystack.transport.tcp.seq import seq_add
+from pystack.transport.tcp.state import OPENING, UNCONNECTED, ConnState, TcpState
+from pystack.transport.tcp.tables import ANY, FourTuple
+
+if TYPE_CHECKING:
+    from pystack.transport.tcp.protocol import Tcp
+    from pystack.transport.tcp.request import RequestSock
+    from pystack.transport.tcp.segment import RxSegment
+
+
+class TcpSock(Sock):
+    def __init__(self, tcp: Tcp) -> None:
+        super().__init__(tcp.kernel, AF_INET, SOCK_STREAM, IPPROTO_TCP)
+        self.tcp = tcp
+        self.state = TcpState.CLOSE
+        self.conn_state = ConnState.UNCONNECTED
+        self.sk_rcvbuf = self.kernel.sysctl.vector("net.ipv4.tcp_rmem")[1]
+        self.sk_sndbuf = self.kernel.sysctl.vector("net.ipv4.tcp_wmem")[1]
+        self._init_identity()
+        self._init_settings()
+        self._init_queues()
+        self.init_connection()
+        tcp.sockets[self] = None
+
+    def _init_identity(self) -> None:
+        self.rcv_saddr = ANY  # what it is bound to
+        self.laddr = ANY  # what it sends from
+        self.lport = 0
+        self.holds_port = False
+        self.raddr = ANY
+        self.rport = 0
+        self.bound_address = False  # by bind, so that it outlives a connection
+        self.bound_port = False
+        self.route: Route | None = None
+
+    def _init_settings(self) -> None:
+        self.nonagle = 0
+        self.user_mss = 0
+        self.syn_retries = 0
+        self.linger2: int | None = None
+
+    def _init_queues(self) -> None:
+        lock = self.lock
+        self.receive_queue: deque[SkBuff] = deque()
+        self.ofo = OutOfOrderQueue()
+        self.unsent = WriteQueue()
+        self.rtx = RtxQueue()
+        self.requests: dict[RequestSock, None] = {}  # of a listener: the SYN queue
+        self.accept_queue: deque[TcpSock] = deque()
+        self.max_ack_backlog = 0
+        self.xmit_timer = self.kernel.timer(lambda: lock.run(self._write_timer))
+        self.delack_timer = self.kernel.timer(lambda: lock.run(self._delack_timer))
+        self.sk_timer = self.kernel.timer(lambda: lock.run(self._sk_timer))
+
+    def init_connection(self) -> None:
+        """The variables of one connection; a socket may have several, one after another."""
+        self.xmit_pending: XmitTimer | None = None
+        self.done = False  # SOCK_DONE: the peer's FIN has been received
+        self.nospace = False  # SOCK_NOSPACE: somebody waits for room
+        # send sequence space (RFC 9293, 3.3.1)
+        self.iss = self.snd_una = self.snd_nxt = self.write_seq = 0
+        self.snd_wnd = self.snd_wl1 = self.max_window = 0
+        self.snd_sml = 0  # end of the last small segment (Minshall)
+        self.bytes_acked = 0
+        self.lsndtime = 0
+        # receive sequence space
+        self.rcv_nxt = self.rcv_wup = self.copied_seq = 0
+        self.rcv_wnd = self.rcv_ssthresh = self.window_clamp = 0
+        # options
+        self.wscale_ok = self.tstamp_ok = self.sack_ok = False
+        self.snd_wscale = self.rcv_wscale = 0
+        self.ts_offset = self.ts_recent = 0
+        self.ts_recent_stamp: int | None = None
+        self.header_length = TCP_HLEN
+        self.advmss = self.mss_cache = self.mss_clamp = MSS_DEFAULT
+        self.pmtu = 0
+        # acknowledging
+        self.ack = AckState()
+        self.sacks = SackBlocks()
+        self.last_oow_ack_time: int | None = None
+        # loss and congestion
+        self.rtt = RttEstimator()
+        self.cw = CongestionWindow(Reno())
+        self.reordering = REORDERING
+        self.high_seq = 0  # snd_nxt when the current trouble began
+        self.prior_cwnd = self.prr_delivered = self.prr_out = 0
+        self.delivered = 0
+        self.retransmits = 0  # timeouts in a row
+        self.retrans_stamp: int | None = None  # ns: first retransmission of the episode
+        self.total_retrans = 0
+        self.backoff = 0
+        self.probes_out = 0
+
+    def init_child(self, req: RequestSock, segment: RxSegment) -> None:
+        """Become the connection of a completed handshake (`tcp_create_openreq_child`)."""
+        parent = req.listener
+        self.state = TcpState.SYN_RECV
+        self.conn_state = ConnState.CONNECTED
+        self.laddr, self.lport, self.raddr, self.rport = req.four_tuple
+        self.rcv_saddr = self.laddr
+        self.bound_address = self.bound_port = True
+        for name in _INHERITED:
+            setattr(self, name, getattr(parent, name))
+        self.iss = req.snt_isn
+        self.snd_una = self.snd_nxt = self.write_seq = self.snd_sml = seq_add(req.snt_isn, 1)
+        self.rcv_nxt = self.rcv_wup = self.copied_seq = req.rcv_nxt
+        self.rcv_wnd = self.rcv_ssthresh = req.rcv_wnd
+        self.window_clamp = req.window_clamp
+        self.wscale_ok = req.snd_wscale is not None
+        self.snd_wscale = req.snd_wscale or 0
+        self.rcv_wscale = req.rcv_wscale
+        self.snd_wnd = self.max_window = segment.window << self.snd_wscale
+        self.snd_wl1 = req.rcv_isn
+        self.sack_ok, self.tstamp_ok = req.sack_ok, req.tstamp_ok
+        self.ts_offset = req.ts_offset
+        self.ts_recent, self.ts_recent_stamp = req.ts_recent, req.ts_recent_stamp
+        self.advmss = req.advmss
+        if self.tstamp_ok:
+            self.header_length = TCP_HLEN + TCPOLEN_TSTAMP_ALIGNED
+            self.advmss -= TCPOLEN_TSTAMP_ALIGNED
+        peer_mss = req.mss or MSS_DEFAULT
+        self.mss_clamp = min(peer_mss, self.user_mss) if self.user_mss else peer_mss
+        self.route = self.tcp.ipv4.route(self.raddr, self.laddr)
+        sync_mss(self, self.route.mtu)
+        delack.initialize_rcv_mss(self)
+        self.ack.lrcvtime = self.lsndtime = self.kernel.now
+        self.total_retrans = req.num_retrans
+        if not req.num_retrans:
+            rtt_us = (self.kernel.now - req.sent_at) // USEC
+            self.rtt.sample(rtt_us, self.snd_una, self.snd_nxt)
+
+    @property
+    def four_tuple(self) -> FourTuple:
+        return self.laddr, self.lport, self.raddr, self.rport
+
+    @property
+    def wnd_end(self) -> int:
+        """The first number the peer does not allow."""
+        return seq_add(self.snd_una, self.snd_wnd)
+
+    # -- softirq side ----------------------------------------------------------------------
+
+    def backlog_rcv(self, skb: SkBuff) -> None:
+        input.do_rcv(self, skb)
+
+    def _write_timer(self) -> None:
+        timers.write_timer(self)
+
+    def _delack_timer(self) -> None:
+        delack.delack_timer(self)
+
+    def _sk_timer(self) -> None:
+        timers.sk_timer(self)
+
+    # -- the user's calls ------------------------------------------------------------------
+
+    def bind(self, address: Address) -> None:
+        """EADDRINUSE, EADDRNOTAVAIL, EACCES; EINVAL if bound."""
+        with self.lock:
+            ports.bind(self, address)
+
+    def listen(self, backlog: int) -> None:
+        """`backlog` is capped by somaxconn, a negative one means that; EINVAL, EADDRINUSE."""
+        with self.lock:
+            somaxconn = self.kernel.sysctl["net.core.somaxconn"]
+            if self.state not in UNCONNECTED or self.conn_state is not ConnState.UNCONNECTED:
+                raise os_error(errno.EINVAL)
+            self.max_ack_backlog = min(backlog & 0xFFFFFFFF, somaxconn)
+            if self.state is TcpState.LISTEN:
+                return
+            if not self.holds_port:
+                ports.get_port(self, 0)
+            elif self.tcp.tables.bind_conflict(self, self.rcv_saddr, self.lport):
+                raise os_error(errno.EADDRINUSE)
+            self.sk_shutdown = 0
+            lifecycle.set_state(self, TcpState.LISTEN)
+            self.tcp.tables.listen(self)
+
+    def connect(self, address: Address) -> None:
+        """EINPROGRESS, EALREADY, EISCONN, or why it failed (`__inet_stream_connect`)."""
+        with self.lock:
+            if self.conn_state is ConnState.CONNECTED:
+                raise os_error(errno.EISCONN)
+            again = self.conn_state is ConnState.CONNECTING
+            if not again:
+                if self.state is not TcpState.CLOSE:
+                    raise os_error(errno.EISCONN)
+                connect.start(self, address)
+                self.conn_state = ConnState.CONNECTING
+            if self.state in OPENING:
+                raise os_error(errno.EALREADY if again else errno.EINPROGRESS)
+            if self.state is TcpState.CLOSE:
+                error = self.sock_error() or errno.ECONNABORTED
+                self.conn_state = ConnState.UNCONNECTED
+                close.disconnect(self)
+                raise os_error(error)
+            self.conn_state = ConnState.CONNECTED
+
+    def accept(self) -> TcpSock:
+        """The next connection; EAGAIN when there is none, EINVAL unless listening."""
+        if self.state is not TcpState.LISTEN:
+            raise os_error(errno.EINVAL)
+        if not self.accept_queue:
+            raise self.would_block()
+        return self.accept_queue.popleft()
+
+    def sendmsg(self, data: memoryview, flags: int) -> int:
+        with self.lock:
+            return stream.sendmsg(self, data, flags)
+
+    def recvmsg(self, n: int, flags: int) -> bytes:
+        with self.lock:
+            return stream.recvmsg(self, n, flags)
+
+    def shutdown(self, how: int) -> None:
+        with self.lock:
+            close.shutdown(self, how)
+
+    def close(self) -> None:
+        with self.lock:
+            close.close(self)
+
+    def poll(self) -> int:
+        return stream.poll(self)
+
+    def inq(self) -> int:
+        return stream.inq(self)
+
+    def outq(self) -> int:
+        return stream.outq(self)
+
+    def getsockname(self) -> Address:
+        return (self.laddr if self.laddr != ANY else self.rcv_saddr), self.lport
+
+    def getpeername(self) -> Address:
+        """ENOTCONN unless there is one."""
+        if not self.rport or self.state in (TcpState.CLOSE, TcpState.SYN_SENT):
+            raise os_error(errno.ENOTCONN)
+        return self.raddr, self.rport
+
+    def setsockopt(self, level: int, name: int, value: int | bytes) -> None:
+        with self.lock:
+            sockopt.set_option(self, level, name, value)
+
+    def getsockopt(self, level: int, name: int) -> int | bytes:
+        with self.lock:
+            return sockopt.get_option(self, level, name)
+
+
+_INHERITED = (
+    "sk_rcvbuf",
+    "sk_sndbuf",
+    "sk_rcvlowat",
+    "rcvbuf_locked",
+    "sndbuf_locked",
+    "sk_uid",
+    "sk_reuse",
+    "sk_linger",
+    "nonagle",
+    "user_mss",
+    "linger2",
+)

@@ -1,0 +1,176 @@
+"""User data: in from sendmsg, out to recvmsg, and what poll says (`net/ipv4/tcp.c`).
+
+Called by `TcpSock` under the lock.  Nothing here waits.
+"""
+
+from __future__ import annotations
+
+import errno
+from select import (
+    EPOLLERR,
+    EPOLLHUP,
+    EPOLLIN,
+    EPOLLOUT,
+    EPOLLRDHUP,
+    EPOLLRDNORM,
+    EPOLLWRBAND,
+    EPOLLWRNORM,
+)
+from socket import MSG_MORE, MSG_OOB, MSG_PEEK
+from typing import TYPE_CHECKING
+
+from pystack.transport.sock import os_error
+from pystack.transport.tcp import delack, output, rcvbuf
+from pystack.transport.tcp.congestion import restart_after_idle
+from pystack.transport.tcp.constants import RCV_SHUTDOWN, SEND_SHUTDOWN, SHUT_MASK
+from pystack.transport.tcp.seq import seq_add, seq_diff
+from pystack.transport.tcp.state import OPENING, CaState, TcpState
+from pystack.transport.tcp.window import expand_sndbuf
+
+if TYPE_CHECKING:
+    from pystack.transport.tcp.sock import TcpSock
+
+READABLE = EPOLLIN | EPOLLRDNORM
+WRITABLE = EPOLLOUT | EPOLLWRNORM
+_CAN_SEND = (TcpState.ESTABLISHED, TcpState.CLOSE_WAIT)
+
+
+def sendmsg(sk: TcpSock, data: memoryview, flags: int) -> int:
+    """Copy what there is room for and send what may go (`tcp_sendmsg_locked`)."""
+    _check_can_send(sk, flags)
+    if not len(data):
+        return 0
+    room = sk.sk_sndbuf - sk.wmem_queued
+    if room <= 0:
+        sk.nospace = True
+        raise sk.would_block()
+    piece = bytes(data[:room])
+    if len(piece) < len(data):
+        sk.nospace = True
+    sk.kernel.cpu.charge_copy(len(piece))
+    if not sk.unsent:
+        restart_after_idle(sk)
+    sk.unsent.append(piece)
+    sk.wmem_queued += len(piece)
+    sk.write_seq = seq_add(sk.write_seq, len(piece))
+    output.push_pending(sk, output.NAGLE_CORK if flags & MSG_MORE else None)
+    return len(piece)
+
+
+def _check_can_send(sk: TcpSock, flags: int) -> None:
+    """EPIPE, or the error that is pending (`sk_stream_error`); EAGAIN while connecting."""
+    if flags & MSG_OOB:
+        raise os_error(errno.EOPNOTSUPP)
+    if sk.state in OPENING and not sk.sk_err and not sk.sk_shutdown & SEND_SHUTDOWN:
+        sk.nospace = True
+        raise sk.would_block()
+    if sk.sk_err or sk.sk_shutdown & SEND_SHUTDOWN or sk.state not in _CAN_SEND:
+        raise os_error(sk.sock_error() or errno.EPIPE)
+
+
+def recvmsg(sk: TcpSock, n: int, flags: int) -> bytes:
+    """Up to `n` bytes; b"" at the end of the stream (`tcp_recvmsg_locked`)."""
+    if sk.state is TcpState.LISTEN:
+        raise os_error(errno.ENOTCONN)
+    if flags & MSG_OOB:
+        raise os_error(errno.EINVAL)  # no urgent data is there
+    if sk.receive_queue:
+        return _peek(sk, n) if flags & MSG_PEEK else _read(sk, n)
+    if sk.done or n == 0:
+        return b""
+    if sk.sk_err:
+        raise os_error(sk.sock_error())
+    if sk.sk_shutdown & RCV_SHUTDOWN:
+        return b""
+    if sk.state is TcpState.CLOSE:
+        raise os_error(errno.ENOTCONN)
+    raise sk.would_block()
+
+
+def _peek(sk: TcpSock, n: int) -> bytes:
+    parts = []
+    seq = sk.copied_seq
+    for skb in sk.receive_queue:
+        if n <= 0:
+            break
+        start = skb.off + seq_diff(seq, skb.cb.seq)
+        part = skb.buf[start : min(skb.end, start + n)]
+        parts.append(part)
+        n -= len(part)
+        seq = seq_add(seq, len(part))
+    data = b"".join(parts)
+    sk.kernel.cpu.charge_copy(len(data))
+    return data
+
+
+def _read(sk: TcpSock, n: int) -> bytes:
+    """Consume; a packet whose last byte is read goes back to where it came from."""
+    parts = []
+    queue = sk.receive_queue
+    while queue and n > 0:
+        skb = queue[0]
+        start = skb.off + seq_diff(sk.copied_seq, skb.cb.seq)
+        part = bytes(skb.buf[start : min(skb.end, start + n)])
+        parts.append(part)
+        n -= len(part)
+        sk.copied_seq = seq_add(sk.copied_seq, len(part))
+        if start + len(part) == skb.end:
+            queue.popleft()
+            rcvbuf.release(sk, skb)
+    data = parts[0] if len(parts) == 1 else b"".join(parts)
+    sk.kernel.cpu.charge_copy(len(data))
+    delack.after_read(sk, len(data))
+    return data
+
+
+def check_space(sk: TcpSock) -> None:
+    """ACKs made room: a larger window wants a larger buffer; wake writers (`tcp_new_space`)."""
+    if sk.cw.state is not CaState.LOSS and not sk.sndbuf_locked and sk.rtx.in_flight < sk.cw.cwnd:
+        expand_sndbuf(sk)
+    if is_writeable(sk):
+        sk.nospace = False
+        sk.wake(EPOLLOUT | EPOLLWRNORM | EPOLLWRBAND)
+
+
+def is_writeable(sk: TcpSock) -> bool:
+    """At least a third of the buffer is free, lest writers wake for crumbs."""
+    return sk.sk_sndbuf - sk.wmem_queued >= sk.wmem_queued >> 1 and sk.wmem_queued < sk.sk_sndbuf
+
+
+def poll(sk: TcpSock) -> int:
+    """EPOLL mask (`tcp_poll`)."""
+    if sk.state is TcpState.LISTEN:
+        return READABLE if sk.accept_queue else 0
+    mask = 0
+    shutdown = sk.sk_shutdown
+    if shutdown == SHUT_MASK or sk.state is TcpState.CLOSE:
+        mask |= EPOLLHUP
+    if shutdown & RCV_SHUTDOWN:
+        mask |= READABLE | EPOLLRDHUP
+    if sk.state not in OPENING:
+        if sk.receive_queue and seq_diff(sk.rcv_nxt, sk.copied_seq) >= sk.sk_rcvlowat:
+            mask |= READABLE
+        if shutdown & SEND_SHUTDOWN or is_writeable(sk):
+            mask |= WRITABLE
+        else:
+            sk.nospace = True
+    if sk.sk_err:
+        mask |= EPOLLERR
+    return mask
+
+
+def inq(sk: TcpSock) -> int:
+    """EINVAL for a listener."""
+    if sk.state is TcpState.LISTEN:
+        raise os_error(errno.EINVAL)
+    if sk.state in OPENING or not sk.receive_queue:
+        return 0
+    return seq_diff(sk.rcv_nxt, sk.copied_seq) - sk.done
+
+
+def outq(sk: TcpSock) -> int:
+    if sk.state is TcpState.LISTEN:
+        raise os_error(errno.EINVAL)
+    if sk.state in OPENING:
+        return 0
+    return seq_diff(sk.write_seq, sk.snd_una)

@@ -1,0 +1,155 @@
+"""One segment onto the wire: header, options, checksum (`__tcp_transmit_skb`).
+
+Called by `output` (data), `delack` (ACKs) and whoever closes; calls `Ipv4.send`, which may let
+interrupts in: the socket is locked, so its state is as it was when `Ipv4.send` returns.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pystack.core.checksum import checksum, ones_sum
+from pystack.core.drop import Drop
+from pystack.core.headers.ipv4 import IPPROTO_TCP, pseudo_header_sum
+from pystack.core.headers.tcp import (
+    TCP_HLEN,
+    TH_ACK,
+    TH_FIN,
+    TH_RST,
+    TH_SYN,
+    TcpHeader,
+    TcpOptions,
+    timestamp_option,
+)
+from pystack.core.skb import EMPTY, SkBuff
+from pystack.transport.tcp.constants import INVALID_RATELIMIT, MSEC
+from pystack.transport.tcp.mss import sack_room
+from pystack.transport.tcp.seq import SEQ_MASK, after, before, seq_add, seq_diff
+from pystack.transport.tcp.state import TcpState
+from pystack.transport.tcp.window import select_window
+
+if TYPE_CHECKING:
+    from pystack.core.kernel import Kernel
+    from pystack.transport.tcp.sock import TcpSock
+
+
+def build(
+    kernel: Kernel, header: TcpHeader, options: bytes, data: memoryview, saddr: bytes, daddr: bytes
+) -> SkBuff:
+    """A segment with its checksum, ready for IP; the payload is not copied."""
+    length = TCP_HLEN + len(options)
+    header = header._replace(header_length=length)
+    start = pseudo_header_sum(saddr, daddr, IPPROTO_TCP, length + len(data))
+    value = checksum(data, ones_sum(header.pack() + options, start))
+    skb = SkBuff(kernel, data)
+    skb.push(header._replace(checksum=value).pack() + options)
+    return skb
+
+
+def timestamp(sk: TcpSock) -> int:
+    """TSval: a clock of 1 ms with an offset nobody knows (RFC 7323, 5.4)."""
+    return (sk.kernel.now // MSEC + sk.ts_offset) & SEQ_MASK
+
+
+def transmit(sk: TcpSock, seq: int, flags: int, data: memoryview = EMPTY) -> None:
+    """Send one segment of this connection; ACK, window and options are filled in."""
+    kernel = sk.kernel
+    kernel.charge(kernel.costs.tcp_packet)
+    if flags & TH_SYN:
+        options, window = _syn_options(sk), min(sk.rcv_wnd, 65535)
+    else:
+        options, window = _options(sk), select_window(sk)
+    ack = sk.rcv_nxt if flags & TH_ACK else 0
+    header = TcpHeader(sk.lport, sk.rport, seq, ack, flags, window)
+    skb = build(kernel, header, options, data, sk.laddr, sk.raddr)
+    if flags & TH_ACK:
+        sk.ack.sent()
+        sk.delack_timer.delete()
+    if len(data):
+        _data_sent(sk)
+    end_seq = seq_add(seq, len(data) + bool(flags & TH_SYN) + bool(flags & TH_FIN))
+    if after(end_seq, sk.snd_nxt) or seq == end_seq:
+        kernel.mib["TcpOutSegs"] += 1
+    tracepoint = sk.tcp.tp_transmit
+    if tracepoint.enabled:
+        tracepoint(skb.packet_id, seq, len(data), flags)
+    route = sk.route
+    if route is None:
+        try:
+            route = sk.route = sk.tcp.ipv4.route(sk.raddr, sk.laddr)
+        except OSError as exc:
+            sk.sk_err_soft = exc.errno or 0
+            kernel.drop(skb, Drop.IP_NO_ROUTE)
+            return
+    sk.tcp.ipv4.send(skb, route, sk.laddr, sk.raddr, IPPROTO_TCP)
+
+
+def _data_sent(sk: TcpSock) -> None:
+    """`tcp_event_data_sent`: data that follows data received soon is an answer."""
+    now, ack = sk.kernel.now, sk.ack
+    sk.lsndtime = now
+    if now - ack.lrcvtime < ack.ato:
+        ack.pingpong = min(ack.pingpong + 1, 255)
+
+
+def _options(sk: TcpSock) -> bytes:
+    """Options of a segment in a synchronised state."""
+    stamp = timestamp_option(timestamp(sk), sk.ts_recent) if sk.tstamp_ok else b""
+    if not (sk.sack_ok and sk.sacks):
+        return stamp
+    blocks = sk.sacks.take(sack_room(sk))
+    sk.sacks.dsack = None
+    return stamp + TcpOptions(sack=blocks).pack()
+
+
+def _syn_options(sk: TcpSock) -> bytes:
+    """What a SYN offers; a SYN-ACK (crossed SYNs) offers the same."""
+    sysctl = sk.kernel.sysctl
+    stamps = sysctl["net.ipv4.tcp_timestamps"]
+    return TcpOptions(
+        mss=sk.advmss,
+        wscale=sk.rcv_wscale if sysctl["net.ipv4.tcp_window_scaling"] else None,
+        sack_permitted=bool(sysctl["net.ipv4.tcp_sack"]),
+        timestamps=(timestamp(sk), sk.ts_recent) if stamps else None,
+    ).pack()
+
+
+def acceptable_seq(sk: TcpSock) -> int:
+    """SND.NXT, unless the peer has shrunk its window below it (`tcp_acceptable_seq`)."""
+    end = sk.wnd_end
+    if not before(end, sk.snd_nxt) or (
+        sk.wscale_ok and seq_diff(sk.snd_nxt, end) < 1 << sk.rcv_wscale
+    ):
+        return sk.snd_nxt
+    return end
+
+
+def send_ack(sk: TcpSock) -> None:
+    if sk.state is not TcpState.CLOSE:
+        transmit(sk, acceptable_seq(sk), TH_ACK)
+
+
+def send_active_reset(sk: TcpSock) -> None:
+    """Abort: tell the peer (RFC 9293, 3.10.5)."""
+    sk.kernel.mib["TcpOutRsts"] += 1
+    transmit(sk, acceptable_seq(sk), TH_ACK | TH_RST)
+
+
+def rate_limited(sk: TcpSock, counter: str) -> bool:
+    """At most two answers a second to segments that might be answers to ours.
+
+    Two confused peers would otherwise ping-pong for ever (`tcp_oow_rate_limited`).
+    """
+    now = sk.kernel.now
+    if sk.last_oow_ack_time is not None and now - sk.last_oow_ack_time < INVALID_RATELIMIT:
+        sk.kernel.mib[counter] += 1
+        return True
+    sk.last_oow_ack_time = now
+    return False
+
+
+def send_challenge_ack(sk: TcpSock) -> None:
+    """A suspicious RST, SYN or ACK: a genuine peer will answer with the exact number (RFC 5961)."""
+    if not rate_limited(sk, "TcpExtTCPACKSkippedChallenge"):
+        sk.kernel.mib["TcpExtTCPChallengeACK"] += 1
+        send_ack(sk)

@@ -1,0 +1,97 @@
+"""Blocking: the calling thread waits on the wait queues of files.
+
+Used by every call that may sleep (`sockfile`, `poll`, `epoll`, `process`); sits on `core.wait`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from pystack.core.wait import Sleeper, WaitEntry, WaitQueue
+
+if TYPE_CHECKING:
+    from pystack.core.kernel import Kernel
+
+
+class ProcessExit(BaseException):
+    """Unwinds a thread whose process is exiting; no `except Exception` catches it."""
+
+
+class Waiter:
+    """The calling thread, waiting on any number of queues for events it names.
+
+    A wake-up for other events neither wakes it nor uses up an exclusive wake-up.  Entries are
+    queued by `watch` before `wait` looks at the condition, so no wake-up is lost.
+    """
+
+    def __init__(self, kernel: Kernel, exclusive: bool = False) -> None:
+        self._sleeper = Sleeper(kernel, exclusive)
+        self._exclusive = exclusive
+        self._entries: list[tuple[WaitQueue, WaitEntry]] = []
+
+    def watch(self, queue: WaitQueue, mask: int) -> None:
+        """Be woken by `queue.wake(events)` when `events & mask` (or when it names no event)."""
+        wake = self._sleeper.entry.func
+        entry = WaitEntry(
+            lambda events: (not events or bool(events & mask)) and wake(events), self._exclusive
+        )
+        queue.add(entry)
+        self._entries.append((queue, entry))
+
+    def wait(self, condition: Callable[[], bool], timeout: int | None) -> bool:
+        """Sleep until `condition()`; False if `timeout` (ns) ran out.  `ProcessExit` if killed."""
+        process = self._sleeper.task.process
+        if process is None:
+            return self._sleeper.wait_event(condition, timeout)
+        done = self._sleeper.wait_event(lambda: process.exiting or condition(), timeout)
+        if process.exiting:
+            self._pass_on()
+            raise ProcessExit
+        return done
+
+    def _pass_on(self) -> None:
+        """Hand a wake-up meant for this thread alone to the next one: it may have been the last."""
+        queues = [queue for queue, _ in self._entries]
+        self.close()
+        if self._exclusive:
+            for queue in queues:
+                queue.wake()
+
+    def close(self) -> None:
+        """Leave all queues."""
+        for queue, entry in self._entries:
+            queue.remove(entry)
+        self._entries.clear()
+
+    def __enter__(self) -> Waiter:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def wait_on(
+    kernel: Kernel,
+    queue: WaitQueue,
+    mask: int,
+    condition: Callable[[], bool],
+    timeout: int | None = None,
+    exclusive: bool = False,
+) -> bool:
+    """Sleep on one queue; see `Waiter.wait`."""
+    with Waiter(kernel, exclusive) as waiter:
+        waiter.watch(queue, mask)
+        return waiter.wait(condition, timeout)
+
+
+class Deadline:
+    """A timeout that several waits share."""
+
+    def __init__(self, kernel: Kernel, timeout: int | None) -> None:
+        self._kernel = kernel
+        self._end = None if timeout is None else kernel.now + timeout
+
+    def left(self) -> int | None:
+        """What remains, in ns, 0 when it is over; None for no limit."""
+        return None if self._end is None else max(0, self._end - self._kernel.now)

@@ -1,0 +1,193 @@
+"""Processes: a file table, threads that share it, and an end that closes everything.
+
+Threads are kernel tasks.  As in CPython, the process lasts until its last non-daemon thread ends,
+and its status is the main thread's: 0, what `exit` said, 1 after an uncaught exception, -N when
+signal N killed it.
+"""
+
+from __future__ import annotations
+
+import errno
+import signal
+import traceback
+from collections.abc import Callable
+from functools import partial
+from select import EPOLLIN
+from typing import Any
+
+from pystack.core.kernel import Kernel
+from pystack.core.task import Task
+from pystack.core.wait import WaitQueue
+from pystack.transport.sock import os_error
+from pystack.uapi.block import ProcessExit, wait_on
+from pystack.uapi.files import Console, FileTable
+from pystack.uapi.syscalls import Syscalls
+from pystack.uapi.system import System
+
+RLIMIT_NOFILE = 1024
+
+
+class Process:
+    """`Process(kernel, system, "httpd").start(main, arg)` runs `main(arg)` in its main thread.
+
+    Descriptors 0 to 2 are a `Console`.  `nofile` is RLIMIT_NOFILE.
+    """
+
+    def __init__(
+        self,
+        kernel: Kernel,
+        system: System,
+        name: str,
+        *,
+        uid: int = 0,
+        nofile: int = RLIMIT_NOFILE,
+    ) -> None:
+        self.kernel = kernel
+        self.system = system
+        self.name = name
+        self.uid = uid
+        self.pid = system.next_pid()
+        self.files = FileTable(nofile)
+        self.sys = Syscalls(self)
+        self.console = Console(system.open_files)
+        self.threads: dict[Task, int] = {}  # with their ids; the main thread's is `pid`
+        self.ignored: set[int] = set()  # signals set to SIG_IGN
+        # Descriptors to be closed at the next system call: Python collects an object at any
+        # moment, in any context, where closing, which sends packets, may not be possible.
+        self.abandoned: list[int] = []
+        self.exiting = False
+        self.exit_status: int | None = None  # None while it lives
+        self.result: Any = None  # what the main function returned
+        self.tracebacks: list[str] = []  # of uncaught exceptions
+        self._daemons: set[Task] = set()
+        self._status = 0
+        self._exit_wq = WaitQueue()
+        for _ in range(3):
+            self.files.install(self.files.reserve(), self.console.get())
+        self.console.put()
+        system.processes[self.pid] = self
+
+    def __repr__(self) -> str:
+        return f"<Process {self.pid} {self.name} status={self.exit_status}>"
+
+    @property
+    def alive(self) -> bool:
+        return self.exit_status is None
+
+    @property
+    def tid(self) -> int:
+        """The id of the running thread."""
+        task = self.kernel.cpu.current
+        return self.pid if task is None else self.threads.get(task, self.pid)
+
+    def start(self, fn: Callable[..., Any], *args: Any, cpu: int = 0, **kwargs: Any) -> Process:
+        """Start the main thread, `fn(*args, **kwargs)`; returns the process."""
+        self._spawn(self.pid, self._main, (partial(fn, **kwargs), args), self.name, cpu)
+        return self
+
+    def thread(
+        self, fn: Callable[..., Any], *args: Any, daemon: bool = False, cpu: int | None = None
+    ) -> Task:
+        """Another thread, on the caller's CPU unless told; EAGAIN when the process is ending."""
+        if self.exiting:
+            raise os_error(errno.EAGAIN)
+        if cpu is None:
+            cpu = 0 if self.kernel.this_cpu is None else self.kernel.this_cpu.index
+        tid = self.system.next_pid()
+        name = f"{self.name}/{getattr(fn, '__name__', 'thread')}"
+        task = self._spawn(tid, self._run, (fn, args), name, cpu)
+        if daemon:
+            self._daemons.add(task)
+        return task
+
+    def kill(self, signum: int = signal.SIGKILL) -> None:
+        """End all threads at their next system call, or where they wait."""
+        self.begin_exit(-signum)
+
+    def close_abandoned(self) -> None:
+        """Close the descriptors of objects that Python has collected."""
+        while self.abandoned:
+            self.sys.close(self.abandoned.pop())
+
+    def wait(self, timeout: int | None = None) -> int | None:
+        """From a task: wait for the end; the exit status, or None if `timeout` (ns) ran out."""
+        wait_on(self.kernel, self._exit_wq, EPOLLIN, lambda: not self.alive, timeout)
+        return self.exit_status
+
+    # -- its end ---------------------------------------------------------------------------
+
+    def begin_exit(self, status: int) -> None:
+        """exit_group: the status stands, every thread is told to unwind."""
+        if self.exiting:
+            return
+        self.exiting = True
+        self._status = status
+        for task in list(self.threads):
+            task.wake()
+
+    def _spawn(
+        self, tid: int, fn: Callable[..., Any], args: tuple[Any, ...], name: str, cpu: int
+    ) -> Task:
+        task = self.kernel.spawn(fn, *args, name=name, cpu=cpu)
+        task.process = self
+        self.threads[task] = tid
+        return task
+
+    def _main(self, fn: Callable[..., Any], args: tuple[Any, ...]) -> None:
+        status = 0
+        try:
+            if not self.exiting:
+                self.result = fn(*args)
+        except ProcessExit:
+            pass
+        except SystemExit as exc:
+            status = self._exit_code(exc)
+        except Exception:
+            status = self._uncaught()
+        if not self.exiting:
+            self._status = status
+        self._thread_ends()
+
+    def _run(self, fn: Callable[..., Any], args: tuple[Any, ...]) -> Any:
+        result = None
+        try:
+            if not self.exiting:
+                result = fn(*args)
+        except (ProcessExit, SystemExit):
+            pass
+        except Exception:
+            self._uncaught()
+        self._thread_ends()
+        return result
+
+    def _uncaught(self) -> int:
+        text = traceback.format_exc()
+        self.tracebacks.append(text)
+        self.console.output += text.encode()
+        return 1
+
+    def _exit_code(self, exc: SystemExit) -> int:
+        if exc.code is None:
+            return 0
+        if isinstance(exc.code, int):
+            return exc.code & 0xFF
+        self.console.output += f"{exc.code}\n".encode()
+        return 1
+
+    def _thread_ends(self) -> None:
+        """Runs as the last thing of each thread; the last thread takes the process along."""
+        task = self.kernel.cpu.current
+        assert task is not None
+        del self.threads[task]
+        self._daemons.discard(task)
+        if self.threads:
+            if self.threads.keys() <= self._daemons:
+                self.begin_exit(self._status)
+            return
+        self.exiting = True
+        self.files.close_all()
+        self.exit_status = self._status
+        del self.system.processes[self.pid]
+        if self.system.tp_process_exit.enabled:
+            self.system.tp_process_exit(self.pid, self.name, self.exit_status)
+        self._exit_wq.wake(EPOLLIN)

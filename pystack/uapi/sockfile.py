@@ -1,0 +1,227 @@
+"""Sockets as files: blocking, timeouts and socket-level options over a transport `Sock`.
+
+Called by `syscalls` and `epoll`; calls `pystack.transport`, which never blocks.  Whatever would
+block raises EAGAIN there; here the thread waits on the socket's queue and tries again.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket as so
+import struct
+import termios
+from collections.abc import Callable
+from functools import partial
+from select import EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLLRDHUP
+from typing import TypeVar
+
+from pystack.core.wait import WaitQueue
+from pystack.transport.sock import Address, Sock, os_error
+from pystack.uapi.block import Deadline, wait_on
+from pystack.uapi.files import File, OpenFiles
+
+T = TypeVar("T")
+WAIT_READ = EPOLLIN | EPOLLRDHUP | EPOLLERR | EPOLLHUP
+WAIT_WRITE = EPOLLOUT | EPOLLERR | EPOLLHUP
+ADDRESS_BYTES: dict[int, int] = {so.AF_INET: 4, so.AF_INET6: 16}
+_TIMEVAL = struct.Struct("=qq")
+_READ_ONLY = {so.SO_TYPE, so.SO_ERROR, so.SO_DOMAIN, so.SO_PROTOCOL, so.SO_ACCEPTCONN}
+
+
+class SocketFile(File):
+    """Owns `sk`: the last `put` closes it."""
+
+    def __init__(self, open_files: OpenFiles, sk: Sock, flags: int = 0) -> None:
+        super().__init__(open_files, os.O_RDWR | flags & os.O_NONBLOCK)
+        self.sk = sk
+        self.kernel = sk.kernel
+        self.timeouts: dict[int, int | None] = {so.SO_RCVTIMEO: None, so.SO_SNDTIMEO: None}
+
+    @property
+    def wq(self) -> WaitQueue:
+        return self.sk.wq
+
+    def poll(self) -> int:
+        return self.sk.poll()
+
+    def release(self) -> None:
+        self.sk.close()
+
+    def read(self, n: int) -> bytes:
+        return self.recvmsg(n, 0)
+
+    def write(self, data: bytes | bytearray | memoryview) -> int:
+        return self.sendmsg(data, 0)
+
+    # -- data ------------------------------------------------------------------------------
+
+    def recvmsg(self, n: int, flags: int) -> bytes:
+        """Up to `n` bytes, b"" at the end; with MSG_WAITALL `n` unless the stream ends or fails."""
+        deadline = self._deadline(so.SO_RCVTIMEO, flags)
+        if not flags & so.MSG_WAITALL or self.sk.type != so.SOCK_STREAM:
+            return self._retry(partial(self.sk.recvmsg, n, flags), WAIT_READ, deadline)
+        if flags & so.MSG_PEEK:
+            return self._peek_all(n, flags, deadline)
+        receive: Callable[[int, int], bytes] = self.sk.recvmsg
+        parts: list[bytes] = []
+        while n > 0:
+            try:
+                part = self._retry(partial(receive, n, flags), WAIT_READ, deadline)
+            except OSError:
+                if not parts:
+                    raise
+                break
+            if not part:
+                break
+            parts.append(part)
+            n -= len(part)
+            receive = self._receive_more
+        return b"".join(parts)
+
+    def _receive_more(self, n: int, flags: int) -> bytes:
+        """Data first: an error that comes after some stays with the socket for the next call."""
+        return b"" if self.sk.poll() & EPOLLERR else self.sk.recvmsg(n, flags)
+
+    def _peek_all(self, n: int, flags: int, deadline: Deadline) -> bytes:
+        """MSG_PEEK takes nothing away, so more is waited for by looking at all of it again."""
+        peek = partial(self.sk.recvmsg, n, flags)
+        if not self._retry(peek, WAIT_READ, deadline):
+            return b""
+        ends = EPOLLRDHUP | EPOLLERR | EPOLLHUP
+        wait_on(
+            self.kernel,
+            self.wq,
+            WAIT_READ,
+            lambda: self.sk.inq() >= n or bool(self.sk.poll() & ends),
+            deadline.left(),
+        )
+        return peek()
+
+    def sendmsg(self, data: bytes | bytearray | memoryview, flags: int) -> int:
+        """All of `data`, unless it fails half-way; non-blocking: what there is room for."""
+        view = memoryview(data).cast("B")
+        deadline = self._deadline(so.SO_SNDTIMEO, flags)
+        send: Callable[[memoryview, int], int] = self.sk.sendmsg
+        sent = 0
+        while True:
+            try:
+                n = self._retry(partial(send, view[sent:], flags), WAIT_WRITE, deadline)
+            except OSError:
+                if not sent:
+                    raise
+                return sent
+            sent += n
+            if n == 0 or sent >= len(view):
+                return sent
+            send = self._send_more
+
+    def _send_more(self, data: memoryview, flags: int) -> int:
+        """As `_receive_more`: what has been sent is reported before the error."""
+        return 0 if self.sk.poll() & (EPOLLERR | EPOLLHUP) else self.sk.sendmsg(data, flags)
+
+    # -- connections -----------------------------------------------------------------------
+
+    def bind(self, address: Address) -> None:
+        self._check_family(address)
+        self.sk.bind(address)
+
+    def connect(self, address: Address) -> None:
+        """EINPROGRESS when non-blocking or SO_SNDTIMEO runs out; the handshake then goes on."""
+        self._check_family(address)
+        deadline = self._deadline(so.SO_SNDTIMEO, 0)
+        waited = False
+        while True:
+            try:
+                self.sk.connect(address)
+                return
+            except BlockingIOError as exc:  # EINPROGRESS, EALREADY; EAGAIN: no free port
+                if exc.errno == errno.EAGAIN or deadline.left() == 0:
+                    raise
+            except OSError as exc:
+                if exc.errno == errno.EISCONN and waited:
+                    return
+                raise
+            waited = True
+            if not wait_on(self.kernel, self.wq, WAIT_WRITE, self._connected, deadline.left()):
+                raise os_error(errno.EINPROGRESS)
+
+    def _connected(self) -> bool:
+        return bool(self.sk.poll() & WAIT_WRITE)
+
+    def accept(self) -> Sock:
+        """The next established connection; of several waiting threads one is woken for each."""
+        deadline = self._deadline(so.SO_RCVTIMEO, 0)
+        return self._retry(self.sk.accept, WAIT_READ, deadline, exclusive=True)
+
+    def _check_family(self, address: Address) -> None:
+        if len(address[0]) != ADDRESS_BYTES.get(self.sk.family, len(address[0])):
+            raise os_error(errno.EAFNOSUPPORT)
+
+    # -- options ---------------------------------------------------------------------------
+
+    def ioctl(self, request: int, arg: int) -> int:
+        if request == termios.FIONREAD:
+            return self.sk.inq()
+        if request == termios.TIOCOUTQ:
+            return self.sk.outq()
+        return super().ioctl(request, arg)
+
+    def setsockopt(self, level: int, name: int, value: int | bytes) -> None:
+        if level == so.SOL_SOCKET:
+            if name in self.timeouts:
+                self.timeouts[name] = _parse_timeval(value)
+                return
+            if name in _READ_ONLY:
+                raise os_error(errno.ENOPROTOOPT)
+        if isinstance(value, bytes) and len(value) < 4:
+            raise os_error(errno.EINVAL)
+        self.sk.setsockopt(level, name, value)
+
+    def getsockopt(self, level: int, name: int) -> int | bytes:
+        """An int, or bytes for options that are structures."""
+        if level == so.SOL_SOCKET:
+            if name in self.timeouts:
+                return _TIMEVAL.pack(*divmod((self.timeouts[name] or 0) // 1000, 1_000_000))
+            fixed = {
+                so.SO_TYPE: self.sk.type,
+                so.SO_DOMAIN: self.sk.family,
+                so.SO_PROTOCOL: self.sk.protocol,
+            }.get(name)
+            if fixed is not None:
+                return int(fixed)
+        return self.sk.getsockopt(level, name)
+
+    # -- waiting ---------------------------------------------------------------------------
+
+    def _deadline(self, option: int, flags: int) -> Deadline:
+        if self.nonblocking or flags & so.MSG_DONTWAIT:
+            return Deadline(self.kernel, 0)
+        return Deadline(self.kernel, self.timeouts[option])
+
+    def _retry(
+        self, attempt: Callable[[], T], mask: int, deadline: Deadline, exclusive: bool = False
+    ) -> T:
+        """`attempt()` as often as it takes to not raise EAGAIN, waiting for `mask` in between."""
+        while True:
+            try:
+                return attempt()
+            except BlockingIOError:
+                left = deadline.left()
+                if left == 0:
+                    raise
+            wait_on(
+                self.kernel, self.wq, mask, lambda: bool(self.sk.poll() & mask), left, exclusive
+            )
+
+
+def _parse_timeval(value: int | bytes) -> int | None:
+    """struct timeval to ns; zero means no limit (`sock_set_timeout`)."""
+    if isinstance(value, int) or len(value) < _TIMEVAL.size:
+        raise os_error(errno.EINVAL)
+    seconds, micros = _TIMEVAL.unpack_from(value)
+    if not 0 <= micros < 1_000_000:
+        raise os_error(errno.EDOM)
+    if seconds < 0:
+        return 0
+    return (seconds * 1_000_000 + micros) * 1000 or None

@@ -1,0 +1,162 @@
+"""The `socket` module as one simulated process sees it.
+
+`SocketModule(process)` can be passed wherever a program says `socket`.  Constants, exceptions and
+pure helpers are the real module's; whatever would reach a kernel goes to the simulated one, and
+what is not simulated does not exist.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import socket as so
+from collections.abc import Mapping
+from typing import Any
+
+from pystack.uapi.process import Process
+from pystack.uapi.sockaddr import Hosts
+from pystack.uapi.sockobj import SimSocket, SocketDefaults, check_timeout
+
+PURE = (
+    *("error", "timeout", "gaierror", "herror", "AddressFamily", "SocketKind", "SocketIO"),
+    *("AddressInfo", "MsgFlag", "has_ipv6", "errorTab", "CMSG_LEN", "CMSG_SPACE"),
+    *("inet_aton", "inet_ntoa", "inet_pton", "inet_ntop", "htons", "htonl", "ntohs", "ntohl"),
+)
+_GLOBAL_DEFAULT_TIMEOUT = object()
+
+
+class SocketModule:
+    """`hosts` maps names to addresses; `process` ignores SIGPIPE from now on, as CPython does."""
+
+    __name__ = "socket"
+
+    def __init__(self, process: Process, hosts: Mapping[str, str] | None = None) -> None:
+        process.ignored.add(signal.SIGPIPE)
+        self._process = process
+        self._hosts = Hosts(hosts)
+        self._defaults = SocketDefaults()
+        for name in (*PURE, *filter(str.isupper, dir(so))):
+            if hasattr(so, name):
+                setattr(self, name, getattr(so, name))
+        bound = {"_sys": process.sys, "_hosts": self._hosts, "_defaults": self._defaults}
+        self.socket: type[SimSocket] = type("socket", (SimSocket,), bound)
+        self.SocketType = self.socket
+
+    def __getattr__(self, name: str) -> Any:
+        """Only reached for what neither this class nor the copied names have."""
+        raise AttributeError(f"module 'socket' has no attribute {name!r} on a simulated host")
+
+    def getdefaulttimeout(self) -> float | None:
+        return self._defaults.timeout
+
+    def setdefaulttimeout(self, timeout: float | None) -> None:
+        self._defaults.timeout = check_timeout(timeout)
+
+    def close(self, fd: int) -> None:
+        self._process.sys.close(fd)
+
+    def dup(self, fd: int) -> int:
+        return self._process.sys.dup(fd)
+
+    def fromfd(self, fd: int, family: int, type: int, proto: int = 0) -> SimSocket:
+        return self.socket(family, type, proto, fileno=self._process.sys.dup(fd))
+
+    # -- names -----------------------------------------------------------------------------
+
+    def gethostname(self) -> str:
+        return self._process.kernel.name
+
+    def getfqdn(self, name: str = "") -> str:
+        return name or self.gethostname()
+
+    def gethostbyname(self, hostname: str) -> str:
+        return so.inet_ntoa(self._hosts.resolve(so.AF_INET, hostname))
+
+    def getaddrinfo(
+        self,
+        host: str | bytes | None,
+        port: str | int | None,
+        family: int = 0,
+        type: int = 0,
+        proto: int = 0,
+        flags: int = 0,
+    ) -> list[tuple[so.AddressFamily, so.SocketKind, int, str, tuple[str, int]]]:
+        """IPv4 literals and names of the host's table; ports as numbers."""
+        if family not in (0, so.AF_INET):
+            raise so.gaierror(so.EAI_FAMILY, "ai_family not supported")
+        if isinstance(host, bytes):
+            host = host.decode("ascii")
+        if port is not None and not str(port).isdigit():
+            raise so.gaierror(so.EAI_SERVICE, "Servname not supported for ai_socktype")
+        if host is None:
+            host = "" if flags & so.AI_PASSIVE else "localhost"
+        ip = so.inet_ntoa(self._hosts.resolve(so.AF_INET, host))
+        kinds = {
+            so.SOCK_STREAM: so.IPPROTO_TCP,
+            so.SOCK_DGRAM: so.IPPROTO_UDP,
+            so.SOCK_RAW: so.IPPROTO_IP,
+        }
+        return [
+            (so.AF_INET, kind, int(proto or protocol), "", (ip, int(port or 0)))
+            for kind, protocol in kinds.items()
+            if type in (0, kind) and proto in (0, protocol)
+        ]
+
+    # -- conveniences of Lib/socket.py -----------------------------------------------------
+
+    def create_connection(
+        self,
+        address: tuple[str, int],
+        timeout: Any = _GLOBAL_DEFAULT_TIMEOUT,
+        source_address: tuple[str, int] | None = None,
+        *,
+        all_errors: bool = False,
+    ) -> SimSocket:
+        """Connect to the first address that answers; the first failure if none does."""
+        host, port = address
+        failures: list[OSError] = []
+        for family, kind, proto, _, target in self.getaddrinfo(host, port, 0, so.SOCK_STREAM):
+            sock = self.socket(family, kind, proto)
+            try:
+                if timeout is not _GLOBAL_DEFAULT_TIMEOUT:
+                    sock.settimeout(timeout)
+                if source_address:
+                    sock.bind(source_address)
+                sock.connect(target)
+                return sock
+            except OSError as exc:
+                failures.append(exc)
+                sock.close()
+        if all_errors:
+            raise ExceptionGroup("create_connection failed", failures)
+        raise failures[0]
+
+    def create_server(
+        self,
+        address: tuple[str, int],
+        *,
+        family: int = so.AF_INET,
+        backlog: int | None = None,
+        reuse_port: bool = False,
+        dualstack_ipv6: bool = False,
+    ) -> SimSocket:
+        """A listening socket with SO_REUSEADDR."""
+        if dualstack_ipv6:
+            raise ValueError("dualstack_ipv6 not supported on this platform")
+        sock = self.socket(family, so.SOCK_STREAM)
+        try:
+            sock.setsockopt(so.SOL_SOCKET, so.SO_REUSEADDR, 1)
+            if reuse_port:
+                sock.setsockopt(so.SOL_SOCKET, so.SO_REUSEPORT, 1)
+            try:
+                sock.bind(address)
+            except OSError as exc:
+                number = exc.errno or errno.EINVAL
+                message = f"{os.strerror(number)} (while attempting to bind on {address!r})"
+                raise OSError(number, message) from None
+            sock.listen(backlog)
+            return sock
+        except BaseException:
+            sock.close()
+            raise

@@ -1,0 +1,66 @@
+"""What the processes of one host share: process ids, the open-file limit, socket families.
+
+Built with the host; transports register the socket types they make.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from pystack.core.kernel import Kernel
+from pystack.transport.sock import Sock, os_error
+from pystack.uapi.files import OpenFiles
+
+if TYPE_CHECKING:
+    from pystack.uapi.process import Process
+
+AF_MAX = 46  # include/linux/socket.h
+SOCK_TYPE_MAX = 11
+IPPROTO_MAX = 263
+
+
+class System:
+    """`file_max` is the host's `fs.file-max`."""
+
+    def __init__(self, kernel: Kernel, file_max: int = 1 << 20) -> None:
+        self.kernel = kernel
+        self.open_files = OpenFiles(file_max)
+        self.processes: dict[int, Process] = {}  # the living ones
+        self._last_pid = 0
+        self._families: dict[int, dict[int, dict[int, Callable[[], Sock]]]] = {}
+        # `pid` is the calling thread's id, as in Linux's raw_syscalls; the arguments are a tuple
+        # in the order of `table.SYSCALLS[name]`; a result is the call's, or -errno.
+        self.tp_enter = kernel.trace.point("sys_enter", "pid", "name", "args")
+        self.tp_exit = kernel.trace.point("sys_exit", "pid", "name", "result")
+        self.tp_process_exit = kernel.trace.point("sched_process_exit", "pid", "name", "status")
+
+    def next_pid(self) -> int:
+        self._last_pid += 1
+        return self._last_pid
+
+    def register(self, family: int, type_: int, protocol: int, create: Callable[[], Sock]) -> None:
+        """`socket(family, type_, protocol)` calls `create`; the first of a type is its default."""
+        self._families.setdefault(family, {}).setdefault(type_, {})[protocol] = create
+
+    def create_sock(self, family: int, type_: int, protocol: int) -> Sock:
+        """A new transport socket, with the errors of `__sock_create` and `inet_create`."""
+        if not 0 <= family < AF_MAX:
+            raise os_error(errno.EAFNOSUPPORT)
+        if not 0 <= type_ < SOCK_TYPE_MAX:
+            raise os_error(errno.EINVAL)
+        types = self._families.get(family)
+        if types is None:
+            raise os_error(errno.EAFNOSUPPORT)
+        if not 0 <= protocol < IPPROTO_MAX:
+            raise os_error(errno.EINVAL)
+        protocols = types.get(type_)
+        if protocols is None:
+            raise os_error(errno.ESOCKTNOSUPPORT)
+        if protocol == 0:
+            return next(iter(protocols.values()))()
+        create = protocols.get(protocol)
+        if create is None:
+            raise os_error(errno.EPROTONOSUPPORT)
+        return create()
