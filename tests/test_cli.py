@@ -6,6 +6,7 @@ import io
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -140,5 +141,6 @@ def test_progress_shows_whole_lines_and_skips_what_is_not_an_event(tmp_path: Pat
     with show(path, seen.append), open(path, "a") as file:
         file.write('{"phase": "fe')
         file.flush()
+        time.sleep(0.3)  # several looks at half a line
         file.write('tch", "done": 1, "total": 2}\nnot json\n{"no": "phase"}\n{"phase": "post"}\n')
     assert seen == [Event("fetch", 1, 2), Event("post")]

@@ -89,7 +89,7 @@ def test_failing_test_is_named_with_log_and_replay(toy: tuple[Path, ...], sim: s
     assert "test_simulator.counts: " in text
     assert "** TESTS=1 PASS=0 FAIL=1" in text
     name = f"test_failing_test_is_named_with_log_and_replay[{sim}]"
-    assert text.endswith(f"replay: make test-rtl SIM={sim} SEED=5 T='{name}'")
+    assert text.endswith(f"replay: make test SIM={sim} SEED=5 T='{name}'")
 
 
 @pytest.mark.parametrize("sim", SIMS)

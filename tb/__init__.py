@@ -1,0 +1,1 @@
+"""All that knows cocotb: the bench, its buses and wire, host memory behind them, faults."""

@@ -1,0 +1,1 @@
+"""BUS=pins: every beat on the pins of `bench_top`, with protocol checks, stalls and errors."""

@@ -1,0 +1,18 @@
+"""`bench_top` round the stand-in NIC of `hdl/bench_probe_nic.sv`: sources and registers."""
+
+from __future__ import annotations
+
+from wire2app.simulator import ROOT, Design
+
+PROBE = Design(
+    "bench_top",
+    (*sorted((ROOT / "hdl" / "sim").glob("*.sv")), ROOT / "tests/rtl/hdl/bench_probe_nic.sv"),
+)
+ID, SCRATCH, IRQ, BUSY = 0x00, 0x04, 0x08, 0x0C
+ADDR_LO, ADDR_HI, COMMAND, RESULT = 0x10, 0x14, 0x18, 0x1C
+FIRST_STRB, LAST_STRB, DATA, MISBEHAVE, NOW = 0x20, 0x24, 0x28, 0x2C, 0x30
+BAD = 0x8000
+ID_VALUE = 0x50524F42
+
+COMMAND_WRITE = 1 << 8
+WITHDRAW_AW, CHANGE_W, EARLY_WLAST, UNKNOWN_AW, CORRUPT_WIRE = (1 << bit for bit in range(5))

@@ -1,0 +1,98 @@
+"""The real Linux at the other end: curl and ping over a TAP against the simulated host."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import hashlib
+import os
+import random
+import shutil
+import struct
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import SEED, SIMS
+
+ROOT = Path(__file__).resolve().parents[2]
+HOST = "10.77.0.2"
+
+
+def missing() -> str:
+    """Why this cannot run here; empty if it can."""
+    for tool in ("curl", "ping"):
+        if shutil.which(tool) is None:
+            return f"{tool} is not installed"
+    try:
+        tap = os.open("/dev/net/tun", os.O_RDWR)
+    except OSError as error:
+        return f"no TAP here: {error}"
+    try:
+        fcntl.ioctl(tap, 0x400454CA, struct.pack("16sH22x", b"w2aprobe", 0x1002))
+    except OSError as error:
+        if error.errno != errno.EPERM:  # an ordinary user gets his in a namespace
+            return f"no TAP here: {error}"
+    finally:
+        os.close(tap)
+    if subprocess.run(["unshare", "-rn", "true"], capture_output=True).returncode:
+        return "user namespaces are not allowed here"
+    return ""
+
+
+WHY = missing()
+pytestmark = pytest.mark.skipif(bool(WHY), reason=WHY or "-")
+
+
+def live(sim: str, folder: Path, command: str) -> subprocess.CompletedProcess[str]:
+    """`wire2app live --run` in `folder`, which the simulated host serves."""
+    return subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "wire2app",
+            "live",
+            f"--sim={sim}",
+            f"--seed={SEED}",
+            f"--run={command}",
+            f"--out={folder / 'out'}",
+        ],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+
+
+@pytest.mark.parametrize("sim", SIMS)
+def test_curl_fetches_a_mebibyte_and_ping_loses_nothing(sim: str, tmp_path: Path) -> None:
+    data = random.Random(SEED).randbytes(1 << 20)
+    (tmp_path / "big.bin").write_bytes(data)
+    command = f"curl -sf http://{HOST}/big.bin -o got.bin && ping -c 3 -i 0.2 {HOST}"
+    result = live(sim, tmp_path, command)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "3 packets transmitted, 3 received, 0% packet loss" in result.stdout
+    got = (tmp_path / "got.bin").read_bytes()
+    assert hashlib.sha256(got).hexdigest() == hashlib.sha256(data).hexdigest()
+
+
+def test_real_linux_uploads_and_gets_errors_as_http_says(tmp_path: Path) -> None:
+    data = random.Random(SEED + 1).randbytes(300_000)
+    (tmp_path / "up.bin").write_bytes(data)
+    command = (
+        f"curl -sf --data-binary @up.bin http://{HOST}/ "
+        f"&& curl -s -o /dev/null -w '%{{http_code}} ' http://{HOST}/nothing "
+        f"&& curl -s -o /dev/null -w '%{{http_code}} ' --path-as-is http://{HOST}/../etc/passwd "
+        f"&& curl -s --connect-timeout 5 http://{HOST}:81/; echo status $?"
+    )
+    result = live(SIMS[0], tmp_path, command)
+    assert f"length {len(data)}" in result.stdout, result.stdout + result.stderr
+    assert f"sha256 {hashlib.sha256(data).hexdigest()}" in result.stdout
+    assert "404 403 " in result.stdout
+    assert "status 7" in result.stdout  # refused: the RST arrived
+
+
+def test_live_exits_with_the_status_of_the_command(tmp_path: Path) -> None:
+    assert live(SIMS[0], tmp_path, "exit 7").returncode == 7
