@@ -148,7 +148,7 @@ class Syscalls:
             try:
                 sk = file.accept()
             except BaseException:
-                pass
+                self._table.unreserve(new)
                 raise
             new = self._install_sock(new, sk, flags)
             try:
