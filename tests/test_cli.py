@@ -64,6 +64,13 @@ def test_missing_simulator_gets_one_sentence_and_status_2(tmp_path: Path) -> Non
     assert done.returncode == 2
 
 
+def test_folder_with_other_things_in_it_is_not_emptied(tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("three years of work")
+    done = wire2app("sim", "--out", str(tmp_path))
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert (tmp_path / "thesis.txt").exists()
+
+
 def test_empty_variables_of_make_mean_the_defaults() -> None:
     done = wire2app("sim", FILE="/no/such/file", SIM="", SEED="", WAVES="", BUS="")
     assert done.stderr == "wire2app: FILE '/no/such/file' does not exist.\n"

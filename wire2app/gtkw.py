@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pywellen
-from vcd.gtkw import GTKWSave
 
 from wire2app.rtl_index import Enum, Rtl, read_rtl
+from wire2app.savefile import SaveFile
 from wire2app.simulator import bench_design
 
 __all__ = ["write_gtkw"]
@@ -42,7 +42,7 @@ LAYOUT: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
     ("RX 6: engine", (("rx_engine", rf"{STATE}|{JOB}|{CPL}"),)),
     ("RX 7: completions", (("nic_rx/cpl_writer", WRITER),)),
     ("AXI writes to the host", (("nic_top", r"m_axi_(aw(addr|len|valid|ready)|w\w+|b\w+)"),)),
-    ("interrupts", (("irq_control", r"(?!clk|rst)\w+"),)),
+    ("interrupts", (("irq_control", r"(?!clk|rst|Queues)\w+"),)),
     ("registers (AXI-Lite)", (("nic_top", r"s_axil_(?!\w*prot)\w+"),)),
     ("TX 1: descriptor ring", (("nic_tx/queue_ring", RING), ("nic_tx/desc_fetch", FETCH))),
     ("TX 2: engine", (("tx_engine", rf"{STATE}|{JOB}|{CPL}"),)),
@@ -52,6 +52,9 @@ LAYOUT: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
     ("TX 5: wire", (("bench_top", r"xgmii_tx[dc]"),)),
     ("TX 6: completions", (("nic_tx/cpl_writer", WRITER),)),
 )
+# The view when it opens: from a little before the first frame on, in ps, the FST's unit.
+MARGIN = 100_000
+COLUMN = 200_000
 CLOSED = ("registers (AXI-Lite)", "TX 6: completions")
 # Ports that carry an enum as plain bits, so that the module's interface needs no package.
 PLAIN_ENUMS = (
@@ -62,12 +65,13 @@ PLAIN_ENUMS = (
 
 @dataclass(frozen=True)
 class _Signal:
-    """A variable of the waveform.  modules: those it is inside, its own last."""
+    """A variable of the waveform.  modules: those it is inside, its own last; var: pywellen's."""
 
     path: str
     name: str
     width: int
     modules: tuple[str, ...]
+    var: Any
 
     @property
     def module(self) -> str:
@@ -83,19 +87,24 @@ def write_gtkw(fst: Path, save: Path) -> None:
     signals = list(_signals(pywellen.Waveform(str(fst)), rtl, design.toplevel))
     enums = save.parent / "enums"
     enums.mkdir(exist_ok=True)
+    start = max(_first_frame(signals) - MARGIN, 0)
     with open(save, "w") as file:
-        out = GTKWSave(file)
-        out.dumpfile(str(fst.resolve()))
-        out.savefile(str(save.resolve()))
-        out.size(1600, 1000)
-        out.signals_width(320)
-        out.sst_expanded(False)
+        out = SaveFile(file, fst, save, start, COLUMN)
         for title, parts in LAYOUT:
             chosen = [s for part in parts for s in _choose(signals, rtl, *part)]
             if chosen:
-                with out.group(title, closed=title in CLOSED):
-                    for signal in chosen:
-                        _trace(out, signal, rtl, enums)
+                out.begin_group(title, title in CLOSED)
+                for signal in chosen:
+                    _trace(out, signal, rtl, enums)
+                out.end_group(title, title in CLOSED)
+
+
+def _first_frame(signals: list[_Signal]) -> int:
+    """When the first frame was through the MAC, in the waveform's unit; 0 if none ever was."""
+    for signal in signals:
+        if (signal.module, signal.name) == ("mac_rx", "m_axis_tvalid"):
+            return next((time for time, value in signal.var.signal if str(value) == "1"), 0)
+    return 0
 
 
 def _signals(wave: Any, rtl: Rtl, top: str) -> Iterator[_Signal]:
@@ -108,7 +117,7 @@ def _signals(wave: Any, rtl: Rtl, top: str) -> Iterator[_Signal]:
 def _in_scope(scope: Any, modules: tuple[str, ...], rtl: Rtl) -> Iterator[_Signal]:
     for var in scope.vars():
         if var.bitwidth is not None:
-            yield _Signal(var.full_name, var.name, var.bitwidth, modules)
+            yield _Signal(var.full_name, var.name, var.bitwidth, modules, var)
     known = rtl.modules[modules[-1]].instances if modules[-1] in rtl.modules else {}
     for child in scope.scopes():
         # A scope that is no instance is a generate block or a struct: still the same module.
@@ -131,20 +140,17 @@ def _choose(signals: Iterable[_Signal], rtl: Rtl, where: str, pattern: str) -> l
     return sorted(chosen.values(), key=lambda signal: order.get(signal.name, 0))
 
 
-def _trace(out: GTKWSave, signal: _Signal, rtl: Rtl, folder: Path) -> None:
-    alias = f"{signal.module}.{signal.name}"
-    if signal.width == 1:
-        out.trace(signal.path, alias=alias, datafmt="bin")
-        return
-    path = f"{signal.path}[{signal.width - 1}:0]"
+def _trace(out: SaveFile, signal: _Signal, rtl: Rtl, folder: Path) -> None:
     enum = _enum_of(signal, rtl)
     if enum is None:
-        out.trace(path, alias=alias)
-        return
-    file = folder / f"{signal.module}.{enum.name}.txt"
-    digits = (enum.width + 3) // 4
-    file.write_text("".join(f"{v:0{digits}x} {label}\n" for v, label in enum.labels.items()))
-    out.trace(path, alias=alias, translate_filter_file=str(file.resolve()))
+        out.trace(signal.path, signal.width)
+    elif signal.var.enum_type is not None:
+        out.trace_enum(signal.path, signal.width)
+    else:
+        file = folder / f"{signal.module}.{enum.name}.txt"
+        digits = (enum.width + 3) // 4
+        file.write_text("".join(f"{v:0{digits}x} {label}\n" for v, label in enum.labels.items()))
+        out.trace_translated(signal.path, signal.width, file)
 
 
 def _enum_of(signal: _Signal, rtl: Rtl) -> Enum | None:

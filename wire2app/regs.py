@@ -1,4 +1,4 @@
-"""Register map generator: `hdl/nic.rdl` in, SystemVerilog package and Python constants out.
+"""Register map generator: `hdl/nic.rdl` in; SystemVerilog, Python constants and a page out.
 
 The RDL is the only place where an address, a field position or a ring entry layout is typed.
 Both outputs are committed; `drift()` names those that no longer match and a test fails on it.
@@ -10,6 +10,7 @@ import textwrap
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from wire2app.regs_doc import registers_page
 from wire2app.regs_rdl import Counter, Enum, Field, Map, Register, read
 
 __all__ = ["drift", "generate", "write"]
@@ -17,6 +18,7 @@ __all__ = ["drift", "generate", "write"]
 ROOT = Path(__file__).resolve().parent.parent
 RDL = ROOT / "hdl" / "nic.rdl"
 SV_PACKAGE = ROOT / "hdl" / "nic" / "nic_regs_pkg.sv"
+PAGE = ROOT / "docs" / "registers.md"
 PY_MODULE = ROOT / "pystack" / "dev" / "drivers" / "w2a_regs.py"
 
 WIDTH = 100
@@ -24,17 +26,18 @@ SV_MERGE = """
     // A register after a write: `mask` has a bit for each bit that is written.
     function automatic logic [31:0] reg_merge(input logic [31:0] old, input logic [31:0] data,
                                               input logic [31:0] mask);
-        return (old & ~mask) | (data & mask);
-    endfunction""".split("\n")
+        reg_merge = (old & ~mask) | (data & mask);
+    endfunction"""
 STRUCT_CODES = {8: "B", 16: "H", 32: "I", 64: "Q"}
 
 
 def generate() -> dict[Path, str]:
-    """The two files' paths and what should be in them, from `hdl/nic.rdl` as it is now."""
+    """The files' paths and what should be in them, from `hdl/nic.rdl` as it is now."""
     rdl = read(RDL)
     return {
         SV_PACKAGE: "\n".join(_sv_package(rdl)) + "\n",
         PY_MODULE: "\n".join(_py_module(rdl)) + "\n",
+        PAGE: "\n".join(registers_page(rdl)) + "\n",
     }
 
 
@@ -99,7 +102,7 @@ def _sv_package(rdl: Map) -> Iterator[str]:
     yield "    // Ring entries in host memory, little endian."
     for register in rdl.entries:
         yield from _sv_struct(f"{register.name.lower()}_t", register)
-    yield from SV_MERGE
+    yield SV_MERGE
     yield ""
     yield "endpackage"
     yield "// verilator lint_on UNUSEDPARAM"

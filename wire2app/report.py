@@ -35,7 +35,7 @@ def print_report(summary: Summary, replay: str, out: Console) -> None:
     fancy = out.is_terminal
     for part in _parts(summary, fancy):
         out.print()
-        out.print(part)
+        out.print(part, soft_wrap=isinstance(part, Text))
     out.print()
     out.print(verdict(summary, replay), soft_wrap=True)
 
@@ -143,10 +143,10 @@ def _short(digest: str) -> str:
 
 
 def _totals(summary: Summary) -> Text:
-    text = (
+    run = (
         f"{summary.sim}, seed {summary.seed}, bus {summary.bus}: "
-        f"{summary.sim_time_ns / 1e6:,.3f} ms simulated in {summary.cycles:,} clock cycles; wall "
+        f"{summary.sim_time_ns / 1e6:,.3f} ms simulated in {summary.cycles:,} clock cycles"
     )
-    phases = [f"{name} {seconds:.1f} s" for name, seconds in summary.wall.items()]
+    phases = [f"{name} {seconds:.1f}" for name, seconds in summary.wall.items()]
     total = sum(summary.wall.values())
-    return Text(f"{text}{' + '.join(phases)} = {total:.1f} s")
+    return Text(f"{run}\nwall time {total:.1f} s: {', '.join(phases)}")

@@ -78,7 +78,8 @@ def run_sim(options: SimOptions) -> int:
 
 def make_empty(folder: Path) -> None:
     """An empty folder for a run's artifacts.  Raises ToolError if `folder` holds other things."""
-    if folder.exists() and any(folder.iterdir()) and not (folder / "job.json").exists():
+    ours = ROOT / "build" in folder.parents or (folder / "job.json").exists()
+    if folder.exists() and any(folder.iterdir()) and not ours:
         raise ToolError(f"{folder} is not empty and not from an earlier run: name another one.")
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)

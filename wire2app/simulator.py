@@ -94,7 +94,8 @@ class _Run:
         node = os.environ.get("PYTEST_CURRENT_TEST", "").rsplit(" (", 1)[0]
         if node:
             path, _, test = node.partition("::")
-            target = "test-system" if "/system/" in path else "test-rtl"
+            suites = [name for name in ("rtl", "system") if f"/{name}/" in f"/{path}"]
+            target = "-".join(["test", *suites])
             return f"make {target} {options} T={shlex.quote(test)}"
         return f"make sim {options}"
 

@@ -5,8 +5,8 @@
 //   armed --(enough unconsumed completions, or one that is old enough, or a queue error)--> fired
 //   fired --(re-arm)--> armed            line = fired and not masked
 //
-// The mask only holds the line: events behind it are remembered.  A queue error stays an event until
-// the ring is started again, so a driver that found completions beside it hears of it once more.
+// The mask only holds the line: events behind it are remembered.  A queue error stays an event
+// until the ring is started again, so a driver that found completions beside it hears of it again.
 
 `default_nettype none
 

@@ -110,7 +110,7 @@ module mac_tx (
 
     logic [1:0] deficit_q, deficit;
     logic       round_up;
-    logic [1:0] columns;     // 3 at most: eight bytes are never rounded up
+    logic [1:0] columns;  // 3 at most: eight bytes are never rounded up
     logic       shift_q;  // the next frame starts in lane 4
 
     assign {round_up, deficit} = {1'b0, deficit_q} + {1'b0, bytes[1:0]};

@@ -93,7 +93,6 @@ module nic_rx
 
     // ---- wire to buffer
 
-
     logic mac_busy, filter_busy, buffer_busy;
     logic [63:0] wire_tdata, filter_tdata;
     logic [7:0] wire_tkeep, filter_tkeep;
@@ -134,7 +133,6 @@ module nic_rx
 
     // ---- rings, descriptors and completions
 
-
     logic [Queues-1:0] running, posted, ready, pop;
     logic [Queues-1:0][15:0] consumed;
     logic [QueueW-1:0] head_queue, cpl_queue;
@@ -167,7 +165,6 @@ module nic_rx
     );
 
     // ---- buffer to memory
-
 
     logic [QueueW-1:0] queue_id;
     logic engine_busy;

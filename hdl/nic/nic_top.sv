@@ -137,7 +137,6 @@ module nic_top
 
     // ---- registers to everybody, and what they show
 
-
     logic cfg_rx_enable, cfg_tx_enable, cfg_promiscuous, cfg_all_multicast;
     logic [47:0] cfg_mac;
     logic [15:0] cfg_max_frame;
@@ -154,7 +153,6 @@ module nic_top
 
     // ---- events to the counters
 
-
     logic ev_rx_wire, ev_tx_wire, ev_tx_underrun, rx_busy, tx_busy, tx_wire_busy;
     logic [2:0] ev_rx_verdict;
     logic [15:0] ev_rx_len, ev_tx_len;
@@ -163,7 +161,6 @@ module nic_top
     logic [Queues-1:0] ev_tx_frame, ev_tx_length, ev_tx_bus_error;
 
     // ---- receive
-
 
     nic_rx #(
         .Queues(Queues), .DataW(AxiDataW), .AddrW(AxiAddrW), .BufferBytes(RxBufferBytes)
@@ -196,7 +193,6 @@ module nic_top
 
     // ---- transmit
 
-
     nic_tx #(
         .Queues(Queues), .DataW(AxiDataW), .AddrW(AxiAddrW), .BufferBytes(TxBufferBytes)
     ) u_tx (
@@ -225,7 +221,6 @@ module nic_top
     );
 
     // ---- memory
-
 
     dma_read #(
         .DataW(AxiDataW), .AddrW(AxiAddrW), .IdW(AxiIdW), .Clients(3), .TagW(QueueW)
@@ -273,7 +268,6 @@ module nic_top
 
     // ---- interrupts
 
-
     logic [Queues-1:0] irq_mask, irq_arm, irq_armed, irq_fired;
     logic [Queues-1:0][15:0] irq_cycles, irq_count, irq_rx_consumer, irq_tx_consumer;
     logic irq_busy;
@@ -288,7 +282,6 @@ module nic_top
     );
 
     // ---- registers, counters, reset
-
 
     logic [15:0] doorbell_errors;
     logic [COUNTERS-1:0][15:0] steps;

@@ -89,7 +89,6 @@ module nic_tx
 
     // ---- rings, descriptors and completions
 
-
     logic [Queues-1:0] ready, pop;
     logic [Queues-1:0] unused_running, unused_posted;
     logic [Queues-1:0][15:0] consumed;
@@ -126,7 +125,6 @@ module nic_tx
 
     // ---- memory to buffer
 
-
     logic [DataW-1:0] frame_tdata;
     logic [DataW/8-1:0] frame_tkeep;
     logic frame_tvalid, frame_tready, frame_tlast, frame_tuser, engine_busy;
@@ -149,7 +147,6 @@ module nic_tx
     );
 
     // ---- buffer to wire
-
 
     logic [63:0] send_tdata;
     logic [7:0] send_tkeep;

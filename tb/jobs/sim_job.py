@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote, unquote
 
 import cocotb
 
@@ -65,7 +66,7 @@ class Client:
             if len(received) // STEP != before or len(received) == len(content):
                 self.progress("fetch", len(received), len(content))
 
-        fetch(socket, SERVER, PORT, f"/{self.name}", sink=sink)
+        fetch(socket, SERVER, PORT, f"/{quote(self.name)}", sink=sink)
         self._add(f"GET /{self.name}", content, bytes(received))
 
     def _listing(self, socket: Any) -> None:
@@ -74,7 +75,7 @@ class Client:
         links = _Links()
         links.feed(page.body.decode())
         there = "\n".join(sorted(path.name for path in self.root.iterdir()))
-        seen = "\n".join(sorted(target.removeprefix("./") for target in links.targets))
+        seen = "\n".join(sorted(unquote(target.removeprefix("./")) for target in links.targets))
         self._add("GET / (names listed)", there.encode(), seen.encode())
 
     def _post(self, socket: Any) -> None:
@@ -88,8 +89,8 @@ class Client:
         )
 
     def _add(self, what: str, sent: bytes, received: bytes) -> None:
-        hashes = [hashlib.sha256(data).hexdigest() for data in (sent, received)]
-        self.transfers.append(Transfer(what, len(received), *hashes, hashes[0] == hashes[1]))
+        there, here = (hashlib.sha256(data).hexdigest() for data in (sent, received))
+        self.transfers.append(Transfer(what, len(received), there, here, there == here))
 
 
 @cocotb.test()

@@ -7,6 +7,7 @@ from wire2app.simulator import ROOT, Design
 PROBE = Design(
     "bench_top",
     (*sorted((ROOT / "hdl" / "sim").glob("*.sv")), ROOT / "tests/rtl/hdl/bench_probe_nic.sv"),
+    {"Queues": 4},
 )
 ID, SCRATCH, IRQ, BUSY = 0x00, 0x04, 0x08, 0x0C
 ADDR_LO, ADDR_HI, COMMAND, RESULT = 0x10, 0x14, 0x18, 0x1C

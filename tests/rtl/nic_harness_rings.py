@@ -46,6 +46,7 @@ class Ring:
         self.desc_base, self.cpl_base = self._place(), self._place()
         self.done: list[Done] = []
         self.producer = self.consumer = 0  # counted from the start of the queue, not modulo 2^16
+        self._running = False
         self._buffers: dict[int, tuple[int, int]] = {}  # index -> address, length
         self.map()
 
@@ -74,6 +75,7 @@ class Ring:
             await self.write(register + 4, addr >> 32)
         await self.write(regs.RING_SIZE, self.entries.bit_length() - 1)
         await self.write(regs.RING_CTRL, regs.RING_CTRL_ENABLE)
+        self._running = True
 
     async def disable(self) -> None:
         """Disable and wait until `active` falls; take the completions that came meanwhile."""
@@ -81,6 +83,7 @@ class Ring:
         for _ in range(4000):
             if not await self.read(regs.RING_STATUS) & regs.RING_STATUS_ACTIVE:
                 self.poll()
+                self._running = False
                 return
         raise AssertionError(f"{self.name} stays active after it was disabled")
 
@@ -88,6 +91,7 @@ class Ring:
         """Take back the buffers that were posted and not completed; the queue must be stopped."""
         for index, (_, room) in list(self._buffers.items()):
             self._release(index, room)
+        self._running = False
         self.producer = self.consumer = 0
 
     def unmap(self) -> None:
@@ -136,7 +140,7 @@ class Ring:
 
     def poll(self) -> None:
         """Take the completions that are there, by the phase bit and nothing else."""
-        while True:
+        while self._running:
             addr = self.cpl_base + self.consumer % self.entries * 16
             entry = self.nic.bench.memory.read(addr, 16)
             phase = regs.CPL_PHASE if not self.consumer // self.entries & 1 else 0
@@ -206,6 +210,7 @@ class Queue:
 
     async def handle(self) -> None:
         """The handler: poll both rings, re-arm."""
+        self._rose.clear()
         while True:
             await self._rose.wait()
             self._rose.clear()

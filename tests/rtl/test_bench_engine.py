@@ -98,13 +98,26 @@ async def a_second_of_idle_costs_no_cycles_and_the_clock_comes_back_on_its_grid(
 
 
 @cocotb.test()
-async def the_clock_runs_while_the_nic_is_busy(dut: Any) -> None:
+async def while_the_nic_is_busy_the_clock_runs_and_python_sleeps(dut: Any) -> None:
     bench = Bench(dut)
     await bench.start()
     await bench.write32(BUSY, 500)
-    before = bench.cycles
+    cycles, ticks = bench.cycles, bench.bus.clock.ticks
     await bench.engine.run(until=bench.engine.now + SECOND)
-    assert 490 <= bench.cycles - before <= 520
+    assert 490 <= bench.cycles - cycles <= 520
+    assert bench.bus.clock.ticks - ticks < 20
+
+
+@cocotb.test()
+async def only_lines_that_rise_interrupt(dut: Any) -> None:
+    bench = Bench(dut)
+    await bench.start()
+    risen: list[int] = []
+    bench.on_irq = risen.append
+    for levels in (0b0001, 0b0011, 0b0011, 0b1010, 0b0000, 0b1100):
+        await bench.write32(IRQ, levels)
+    await bench.engine.run(until=bench.engine.now + 100)
+    assert risen == [0, 1, 3, 2, 3]
 
 
 async def story(

@@ -13,6 +13,7 @@ from nic_harness import SIMS, Nic, nic_test, run_nic_tests
 from nic_harness_rings import ok
 
 from pystack.dev.drivers import w2a_regs as regs
+from pystack.dev.drivers.w2a_regs import QueueError
 from tb.settings import BusSettings
 
 REACH = 70  # cycles on each side of the write
@@ -29,14 +30,17 @@ class Manual:
         self.queue.paused = True
         self.frame = self.nic.frame(60)
 
-    async def start(self, count: int = 0, cycles: int = 0) -> None:
-        """Limits of the moderation: completions, clock cycles."""
+    async def start(self) -> None:
         await self.nic.start()
-        value = count << regs.Q_IRQ_MODERATION_COUNT_SHIFT | cycles
-        await self.nic.bench.write32(self.queue.block + regs.Q_IRQ_MODERATION, value)
         for _ in range(300 if self.ring.is_rx else 0):
             self.ring.post(60)
         await self.ring.doorbell()
+        await self.nic.cycles(QUIET)
+
+    async def moderate(self, count: int, cycles: int) -> None:
+        """Set the limits: completions, clock cycles."""
+        value = count << regs.Q_IRQ_MODERATION_COUNT_SHIFT | cycles
+        await self.nic.bench.write32(self.queue.block + regs.Q_IRQ_MODERATION, value)
 
     async def event(self) -> None:
         """Start what ends in one completion, a fixed time later."""
@@ -80,9 +84,10 @@ async def latency(bench: Manual) -> int:
     return cycles
 
 
-async def sweep(bench: Manual) -> None:
+async def sweep(bench: Manual, count: int = 0, cycles: int = 0) -> None:
     """For each place: an interrupt, then a second completion round the write that re-arms."""
     delay = await latency(bench)
+    await bench.moderate(count, cycles)
     seen_late = 0
     interrupts = total = 1
     for shift in range(-REACH, REACH + 1):
@@ -129,8 +134,8 @@ async def tx_completion_slid_across_the_rearm_is_never_lost(dut: Any) -> None:
 async def window_with_moderation_loses_nothing(dut: Any) -> None:
     """The second completion comes alone, so its interrupt is one of time."""
     bench = Manual(dut, "rx")
-    await bench.start(count=5, cycles=40)
-    await sweep(bench)
+    await bench.start()
+    await sweep(bench, count=5, cycles=40)
 
 
 @nic_test()
@@ -200,10 +205,30 @@ async def acknowledging_less_than_there_is_raises_the_line_again(dut: Any) -> No
 
 
 @nic_test()
+async def an_error_while_the_line_is_up_is_told_after_the_rearm(dut: Any) -> None:
+    """A queue that stops before the handler is through interrupts again, with no completion."""
+    bench = Manual(dut, "rx")
+    await bench.start()
+    await bench.event()
+    await bench.interrupt(1)
+    await bench.nic.tx.write(regs.RING_DOORBELL, bench.nic.tx.entries + 1)
+    await bench.quiet(1)
+    await bench.take(1)
+    await bench.interrupt(2)
+    assert await bench.nic.tx.error() is QueueError.BAD_DOORBELL
+    await bench.nic.tx.disable()
+    await bench.nic.tx.start()
+    await bench.queue.arm()
+    await bench.quiet(2)
+    await bench.nic.finish()
+
+
+@nic_test()
 async def moderation_by_count_waits_for_so_many(dut: Any) -> None:
     """Both directions count."""
     bench = Manual(dut, "rx")
-    await bench.start(count=4, cycles=0xFFFF)
+    await bench.start()
+    await bench.moderate(count=4, cycles=0xFFFF)
     for number in range(3):
         for _ in range(3):
             await bench.event()
@@ -231,8 +256,7 @@ async def moderation_by_time_waits_so_long_and_not_longer(dut: Any) -> None:
         await bench.start()
         at_once = await latency(bench)
         for number, cycles in enumerate((100, 1000, 17), start=2):
-            value = 100 << regs.Q_IRQ_MODERATION_COUNT_SHIFT | cycles
-            await bench.nic.bench.write32(bench.queue.block + regs.Q_IRQ_MODERATION, value)
+            await bench.moderate(count=100, cycles=cycles)
             start = bench.nic.now()
             await bench.event()
             await bench.nic.cycles(min(cycles, 10))

@@ -172,7 +172,8 @@ def test_wait_event_sees_a_wake_up_between_check_and_sleep() -> None:
         return kernel.now
 
     task = kernel.spawn(reader)
-    engine.call_at(200, kernel.cpus[0].raise_softirq, Softirq.NET_RX)
+    cpu = kernel.cpus[0]
+    engine.call_at(200, cpu.raise_irq, lambda: cpu.raise_softirq(Softirq.NET_RX))
     engine.run()
     assert task.state is TaskState.DEAD
     assert task.result < 10_000

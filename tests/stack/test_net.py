@@ -104,7 +104,7 @@ def test_echo_reply_carries_the_same_data_with_good_checksums(wire: Wire, size: 
 
 
 MALFORMED = {
-    "short ethernet": (lambda w: b"\x02" * 10, Drop.ETH_UNKNOWN_PROTOCOL),  # padded on the wire
+    "ten bytes of noise": (lambda w: b"\x02" * 10, Drop.ETH_OTHERHOST),  # padded on the wire
     "unknown ethertype": (
         lambda w: Ether(src=PEER_MAC, dst=OUR_MAC, type=0x88B5),
         Drop.ETH_UNKNOWN_PROTOCOL,

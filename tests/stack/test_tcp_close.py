@@ -358,6 +358,16 @@ def test_repeated_fin_in_time_wait_is_acked_and_restarts_the_minute() -> None:
     t.finish()
 
 
+def test_bare_ack_restarts_the_minute_of_time_wait() -> None:
+    t = _time_wait()
+    t.run(50_000)
+    t.inject(". 2:2(0) ack 2")
+    t.silent(50_000)
+    assert t.tcp.alive() == 2
+    t.run(11_000)
+    assert t.tcp.alive() == 1
+
+
 def test_rst_kills_time_wait() -> None:
     t = _time_wait()
     t.inject("R 2:2(0)")

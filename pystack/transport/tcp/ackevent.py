@@ -35,8 +35,8 @@ class AckEvent:
         "flag",
         "lost",
         "prior_fack",
-        "resent",
         "prior_una",
+        "resent",
         "sack_sent",
         "tsecr",
     )

@@ -17,7 +17,7 @@ from pystack.transport.tcp.ackevent import (
 )
 from pystack.transport.tcp.constants import INFINITE_SSTHRESH, MSEC, REORDERING, USEC
 from pystack.transport.tcp.rto import XmitTimer, arm, rearm_rto
-from pystack.transport.tcp.segment import LOST, SACKED_ACKED, SACKED_RETRANS
+from pystack.transport.tcp.segment import EVER_RETRANS, LOST, SACKED_ACKED, SACKED_RETRANS
 from pystack.transport.tcp.seq import after, before
 from pystack.transport.tcp.state import CaState
 
@@ -83,6 +83,8 @@ def _leave(sk: TcpSock) -> bool:
         if sk.snd_una == sk.high_seq:
             # Duplicates of what was retransmitted may still come: only an ACK above high_seq
             # ends the episode, lest they start another one (RFC 6582, 3.2 step 1).
+            if not sk.rtx or not sk.rtx.head.sacked & EVER_RETRANS:
+                sk.retrans_stamp = None
             return True
     if cw.state is CaState.RECOVERY:
         end_reduction(sk)

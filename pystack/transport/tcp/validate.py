@@ -65,7 +65,8 @@ def _out_of_window(sk: TcpSock, skb: SkBuff, segment: RxSegment, rst: bool) -> N
             send_challenge_ack(sk)
         elif not _rate_limited(sk, segment, "TcpExtTCPACKSkippedSeq"):
             _send_dupack(sk, segment)
-    sk.kernel.drop(skb, Drop.TCP_OUT_OF_WINDOW)
+    old = segment.seq != segment.end_seq and not after(segment.end_seq, sk.rcv_nxt)
+    sk.kernel.drop(skb, Drop.TCP_DUPLICATE_DATA if old else Drop.TCP_OUT_OF_WINDOW)
 
 
 def _check_reset(sk: TcpSock, skb: SkBuff, segment: RxSegment) -> None:
