@@ -40,6 +40,7 @@ def _checks() -> list[tuple[str, list[str]]]:
         ("ruff format", [ruff, "format", "--check", "--quiet", *python]),
         ("ruff check", [ruff, "check", "--quiet", *python]),
         ("mypy --strict pystack", [*mypy, "--strict", "pystack"]),
+        ("mypy --strict tb", [*mypy, "--strict", "tb"]),
         ("mypy --strict wire2app", [*mypy, "--strict", "wire2app"]),
         ("verilator -Wall nic_top", [*verilator, "--top-module", "nic_top", *nic]),
         (

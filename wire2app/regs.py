@@ -1,7 +1,7 @@
 """Register map generator: `hdl/nic.rdl` in; SystemVerilog, Python constants and a page out.
 
 The RDL is the only place where an address, a field position or a ring entry layout is typed.
-Both outputs are committed; `drift()` names those that no longer match and a test fails on it.
+The outputs are committed; `drift()` names those that no longer match and a test fails on it.
 """
 
 from __future__ import annotations

@@ -13,15 +13,15 @@ def registers_page(rdl: Map) -> Iterator[str]:
     """The lines of the page."""
     yield "# Registers and ring entries"
     yield ""
-    yield "Generated from `hdl/nic.rdl` by `wire2app regs`: do not edit. How the rings are used is in"
-    yield "[rings.md](rings.md). Registers are 32 bits wide, little endian, at byte offsets; an access"
-    yield "to anything else is answered with DECERR."
+    yield "Generated from `hdl/nic.rdl` by `wire2app regs`: do not edit. [rings.md](rings.md) says"
+    yield "how the rings are used. Registers are 32 bits wide, little endian, at byte offsets; an"
+    yield "access to anything else is answered with DECERR."
     yield from _registers("Device", rdl.device)
     yield from _counters("Device counters", rdl.device_counters)
     blocks = ", ".join(f"`{name}` at {at:#04x}" for name, at in rdl.rings.items())
     yield ""
     yield f"Queue pair *n* of at most {rdl.queue_count} has its block at"
-    yield f"{rdl.queue_base:#06x} + *n* · {rdl.queue_stride:#x}; in it stand the ring blocks {blocks}."
+    yield f"{rdl.queue_base:#06x} + *n* · {rdl.queue_stride:#x}, with the ring blocks {blocks}."
     yield from _registers("Ring block", rdl.ring)
     rings = tuple(f"{name.upper()}_" for name in rdl.rings)
     own = [register for register in rdl.queue if not register.name.startswith(rings)]
@@ -63,6 +63,6 @@ def _rest(field: Field) -> str:
 
 def _counters(title: str, counters: Iterable[Counter]) -> Iterator[str]:
     yield from ("", f"## {title}", "")
-    yield "64 bits each: the low word here, the high word four above, latched by reading the low one."
+    yield "64 bits each: the low word here, the high word four above, latched by reading the low."
     yield from ("", "| offset | counter | counts |", "| --- | --- | --- |")
     yield from (f"| {c.offset:#05x} | `{c.name}` | {c.desc} |" for c in counters)

@@ -146,9 +146,10 @@ def test_later_every_second_full_segment_is_acknowledged() -> None:
     assert acks == 5
 
 
-def test_two_full_segments_are_acknowledged_though_nobody_reads() -> None:
+def test_two_full_segments_are_acknowledged_unread_if_the_window_need_not_close() -> None:
     t = Dialogue()
     t.accept()
+    t.call(t.sk.setsockopt, so.SOL_SOCKET, so.SO_RCVBUF, 200_000)
     seq = _past_quickack(t)
     t.inject(f". {seq}:{seq + 1000}(1000) ack 1")
     t.silent()

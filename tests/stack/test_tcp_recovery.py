@@ -51,12 +51,14 @@ def test_sending_falls_to_half_in_step_with_what_is_delivered() -> None:
     for n in range(1, 10):  # all but the first arrive, one SACK each
         t.inject(f". 1:1(0) ack 1 win 32768 <sack 1001:{1001 + 1000 * n}>")
         sent.append(len(t.ip.sent))
-    assert sent == [0, 0, 1, 1, 2, 2, 3, 3, 4]  # RFC 6937: ssthresh / prior cwnd = 1/2
+    # Two by limited transmit (RFC 3042), then one for two delivered: ssthresh is half of cwnd.
+    assert sent == [1, 2, 3, 3, 4, 4, 5, 5, 6]
 
 
 def test_window_that_shrank_is_respected_by_retransmissions() -> None:
     t = _ten_segments()
-    t.inject("P. 1:2(1) ack 1 win 500")
+    t.inject("P. 1:2(1) ack 1 win 32768")
+    t.inject(". 2:2(0) ack 1 win 500")
     t.ip.sent.clear()
     t.run(t.sk.rtt.rto / MS)
     t.expect(". 1:501(500) ack 2")
