@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import cocotb
 import pytest
 from nic_harness import SIMS, Nic, nic_test, run_nic_tests
 from nic_harness_rings import ok
@@ -16,7 +17,8 @@ from pystack.dev.drivers import w2a_regs as regs
 from pystack.dev.drivers.w2a_regs import QueueError
 from tb.settings import BusSettings
 
-REACH = 70  # cycles on each side of the write
+REACH = 70  # cycles on each side of the last look
+WINDOW = 24  # cycles between the driver's last look and its write
 QUIET = 400  # cycles in which nothing more may happen
 
 
@@ -42,8 +44,9 @@ class Manual:
         value = count << regs.Q_IRQ_MODERATION_COUNT_SHIFT | cycles
         await self.nic.bench.write32(self.queue.block + regs.Q_IRQ_MODERATION, value)
 
-    async def event(self) -> None:
-        """Start what ends in one completion, a fixed time later."""
+    async def event(self, after: int = 0) -> None:
+        """Start what ends in one completion, a fixed time later; wait some cycles before."""
+        await self.nic.cycles(after)
         if self.ring.is_rx:
             self.nic.send(self.frame)
         else:
@@ -96,13 +99,13 @@ async def sweep(bench: Manual, count: int = 0, cycles: int = 0) -> None:
         await bench.interrupt(interrupts)
         # The look is `lead` cycles from now, the second completion `shift` from that.
         lead = delay + 5 + REACH
-        start = bench.nic.now()
-        await bench.nic.cycles(lead + shift - delay)
-        await bench.event()
-        await bench.nic.cycles(start + lead - bench.nic.now())
+        second = cocotb.start_soon(bench.event(after=lead + shift - delay))
+        await bench.nic.cycles(lead)
         bench.ring.poll()
         missed = len(bench.ring.done) == total
+        await bench.nic.cycles(WINDOW)
         await bench.queue.arm()
+        await second
         total += 1
         if missed:
             seen_late += 1
@@ -143,6 +146,46 @@ async def a_slow_answer_to_the_completion_widens_the_window_but_loses_nothing(du
     bench = Manual(dut, "rx", BusSettings(write_latency=(60,)))
     await bench.start()
     await sweep(bench)
+
+
+@nic_test()
+async def a_rearm_takes_back_the_event_it_acknowledges(dut: Any) -> None:
+    """A driver that polls without an interrupt re-arms in the very cycle the moderation ends."""
+    bench = Manual(dut, "rx")
+    await bench.start()
+    delay = await latency(bench)
+    limit = 60
+    await bench.moderate(count=9, cycles=limit)
+    interrupts = 1
+    early = 0
+    for total, shift in enumerate(range(-16, 17), start=2):
+        await bench.event()
+        await bench.nic.cycles(delay + limit + shift)
+        await bench.take(total)
+        assert not bench.level(), "the line is up with everything consumed"
+        early += bench.queue.interrupts == interrupts
+        interrupts = bench.queue.interrupts
+        await bench.quiet(interrupts)
+    assert 0 < early < 33 and interrupts == 34 - early, "the sweep did not cross the end"
+    await bench.nic.finish()
+
+
+@nic_test()
+async def a_driver_ahead_of_the_device_is_not_interrupted_for_it(dut: Any) -> None:
+    """It may consume a completion in memory before the bus has answered the device."""
+    for direction in ("rx", "tx"):
+        bench = Manual(dut, direction)
+        await bench.start()
+        ahead = 1 << (0 if direction == "rx" else regs.Q_IRQ_ARM_TX_CONSUMER_SHIFT)
+        await bench.nic.bench.write32(bench.queue.block + regs.Q_IRQ_ARM, ahead)
+        await bench.quiet(0)
+        await bench.event()
+        await bench.quiet(0)
+        await bench.event()
+        await bench.interrupt(1)
+        await bench.take(2)
+        await bench.quiet(1)
+        await bench.nic.finish()
 
 
 @nic_test()
