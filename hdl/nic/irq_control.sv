@@ -6,7 +6,7 @@
 //   fired --(re-arm)--> armed            line = fired and not masked
 //
 // The mask only holds the line: events behind it are remembered.  A queue error stays an event
-// until the ring is started again, so a driver that found completions beside it hears of it again.
+// until the ring is disabled, so a driver that found completions beside it hears of it again.
 
 `default_nettype none
 

@@ -50,7 +50,7 @@ module queue_ring
     output      logic              broken,            // completions can no longer be written
 
     output      logic              start,             // one clock: the indices go to 0
-    output      logic              failed,            // stopped by an error, until the next start
+    output      logic              failed,            // stopped by an error, until disabled
     output      logic              busy
 );
 
@@ -95,7 +95,7 @@ module queue_ring
 
     assign start  = state_q == STOPPED && enable && !halted_q;
     assign fails  = error_d != error_q && !start;
-    assign failed = error_q != QUEUE_ERROR_NONE;
+    assign failed = enable && error_q != QUEUE_ERROR_NONE;
 
     always_comb begin
         state_d = state_q;

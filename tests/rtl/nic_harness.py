@@ -63,7 +63,7 @@ def run_nic_tests(module: str, sim: str, build: str = "default") -> SimResult:
         sim=sim,
         seed=SEED,
         env={"NIC_BUILD": build},
-        timeout_seconds=110,
+        timeout_seconds=300,
     )
     result.check()
     return result

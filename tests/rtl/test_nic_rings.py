@@ -108,6 +108,9 @@ async def free_running_indices_wrap_at_16_bits(dut: Any) -> None:
     moving = [cocotb.start_soon(advance(nic, ring, LAST_INDEX - 40)) for ring in (nic.rx, nic.tx)]
     for task in moving:
         await task
+    there = LAST_INDEX - 40
+    for ring in (nic.rx, nic.tx):
+        assert await ring.read(regs.RING_PROGRESS) == there << 16 | there
     frames = [nic.frame(nic.rng.randint(60, 200)) for _ in range(100)]
     await both_ways(nic, frames, [0, -50, 7])
     indices = [*range(LAST_INDEX - 40, LAST_INDEX), *range(60)]

@@ -294,7 +294,7 @@ def _overflow_after_syn(**sysctl: int) -> Dialogue:
     """The queue fills up between the SYN and the ACK of port 1003."""
     t = Dialogue(**sysctl)
     t.listen(backlog=1)
-    isns = {}
+    isns: dict[int, int | None] = {}
     for ports in ((1001,), (1002, 1003)):
         for port in ports:
             t.rport, t.our_isn = port, None

@@ -51,8 +51,8 @@ def test_sending_falls_to_half_in_step_with_what_is_delivered() -> None:
     for n in range(1, 10):  # all but the first arrive, one SACK each
         t.inject(f". 1:1(0) ack 1 win 32768 <sack 1001:{1001 + 1000 * n}>")
         sent.append(len(t.ip.sent))
-    # Two by limited transmit (RFC 3042), then one for two delivered: ssthresh is half of cwnd.
-    assert sent == [1, 2, 3, 3, 4, 4, 5, 5, 6]
+    # Two by limited transmit (RFC 3042), then one for two delivered until five are in flight.
+    assert sent == [1, 2, 3, 3, 4, 4, 5, 5, 5]
 
 
 def test_window_that_shrank_is_respected_by_retransmissions() -> None:
@@ -153,6 +153,7 @@ def test_newreno_partial_ack_retransmits_the_next_hole() -> None:
     t.expect(". 4001:5001(1000) ack 1")
     assert t.sk.cw.state is CaState.RECOVERY
     t.inject(". 1:1(0) ack 10001 win 32768")
+    assert t.sk.cw.state is CaState.RECOVERY  # until something sent later is acknowledged
     t.write(b"x" * 1000)
     t.run(10)
     t.inject(". 1:1(0) ack 11001 win 32768")
@@ -226,6 +227,15 @@ def test_late_ack_of_a_repeated_ack_with_an_old_echo_is_no_rtt_sample() -> None:
     t.run(650)  # retransmitted at 220 and 660: the ACK was lost and is repeated
     t.inject(f". 1:1(0) ack 201 win 32768 <TS val 900 ecr {echo}>")
     assert t.sk.rtt.srtt_us >> 3 < 30_000
+
+
+def test_sack_for_what_was_given_up_is_no_rtt_sample() -> None:
+    t = _ten_segments()
+    t.run(t.sk.rtt.rto / MS)
+    samples = t.sk.rtt.samples
+    t.inject(". 1:1(0) ack 1 win 32768 <sack 9001:10001>")
+    assert t.sk.rtt.samples == samples
+    assert t.sk.rtx.sacked_out == 1
 
 
 # -- the path ------------------------------------------------------------------------------

@@ -118,6 +118,15 @@ def test_segments_are_at_most_half_the_largest_window() -> None:
     t.expect(". 1:501(500) ack 1", "P. 501:1001(500) ack 1")
 
 
+def test_segments_grow_when_the_window_does() -> None:
+    t = Dialogue()
+    t.accept(win=1000)
+    t.inject("P. 1:2(1) ack 1 win 5000")
+    t.ip.sent.clear()
+    t.write(b"x" * 1000)
+    t.expect("P. 1:1001(1000) ack 2")
+
+
 def test_zero_window_is_probed_with_backoff_and_opens_again() -> None:
     t = Dialogue()
     t.accept(win=2000)
@@ -280,6 +289,17 @@ def test_variance_has_a_floor_of_200_ms() -> None:
     for n in range(100):
         rtt.sample(1000, n * 1000, n * 1000 + 1000)
     assert 201 * MS <= rtt.rto < 202 * MS
+
+
+def test_variance_falls_only_once_a_window() -> None:
+    rtt = RttEstimator()
+    rtt.sample(1_000_000, 0, 10_000)
+    seen = []
+    for una in range(1000, 41_000, 1000):  # windows end at 10000, 20000, ...
+        rtt.sample(1_000_000, una, una + 10_000 - una % 10_000)
+        seen.append(rtt.rttvar_us)
+    falls = [i + 1 for i, (a, b) in enumerate(itertools.pairwise(seen), 1) if b < a]
+    assert falls == [21, 31]
 
 
 def test_rtt_of_retransmitted_data_is_not_measured_without_timestamps() -> None:

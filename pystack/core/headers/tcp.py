@@ -6,7 +6,6 @@ import struct
 from typing import NamedTuple
 
 TCP_HLEN = 20
-TCP_MAX_OPTIONS = 40
 
 TH_FIN = 0x01
 TH_SYN = 0x02
@@ -14,8 +13,6 @@ TH_RST = 0x04
 TH_PSH = 0x08
 TH_ACK = 0x10
 TH_URG = 0x20
-TH_ECE = 0x40
-TH_CWR = 0x80
 
 OPT_EOL = 0
 OPT_NOP = 1

@@ -47,7 +47,7 @@ ACK_INVALID = -1  # drop the segment
 def process(sk: TcpSock, segment: RxSegment, flag: int) -> int:
     """Take in an ACK; `flag` has SLOWPATH unless window and options are as they were."""
     prior_una, ack, rtx = sk.snd_una, segment.ack, sk.rtx
-    event = AckEvent(flag, prior_una, rtx.highest_sack if rtx.sacked_out else prior_una)
+    event = AckEvent(flag, rtx.highest_sack if rtx.sacked_out else prior_una)
     if before(ack, prior_una):
         return _old(sk, segment, event)
     if after(ack, sk.snd_nxt):
@@ -223,7 +223,6 @@ def _control(sk: TcpSock, event: AckEvent) -> None:
         retransmit = recovery.fastretrans_alert(sk, event, int(duplicate))
     if event.flag & SET_XMIT_TIMER:
         rto.rearm_rto(sk)
-    sk.delivered += event.delivered
     if cw.reducing:
         advanced = bool(event.flag & SND_UNA_ADVANCED)
         recovery.reduce_cwnd(sk, event.delivered, event.lost, advanced)

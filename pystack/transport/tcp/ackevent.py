@@ -19,7 +19,6 @@ SET_XMIT_TIMER = 0x1000
 ACKED = DATA_ACKED | SYN_ACKED
 NOT_DUP = DATA | WIN_UPDATE | ACKED
 CA_ALERT = DATA_SACKED | DSACKING_ACK
-FORWARD_PROGRESS = ACKED | DATA_SACKED
 
 
 class AckEvent:
@@ -35,15 +34,13 @@ class AckEvent:
         "flag",
         "lost",
         "prior_fack",
-        "prior_una",
         "resent",
         "sack_sent",
         "tsecr",
     )
 
-    def __init__(self, flag: int, prior_una: int, prior_fack: int) -> None:
+    def __init__(self, flag: int, prior_fack: int) -> None:
         self.flag = flag
-        self.prior_una = prior_una
         self.prior_fack = prior_fack
         self.first_sent: int | None = None
         self.sack_sent: int | None = None

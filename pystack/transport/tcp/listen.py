@@ -129,8 +129,6 @@ def receive_request(req: RequestSock, skb: SkBuff) -> None:
     if req.tstamp_ok and stamps is not None and not after(segment.seq, req.rcv_nxt):
         req.ts_recent = stamps[0]
         req.ts_recent_stamp = kernel.now
-    if segment.seq == req.rcv_isn:
-        flags &= ~TH_SYN  # the SYN itself lies outside the window that starts behind it
     if flags & (TH_RST | TH_SYN):
         _embryonic_reset(req, skb, bool(flags & TH_RST))
     elif not flags & TH_ACK:

@@ -121,7 +121,6 @@ class TcpSock(Sock):
         self.reordering = REORDERING
         self.high_seq = 0  # snd_nxt when the current trouble began
         self.prior_cwnd = self.prr_delivered = self.prr_out = 0
-        self.delivered = 0
         self.retransmits = 0  # timeouts in a row
         self.retrans_stamp: int | None = None  # ns: first retransmission of the episode
         self.total_retrans = 0
