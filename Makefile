@@ -5,7 +5,14 @@
 PYTHON ?= python3
 W2A := .venv/bin/wire2app
 
-# Given to the command through the environment, so that no quoting gets in between.
+# Given to the command through the environment, so that no quoting gets in between; and as they
+# were typed, for make would look for variables of its own behind their dollar signs.
+ifneq ($(value RUN),)
+override RUN := $(value RUN)
+endif
+ifneq ($(value FILE),)
+override FILE := $(value FILE)
+endif
 export SIM SEED WAVES BUS FILE RUN T
 
 .DEFAULT_GOAL := help

@@ -14,6 +14,7 @@ import pytest
 from tb.summary import Balance, Hop, Latency, LatencyStep, Napi, Summary, Transfer
 from wire2app.progress import Event, show
 from wire2app.report import console, print_report
+from wire2app.sim import make_empty
 
 ROOT = Path(__file__).resolve().parent.parent
 OPTIONS = ("SIM", "SEED", "FILE", "WAVES", "BUS", "RUN", "T")
@@ -69,6 +70,32 @@ def test_folder_with_other_things_in_it_is_not_emptied(tmp_path: Path) -> None:
     done = wire2app("sim", "--out", str(tmp_path))
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
     assert (tmp_path / "thesis.txt").exists()
+
+
+def test_file_in_the_folder_that_is_emptied_is_refused_and_kept(tmp_path: Path) -> None:
+    (tmp_path / "job.json").write_text("{}")  # as an earlier run left it
+    precious = tmp_path / "precious.bin"
+    precious.write_text("keep me")
+    done = wire2app("sim", f"--file={precious}", f"--out={tmp_path}")
+    assert "which every run empties" in done.stderr
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert precious.read_text() == "keep me"
+
+
+def test_folder_in_use_and_file_as_folder_get_one_sentence(tmp_path: Path) -> None:
+    plain = tmp_path / "plain"
+    plain.write_text("")
+    with make_empty(tmp_path / "used"):
+        for folder, said in ((tmp_path / "used", "Another run is using"), (plain, "Cannot use")):
+            for command in ("sim", "live"):
+                done = wire2app(command, f"--out={folder}")
+                assert said in done.stderr
+                assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+
+
+def test_name_too_long_for_a_file_gets_one_sentence() -> None:
+    done = wire2app("sim", f"--file={'x' * 5000}")
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
 
 
 def test_empty_variables_of_make_mean_the_defaults() -> None:

@@ -6,6 +6,7 @@ Exit status: 0 done, 1 something ran and failed, 2 the request or the machine is
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -132,5 +133,7 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def main() -> None:
-    """Entry point of the installed script."""
+    """Entry point of the installed script.  A closed terminal ends what runs, as Ctrl-C does."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler)
     sys.exit(run(sys.argv[1:]))

@@ -15,6 +15,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from subprocess import Popen
@@ -74,7 +75,8 @@ class _Guest:
             return
         self.thread.join(STOP_SECONDS)
         if self.thread.is_alive() and self.process is not None:
-            os.killpg(self.process.pid, signal.SIGKILL)
+            with suppress(ProcessLookupError):
+                os.killpg(self.process.pid, signal.SIGKILL)
             self.thread.join()
 
 
@@ -86,8 +88,12 @@ def run_live(options: LiveOptions) -> int:
     """
     check_simulator(options.sim)
     check_bus(options.bus)
-    check_file(options.file)
-    make_empty(options.out)
+    check_file(options.file, options.out)
+    with make_empty(options.out):
+        return _live(options)
+
+
+def _live(options: LiveOptions) -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     in_user_namespace = enter_namespace()  # first: it needs a process without threads
     tap = make_tap(DEVICE, f"{LINUX}/{PREFIX}", LINUX_MAC)

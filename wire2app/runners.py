@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
@@ -81,7 +82,8 @@ class Launch:
     @staticmethod
     def _kill(process: subprocess.Popen[bytes]) -> None:
         """End the process and what it started (make starts compilers)."""
-        os.killpg(process.pid, signal.SIGKILL)
+        with suppress(ProcessLookupError):  # it may have ended by itself meanwhile
+            os.killpg(process.pid, signal.SIGKILL)
         process.wait()
 
 

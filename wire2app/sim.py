@@ -7,6 +7,7 @@ and writes `summary.json` and `wire.pcapng` into the folder `out`.
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import random
@@ -15,6 +16,7 @@ import shutil
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TextIO
 
 from rich.console import Console
 
@@ -59,9 +61,12 @@ def run_sim(options: SimOptions) -> int:
     """Run and report; 0 if everything passed, 1 if not.  Raises ToolError on a bad request."""
     check_simulator(options.sim)
     check_bus(options.bus)
-    check_file(options.file)
-    out = options.out
-    make_empty(out)
+    check_file(options.file, options.out)
+    with make_empty(options.out):
+        return _run_in(options.out, options)
+
+
+def _run_in(out: Path, options: SimOptions) -> int:
     served = prepare_file(options.file, out / "www", options.seed)
     job = out / "job.json"
     job.write_text(json.dumps(_settings(options, served), indent=2) + "\n")
@@ -76,13 +81,31 @@ def run_sim(options: SimOptions) -> int:
     return 0 if summary.passed else 1
 
 
-def make_empty(folder: Path) -> None:
-    """An empty folder for a run's artifacts.  Raises ToolError if `folder` holds other things."""
+def make_empty(folder: Path) -> TextIO:
+    """An empty folder for a run's artifacts; the run owns it while the result is open.
+
+    Raises ToolError if `folder` holds other things, is in use, or cannot be made.
+    """
+    try:
+        return _make_empty(folder)
+    except OSError as error:
+        raise ToolError(f"Cannot use {folder} for the artifacts: {error.strerror}.") from error
+
+
+def _make_empty(folder: Path) -> TextIO:
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    lock = open(folder.with_name(f".{folder.name}.lock"), "w")  # noqa: SIM115 (the caller's)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise ToolError(f"Another run is using {folder}: wait for it or name another.") from error
     ours = ROOT / "build" in folder.parents or (folder / "job.json").exists()
     if folder.exists() and any(folder.iterdir()) and not ours:
         raise ToolError(f"{folder} is not empty and not from an earlier run: name another one.")
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
+    if folder.exists():
+        shutil.rmtree(folder)
+    folder.mkdir()
+    return lock
 
 
 def check_bus(bus: str) -> None:
@@ -91,11 +114,20 @@ def check_bus(bus: str) -> None:
         raise ToolError(f"Unknown bus {bus!r}: BUS is {' or '.join(BUSES)}.")
 
 
-def check_file(path: Path | None) -> None:
-    """Raise ToolError unless `path` is None or a file that can be read."""
-    if path is not None and not (path.is_file() and os.access(path, os.R_OK)):
-        why = "is not a readable file" if path.exists() else "does not exist"
+def check_file(path: Path | None, out: Path) -> None:
+    """Raise ToolError unless `path` is None or a file that can be read, not in `out`."""
+    if path is None:
+        return
+    try:
+        there, readable = path.exists(), path.is_file() and os.access(path, os.R_OK)
+        str(path).encode()
+    except (OSError, UnicodeEncodeError) as error:
+        raise ToolError(f"FILE {ascii(str(path))[:80]} cannot be used: {error}.") from error
+    if not readable:
+        why = "is not a readable file" if there else "does not exist"
         raise ToolError(f"FILE {str(path)!r} {why}.")
+    if out in path.resolve().parents:
+        raise ToolError(f"FILE {str(path)!r} is in {out}, which every run empties: move it away.")
 
 
 def prepare_file(source: Path | None, folder: Path, seed: int) -> Path:

@@ -134,6 +134,11 @@ class Sock(ABC):
         self.sk_reuse = False
         self.sk_linger: int | None = None  # seconds; None: SO_LINGER is off
 
+    @property
+    def connecting(self) -> bool:
+        """A connect of this socket has begun and has not been reported yet."""
+        return False
+
     def sock_error(self) -> int:
         """The pending error, which is thereby taken."""
         number, self.sk_err = self.sk_err, 0

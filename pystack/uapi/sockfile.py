@@ -145,6 +145,8 @@ class SocketFile(File):
             waited = True
             if not wait_on(self.kernel, self.wq, WAIT_WRITE, self._connected, deadline.left()):
                 raise os_error(errno.EINPROGRESS)
+            if self.sk.sk_err and not self.sk.connecting:  # somebody shut it down meanwhile
+                raise os_error(self.sk.sock_error())
 
     def _connected(self) -> bool:
         return bool(self.sk.poll() & WAIT_WRITE)

@@ -184,10 +184,26 @@ def test_window_shrunk_to_zero_makes_the_retransmission_a_probe() -> None:
     t.accept(win=2000)
     t.write(b"x" * 2000)
     t.expect(". 1:1001(1000) ack 1", "P. 1001:2001(1000) ack 1")
-    t.inject(". 1:1(0) ack 1 win 0")
-    t.run(30_000)
+    for _ in range(10):
+        t.inject(". 1:1(0) ack 1 win 0")
+        t.run(100_000)
     assert t.sk.state is TcpState.ESTABLISHED
     assert {t.next().header.seq for _ in range(len(t.ip.sent))} == {t.sk.snd_una}
+
+
+def test_peer_that_shrank_its_window_to_zero_and_fell_silent_is_given_up() -> None:
+    t = Dialogue()
+    t.accept(win=2000)
+    t.write(b"x" * 2000)
+    t.inject("P. 1:2(1) ack 1 win 2000")
+    t.inject(". 2:2(0) ack 1 win 0")
+    t.run(230_000)
+    assert t.sk.state is TcpState.ESTABLISHED
+    t.run(300_000)
+    assert t.sk.state is TcpState.CLOSE
+    t.call(t.sk.close)
+    t.ip.sent.clear()
+    t.finish()
 
 
 def test_old_ack_does_not_change_the_window() -> None:

@@ -41,7 +41,7 @@ class FakeSock:
         self.kernel = net.kernel
         self.wq = WaitQueue()
         self.state = "closed"
-        self.err = 0
+        self.err = self.sk_err = 0
         self.fin = False  # the peer has shut down its side
         self.sent_fin = False
         self.received = bytearray()

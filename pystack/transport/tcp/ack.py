@@ -68,6 +68,7 @@ def process(sk: TcpSock, segment: RxSegment, flag: int) -> int:
     if segment.options.timestamps is not None:
         event.tsecr = segment.options.timestamps[1]
     sk.sk_err_soft = 0
+    sk.rcv_tstamp = sk.kernel.now
     sk.probes_out = 0
     if had_packets:
         _clean_rtx_queue(sk, event)
@@ -146,7 +147,6 @@ def _clean_rtx_queue(sk: TcpSock, event: AckEvent) -> None:
         sk.wmem_queued -= segment.truesize
         if segment.flags & TH_SYN:
             event.flag |= SYN_ACKED
-            sk.retrans_stamp = None
         else:
             event.flag |= DATA_ACKED
         if segment.sacked & EVER_RETRANS:

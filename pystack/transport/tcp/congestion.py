@@ -14,8 +14,6 @@ from pystack.transport.tcp.state import CaState
 if TYPE_CHECKING:
     from pystack.transport.tcp.sock import TcpSock
 
-REDUCING = (CaState.CWR, CaState.RECOVERY)
-
 
 class CongestionControl(Protocol):
     """What an algorithm decides (`struct tcp_congestion_ops`); windows are in segments."""
@@ -53,7 +51,7 @@ class CongestionWindow:
     @property
     def reducing(self) -> bool:
         """Proportional rate reduction sets cwnd (RFC 6937)."""
-        return self.state in REDUCING
+        return self.state is CaState.RECOVERY
 
     def slow_start(self, acked: int) -> int:
         """RFC 5681, 3.1; returns the segments left over for congestion avoidance."""

@@ -66,6 +66,7 @@ def forget_peer(sk: TcpSock) -> None:
 def _send_syn(sk: TcpSock, mtu: int) -> None:
     """`tcp_connect_init` and `tcp_connect`."""
     kernel = sk.kernel
+    sk.sk_err = 0  # what became of an earlier attempt is no news about this one
     sk.advmss = advertised_mss(mtu, sk.user_mss)
     sk.mss_clamp = sk.user_mss or 65535
     sync_mss(sk, mtu)
@@ -78,7 +79,7 @@ def _send_syn(sk: TcpSock, mtu: int) -> None:
     sk.rcv_ssthresh = sk.rcv_wnd
     sk.snd_una = sk.snd_nxt = sk.snd_sml = sk.iss
     sk.write_seq = seq_add(sk.iss, 1)
-    sk.retrans_stamp = kernel.now
+    sk.syn_sent_at = kernel.now
     kernel.mib["TcpActiveOpens"] += 1
     output.queue_and_send(sk, TxSegment(sk.iss, sk.write_seq, TH_SYN))
 
@@ -118,8 +119,7 @@ def _ack_acceptable(sk: TcpSock, segment: RxSegment) -> bool:
         return False
     stamps = segment.options.timestamps
     if stamps is not None and stamps[1]:
-        first = sk.kernel.now if sk.retrans_stamp is None else sk.retrans_stamp
-        oldest = seq_add(first // MSEC, sk.ts_offset)
+        oldest = seq_add(sk.syn_sent_at // MSEC, sk.ts_offset)
         if not between(stamps[1], oldest, timestamp(sk)):
             sk.kernel.mib["TcpExtPAWSActive"] += 1
             return False

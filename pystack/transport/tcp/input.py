@@ -129,7 +129,6 @@ def _other_state(sk: TcpSock, skb: SkBuff) -> None:
 
 
 def _handshake_complete(sk: TcpSock, segment: RxSegment) -> None:
-    sk.retrans_stamp = None
     sk.snd_una = segment.ack
     sk.snd_wnd = segment.window << sk.snd_wscale
     sk.max_window = max(sk.max_window, sk.snd_wnd)

@@ -134,8 +134,6 @@ def retransmit(sk: TcpSock, segment: TxSegment) -> bool:
     if segment.flags & TH_SYN:
         mib["TcpExtTCPSynRetrans"] += 1
     sk.total_retrans += 1
-    if sk.retrans_stamp is None:
-        sk.retrans_stamp = sk.kernel.now
     segment.sent_at = sk.kernel.now
     sk.rtx.mark_retransmitted(segment)
     transmit(sk, segment.seq, segment.flags, segment.data)

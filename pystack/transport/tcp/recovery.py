@@ -17,7 +17,7 @@ from pystack.transport.tcp.ackevent import (
 )
 from pystack.transport.tcp.constants import INFINITE_SSTHRESH, MSEC, REORDERING, USEC
 from pystack.transport.tcp.rto import XmitTimer, arm, rearm_rto
-from pystack.transport.tcp.segment import EVER_RETRANS, LOST, SACKED_ACKED, SACKED_RETRANS
+from pystack.transport.tcp.segment import LOST, SACKED_ACKED, SACKED_RETRANS
 from pystack.transport.tcp.seq import after, before
 from pystack.transport.tcp.state import CaState
 
@@ -32,9 +32,7 @@ def fastretrans_alert(sk: TcpSock, event: AckEvent, dupacks: int) -> bool:
         rtx.sacked_out = 0
     if _reneging(sk, event):
         return False
-    if cw.state is CaState.OPEN:
-        sk.retrans_stamp = None
-    elif not before(sk.snd_una, sk.high_seq) and _leave(sk):
+    if not before(sk.snd_una, sk.high_seq) and _leave(sk):
         return False
     if cw.state is CaState.RECOVERY:
         if not event.flag & SND_UNA_ADVANCED and not sk.sack_ok:
@@ -71,11 +69,6 @@ def _reneging(sk: TcpSock, event: AckEvent) -> bool:
 def _leave(sk: TcpSock) -> bool:
     """Everything sent before the trouble is acknowledged.  True: nothing more to do now."""
     cw = sk.cw
-    if cw.state is CaState.CWR:
-        if sk.snd_una != sk.high_seq:
-            end_reduction(sk)
-            set_ca_state(sk, CaState.OPEN)
-        return False
     if cw.state not in (CaState.RECOVERY, CaState.LOSS):
         return False
     if not sk.sack_ok:
@@ -83,30 +76,20 @@ def _leave(sk: TcpSock) -> bool:
         if sk.snd_una == sk.high_seq:
             # Duplicates of what was retransmitted may still come: only an ACK above high_seq
             # ends the episode, lest they start another one (RFC 6582, 3.2 step 1).
-            if not sk.rtx or not sk.rtx.head.sacked & EVER_RETRANS:
-                sk.retrans_stamp = None
             return True
     if cw.state is CaState.RECOVERY:
         end_reduction(sk)
-    set_ca_state(sk, CaState.OPEN)
+    cw.state = CaState.OPEN
     return False
-
-
-def set_ca_state(sk: TcpSock, state: CaState) -> None:
-    sk.cw.state = state
-    if state is CaState.OPEN:
-        sk.retrans_stamp = None
 
 
 def _try_to_open(sk: TcpSock) -> None:
     """Not enough evidence of loss: Disorder while anything is amiss (`tcp_try_to_open`)."""
     cw = sk.cw
-    if cw.state is CaState.CWR:
-        return
     disorder = sk.rtx.left_out or sk.rtx.retrans_out
     state = CaState.DISORDER if disorder else CaState.OPEN
     if cw.state is not state:
-        set_ca_state(sk, state)
+        cw.state = state
         sk.high_seq = sk.snd_nxt
 
 
@@ -118,7 +101,7 @@ def _enter_recovery(sk: TcpSock) -> None:
     mib["TcpExtTCPSackRecovery" if sk.sack_ok else "TcpExtTCPRenoRecovery"] += 1
     if not sk.cw.reducing:
         start_reduction(sk)
-    set_ca_state(sk, CaState.RECOVERY)
+    sk.cw.state = CaState.RECOVERY
 
 
 def _mark_head(sk: TcpSock) -> int:
@@ -245,7 +228,7 @@ def enter_loss(sk: TcpSock) -> None:
     cw.stamp = sk.kernel.now
     if cw.state <= CaState.DISORDER and rtx.sacked_out >= sk.reordering:
         sk.reordering = min(sk.reordering, REORDERING)
-    set_ca_state(sk, CaState.LOSS)
+    cw.state = CaState.LOSS
     sk.high_seq = sk.snd_nxt
 
 
@@ -273,5 +256,5 @@ def simple_retransmit(sk: TcpSock, mss: int) -> None:
     if cw.state is not CaState.LOSS:
         sk.high_seq = sk.snd_nxt
         cw.ssthresh = cw.current_ssthresh()
-        set_ca_state(sk, CaState.LOSS)
+        cw.state = CaState.LOSS
     retransmit_lost(sk)

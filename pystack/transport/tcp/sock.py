@@ -99,7 +99,7 @@ class TcpSock(Sock):
         self.snd_wnd = self.snd_wl1 = self.max_window = 0
         self.snd_sml = 0  # end of the last small segment (Minshall)
         self.bytes_acked = 0
-        self.lsndtime = 0
+        self.lsndtime = self.rcv_tstamp = self.syn_sent_at = 0  # ns
         # receive sequence space
         self.rcv_nxt = self.rcv_wup = self.copied_seq = 0
         self.rcv_wnd = self.rcv_ssthresh = self.window_clamp = 0
@@ -122,7 +122,7 @@ class TcpSock(Sock):
         self.high_seq = 0  # snd_nxt when the current trouble began
         self.prior_cwnd = self.prr_delivered = self.prr_out = 0
         self.retransmits = 0  # timeouts in a row
-        self.retrans_stamp: int | None = None  # ns: first retransmission of the episode
+        self.first_timeout = 0  # ns: when the first of these was
         self.total_retrans = 0
         self.backoff = 0
         self.probes_out = 0
@@ -231,6 +231,10 @@ class TcpSock(Sock):
                 close.disconnect(self)
                 raise os_error(error)
             self.conn_state = ConnState.CONNECTED
+
+    @property
+    def connecting(self) -> bool:
+        return self.conn_state is ConnState.CONNECTING
 
     def accept(self) -> TcpSock:
         """The next connection; EAGAIN when there is none, EINVAL unless listening."""

@@ -48,11 +48,10 @@ ON_CLOSE: dict[TcpState, tuple[TcpState, bool]] = {
 
 
 class CaState(enum.IntEnum):
-    """Where congestion control stands (`enum tcp_ca_state`)."""
+    """Where congestion control stands (`enum tcp_ca_state`, whose 2 is ECN's CWR)."""
 
     OPEN = 0
     DISORDER = 1  # duplicate ACKs or SACKs have come, too few to call it a loss
-    CWR = 2  # the window is being reduced without a loss
     RECOVERY = 3  # fast recovery
     LOSS = 4  # the retransmission timer expired
 

@@ -41,19 +41,22 @@ def _retransmit_timer(sk: TcpSock) -> None:
     if not sk.rtx:
         return
     if not sk.snd_wnd and not sk.dead and sk.state not in OPENING:
-        # The peer took back its window: the retransmission is a probe, which never gives up.
+        # The peer took back its window: the retransmission is a probe, repeated as long as
+        # the peer answers.
+        if sk.kernel.now - sk.rcv_tstamp > 2 * RTO_MAX:
+            lifecycle.write_error(sk)
+            return
         recovery.enter_loss(sk)
     else:
         if _write_timeout(sk):
             return
         sk.kernel.mib["TcpExtTCPTimeouts"] += 1
         if not sk.retransmits:
+            sk.first_timeout = sk.kernel.now
             _count_failure(sk)
         recovery.enter_loss(sk)
         sk.retransmits += 1
     output.retransmit(sk, sk.rtx.head)
-    if sk.state is TcpState.CLOSE:
-        return
     sk.backoff += 1
     sk.rtt.back_off()
     arm(sk, XmitTimer.RETRANS, sk.rtt.rto)
@@ -98,12 +101,15 @@ def _orphan_retries(sk: TcpSock, alive: bool) -> int:
 
 
 def _timed_out(sk: TcpSock, retries: int) -> bool:
-    """As long as `retries` retransmissions with the shortest RTO would have taken."""
-    if not sk.retransmits or sk.retrans_stamp is None:
+    """No progress for as long as `retries` retransmissions with the shortest RTO would take.
+
+    Linux counts from the first retransmission of the loss episode, which on a bad path gives up
+    a connection that advances; RFC 9293, 3.8.3 counts for the segment.
+    """
+    if not sk.retransmits:
         return False
-    return sk.kernel.now - sk.retrans_stamp >= model_timeout(
-        retries, TIMEOUT_INIT if sk.state in OPENING else RTO_MIN
-    )
+    base = TIMEOUT_INIT if sk.state in OPENING else RTO_MIN
+    return sk.kernel.now - sk.first_timeout >= model_timeout(retries, base)
 
 
 def model_timeout(retries: int, base: int) -> int:
