@@ -86,8 +86,11 @@ class TimerBase:
         self._expired: deque[Timer] = deque()
 
     def expire(self, timer: Timer) -> None:
-        """The timer interrupt: hand the timer to the softirq."""
+        """The timer interrupt: hand the timer to the softirq, which follows at its end."""
         self._expired.append(timer)
+        self.cpu.raise_irq(self._interrupt)
+
+    def _interrupt(self) -> None:
         self.cpu.raise_softirq(Softirq.TIMER)
 
     def run(self) -> None:

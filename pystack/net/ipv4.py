@@ -168,7 +168,9 @@ class Ipv4:
 
     def route(self, daddr: bytes, saddr: bytes = b"") -> Route:
         """The way to `daddr`; OSError(ENETUNREACH), or EINVAL for a source that is not ours."""
-        if saddr not in (b"", bytes(4)) and not self.is_local(saddr):
+        if saddr == bytes(4):
+            saddr = b""
+        if saddr and not self.is_local(saddr):
             raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
         if self.is_local(daddr):
             return Route(self.loopback, saddr or daddr, b"", self.loopback.mtu)

@@ -145,6 +145,22 @@ def test_timer_moves_without_firing_early_and_delete_stops_it() -> None:
     assert kernel.timer_bases[0].active == 0
 
 
+def test_timer_fires_while_a_task_spends_charged_time() -> None:
+    engine, kernel = make()
+    fired: list[int] = []
+    timer = kernel.timer(lambda: fired.append(kernel.now), cpu=0)
+    timer.mod(300)
+
+    def busy() -> None:
+        kernel.charge(1000)
+        kernel.cpu.flush()
+        fired.append(-kernel.now)
+
+    kernel.spawn(busy)
+    engine.run()
+    assert fired == [300, -1000]
+
+
 def test_timer_moved_earlier_fires_earlier() -> None:
     engine, kernel = make()
     fired: list[int] = []
