@@ -10,16 +10,28 @@ from tb.latency import RECEIVE_CALLS, SEND_CALLS
 from tb.summary import Balance, Hop, Napi
 from tb.world import World
 
-MAC_RX_DROPS = (
-    "rx_bad_fcs",
-    "rx_runt",
-    "rx_oversize",
-    "rx_coded_error",
-    "rx_overflow",
-    "rx_filtered",
+
+def _counters(*reasons: Drop) -> tuple[str, ...]:
+    """The NIC's counters of these reasons, by their names in hdl/nic.rdl."""
+    return tuple(reason.value.removeprefix("nic.") for reason in reasons)
+
+
+MAC_RX_DROPS = _counters(
+    Drop.NIC_RX_BAD_FCS,
+    Drop.NIC_RX_RUNT,
+    Drop.NIC_RX_OVERSIZE,
+    Drop.NIC_RX_CODED_ERROR,
+    Drop.NIC_RX_OVERFLOW,
+    Drop.NIC_RX_FILTERED,
 )
-QUEUE_RX_DROPS = ("rx_no_descriptor", "rx_disabled", "rx_bus_error", "rx_truncated")
-QUEUE_TX_DROPS = ("tx_bus_error", "tx_bad_length")
+QUEUE_RX_DROPS = _counters(
+    Drop.NIC_RX_NO_DESCRIPTOR,
+    Drop.NIC_RX_DISABLED,
+    Drop.NIC_RX_BUS_ERROR,
+    Drop.NIC_RX_TRUNCATED,
+)
+QUEUE_TX_DROPS = _counters(Drop.NIC_TX_BUS_ERROR, Drop.NIC_TX_BAD_LENGTH)
+TX_UNDERRUN = _counters(Drop.NIC_TX_UNDERRUN)
 NOT_SENT = (Drop.DEV_DOWN, Drop.DEV_RING_FULL)
 
 
@@ -102,7 +114,7 @@ def balance(world: World) -> list[Balance]:
             "kernel to MAC",
             server.tx_packets,
             stats["tx_frames"],
-            sum(_queues(world, name) for name in QUEUE_TX_DROPS) + stats["tx_underrun"],
+            sum(_queues(world, name) for name in QUEUE_TX_DROPS) + _sum(stats, TX_UNDERRUN),
         ),
     ]
     return [
@@ -122,7 +134,7 @@ def drops(world: World) -> dict[str, int]:
     for name in (*QUEUE_RX_DROPS, *QUEUE_TX_DROPS):
         found[f"server/nic.{name}"] += _queues(world, name)
     if world.impaired is not None:
-        found["wire/loss"] += world.impaired.lost
+        found[f"wire/{Drop.WIRE_LOSS.value}"] += world.impaired.lost
     return {name: count for name, count in sorted(found.items()) if count}
 
 

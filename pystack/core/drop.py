@@ -12,7 +12,6 @@ import enum
 class Drop(enum.Enum):
     # wire (the model between two hosts)
     WIRE_LOSS = "wire.loss"
-    WIRE_NO_PEER = "wire.no_peer"
     # NIC, receive
     NIC_RX_BAD_FCS = "nic.rx_bad_fcs"
     NIC_RX_RUNT = "nic.rx_runt"
@@ -33,7 +32,6 @@ class Drop(enum.Enum):
     DEV_TOO_LONG = "dev.too_long"
     DEV_RING_FULL = "dev.ring_full"
     DEV_BACKLOG_FULL = "dev.backlog_full"
-    DEV_NO_MEMORY = "dev.no_memory"
     DEV_RESET = "dev.reset"
     QDISC_FULL = "qdisc.full"
     # link layer
@@ -64,7 +62,6 @@ class Drop(enum.Enum):
     TCP_NO_SOCKET = "tcp.no_socket"
     TCP_BAD_FLAGS = "tcp.bad_flags"
     TCP_OUT_OF_WINDOW = "tcp.out_of_window"
-    TCP_OLD_ACK = "tcp.old_ack"
     TCP_INVALID_ACK = "tcp.invalid_ack"
     TCP_PAWS = "tcp.paws"
     TCP_DUPLICATE_DATA = "tcp.duplicate_data"
