@@ -44,7 +44,6 @@ class TrafficProbe:
         trace.attach("tcp_rcv", lambda r: self._add("tcp_in", r["length"]))
         trace.attach("tcp_transmit", lambda r: self._add("tcp_out", r["length"]))
         trace.attach("sys_exit", self._call)
-        self._open: dict[int, str] = {}
 
     def _add(self, what: str, nbytes: int) -> None:
         self.count[what] += 1
