@@ -216,7 +216,7 @@ module axil_regs
 
     // ---- read: one block answers; a counter's high word comes from the latch
 
-    logic        is_counter;
+    logic        is_counter, awake;
     logic [31:0] low, high, high_q;
 
     always_comb begin
@@ -233,9 +233,13 @@ module axil_regs
 
     assign read_data = is_counter && read_addr[2] ? high_q : low;
 
+    assign awake = read || core_rst;
+
     always_ff @(posedge clk) begin
-        if (read && is_counter && !read_addr[2]) high_q <= high;
-        if (core_rst) high_q <= '0;
+        if (awake) begin
+            if (read && is_counter && !read_addr[2]) high_q <= high;
+            if (core_rst) high_q <= '0;
+        end
     end
 
 endmodule

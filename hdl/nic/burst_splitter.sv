@@ -41,7 +41,7 @@ module burst_splitter #(
     end
 `endif
 
-    logic             valid_q;
+    logic             valid_q, awake;
     logic [AddrW-1:0] addr_q;
     logic [15:0]      left_q;
 
@@ -59,26 +59,27 @@ module burst_splitter #(
     assign burst_len   = 8'(last_byte >> BeatW);
     assign job_ready   = !valid_q || (burst_ready && burst_last);
 
-    always_ff @(posedge clk) begin
-        if (burst_valid && burst_ready) begin
-            addr_q <= next_addr;
-            left_q <= left_q - bytes[15:0];
-            if (burst_last) valid_q <= 1'b0;
-        end
-        if (job_valid && job_ready) begin
-            valid_q <= 1'b1;
-            addr_q  <= job_addr;
-            left_q  <= job_len;
-        end
-        if (rst) valid_q <= 1'b0;
-    end
+    assign awake = job_valid || valid_q || rst;
 
-`ifndef SYNTHESIS
     always_ff @(posedge clk) begin
-        if (!rst && job_valid)
-            assert (job_len != 16'd0) else $fatal(1, "burst_splitter: a job of no bytes");
-    end
+        if (awake) begin
+            if (burst_valid && burst_ready) begin
+                addr_q <= next_addr;
+                left_q <= left_q - bytes[15:0];
+                if (burst_last) valid_q <= 1'b0;
+            end
+            if (job_valid && job_ready) begin
+                valid_q <= 1'b1;
+                addr_q  <= job_addr;
+                left_q  <= job_len;
+            end
+            if (rst) valid_q <= 1'b0;
+`ifndef SYNTHESIS
+            assert (rst || !job_valid || job_len != 16'd0)
+            else $fatal(1, "burst_splitter: a job of no bytes");
 `endif
+        end
+    end
 
 endmodule
 

@@ -17,10 +17,15 @@ module counters #(
 
     logic [Counters-1:0][63:0] count_q;
 
-    for (genvar i = 0; i < Counters; i++) begin : g_counter
-        always_ff @(posedge clk) begin
-            if (step[i] != '0) count_q[i] <= count_q[i] + 64'(step[i]);
-            if (rst) count_q[i] <= '0;
+    logic awake;
+
+    assign awake = step != '0 || rst;
+
+    always_ff @(posedge clk) begin
+        if (awake) begin
+            for (int i = 0; i < Counters; i++)
+                if (step[i] != '0) count_q[i] <= count_q[i] + 64'(step[i]);
+            if (rst) count_q <= '0;
         end
     end
 

@@ -102,7 +102,7 @@ module cpl_writer
     state_e       state_q, state_d;
     cpl_status_e  status;
     cpl_t         entry;
-    logic         known, in_flight, writing_full, drop, load, written;
+    logic         awake, known, in_flight, writing_full, drop, load, written;
     logic [3:0]   log2;
     logic [15:0]  slot;
     logic [63:0]  base;
@@ -118,9 +118,6 @@ module cpl_writer
         status = waiting_status;
         if (waiting_has_data && resp == 2'b11) status = CPL_STATUS_DATA_DECERR;
         if (waiting_has_data && resp == 2'b10) status = CPL_STATUS_DATA_SLVERR;
-    end
-
-    always_comb begin
         entry          = '0;
         entry.index    = waiting_index;
         entry.len      = waiting_len;
@@ -133,6 +130,7 @@ module cpl_writer
     assign drop        = state_q == IDLE && known && broken[waiting_queue] && !in_flight;
     assign load        = state_q == IDLE && known && !broken[waiting_queue] && !writing_full;
     assign waiting_pop = drop || load;
+    assign awake       = load || state_q != IDLE || done_valid || rst;
     assign written     = state_q == DATA && m_axis_tready && beats_left_q == 2'd0;
 
     always_comb begin
@@ -146,18 +144,24 @@ module cpl_writer
     end
 
     always_ff @(posedge clk) begin
-        state_q <= state_d;
-        if (load) begin
-            job_addr     <= AddrW'(base) + AddrW'(slot) * AddrW'(CplBytes);
-            job_tag      <= waiting_queue;
-            entry_q      <= entry;
-            beats_left_q <= 2'(Beats - 1);
+        if (awake) begin
+            state_q <= state_d;
+            if (load) begin
+                job_addr     <= AddrW'(base) + AddrW'(slot) * AddrW'(CplBytes);
+                job_tag      <= waiting_queue;
+                entry_q      <= entry;
+                beats_left_q <= 2'(Beats - 1);
+            end
+            if (m_axis_tvalid && m_axis_tready) begin
+                entry_q      <= 128'(entry_q >> (Beats > 1 ? DataW : 0));
+                beats_left_q <= beats_left_q - 2'd1;
+            end
+            if (rst) state_q <= IDLE;
+`ifndef SYNTHESIS
+            assert (rst || !done_valid || in_flight)
+            else $fatal(1, "cpl_writer: a response that nobody waits for");
+`endif
         end
-        if (m_axis_tvalid && m_axis_tready) begin
-            entry_q      <= 128'(entry_q >> (Beats > 1 ? DataW : 0));
-            beats_left_q <= beats_left_q - 2'd1;
-        end
-        if (rst) state_q <= IDLE;
     end
 
     assign job_valid     = state_q == JOB;
@@ -206,13 +210,6 @@ module cpl_writer
 
     assign retire_resp = done_resp;
     assign busy        = waiting || in_flight || state_q != IDLE;
-
-`ifndef SYNTHESIS
-    always_ff @(posedge clk) begin
-        if (!rst && done_valid)
-            assert (in_flight) else $fatal(1, "cpl_writer: a response that nobody waits for");
-    end
-`endif
 
 endmodule
 

@@ -53,7 +53,7 @@ module desc_fetch #(
 
     // ---- ask: one job at a time, queues in turn
 
-    logic              wanted, job_free;
+    logic              wanted, ask, job_awake;
     logic [QueueW-1:0] queue_id;
     logic [63:0]       base;
 
@@ -61,27 +61,27 @@ module desc_fetch #(
         .clk,
         .rst,
         .request(fetch_wanted),
-        .advance(job_free && wanted),
+        .advance(ask),
         .valid(wanted),
         .index(queue_id)
     );
 
-    assign job_free = !job_valid || job_ready;
-    assign base     = desc_base[queue_id];
-
-    always_comb begin
-        fetch_begin = '0;
-        fetch_begin[queue_id] = job_free && wanted;
-    end
+    assign ask         = wanted && (!job_valid || job_ready);
+    assign base        = desc_base[queue_id];
+    assign fetch_begin = ask ? Queues'(1) << queue_id : '0;
+    assign job_awake   = ask || job_valid || rst;
 
     always_ff @(posedge clk) begin
-        if (job_free) begin
-            job_valid <= wanted;
-            job_addr  <= AddrW'(base) + AddrW'(fetch_entry[queue_id]) * AddrW'(DescBytes);
-            job_len   <= 16'(fetch_count[queue_id]) * 16'(DescBytes);
-            job_tag   <= queue_id;
+        if (job_awake) begin
+            if (job_ready) job_valid <= 1'b0;
+            if (ask) begin
+                job_valid <= 1'b1;
+                job_addr  <= AddrW'(base) + AddrW'(fetch_entry[queue_id]) * AddrW'(DescBytes);
+                job_len   <= 16'(fetch_count[queue_id]) * 16'(DescBytes);
+                job_tag   <= queue_id;
+            end
+            if (rst) job_valid <= 1'b0;
         end
-        if (rst) job_valid <= 1'b0;
     end
 
     // ---- take: one descriptor a clock
@@ -118,10 +118,10 @@ module desc_fetch #(
         logic [SliceW-1:0] slice_q;
         logic [Slices:0]   there;  // one more than there are: none follows the last
 
-        always_comb begin
-            there = '0;
-            for (int i = 0; i < Slices; i++) there[i] = s_axis_tkeep[DescBytes*i];
+        for (genvar i = 0; i < Slices; i++) begin : g_slice
+            assign there[i] = s_axis_tkeep[DescBytes*i];
         end
+        assign there[Slices] = 1'b0;
 
         assign beat_end   = !there[32'(slice_q) + 1];
         assign desc       = s_axis_tdata[128*slice_q +: 128];
@@ -137,12 +137,8 @@ module desc_fetch #(
     assign into          = s_axis_ttag;
     assign s_axis_tready = beat_end;
 
-    always_comb begin
-        fetch_push = '0;
-        fetch_end  = '0;
-        fetch_push[into] = desc_valid;
-        fetch_end[into]  = desc_valid && beat_end && s_axis_tlast;
-    end
+    assign fetch_push    = desc_valid ? Queues'(1) << into : '0;
+    assign fetch_end     = desc_valid && beat_end && s_axis_tlast ? Queues'(1) << into : '0;
 
     // ---- store
 

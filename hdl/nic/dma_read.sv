@@ -82,17 +82,13 @@ module dma_read #(
         .index(client)
     );
 
-    assign take_job = any_job && splitter_ready && !open_full;
-    assign addr     = job_addr[client];
-
-    always_comb begin
-        job_ready = '0;
-        job_ready[client] = take_job;
-    end
+    assign take_job  = any_job && splitter_ready && !open_full;
+    assign addr      = job_addr[client];
+    assign job_ready = take_job ? Clients'(1) << client : '0;
 
     // ---- AR: one burst a clock, at most MaxBursts outstanding
 
-    logic                   burst_valid, burst_take, burst_end;
+    logic                   burst_valid, burst_take, burst_end, ar_awake;
     logic                   unused_burst_last;
     logic [AddrW-1:0]       burst_addr;
     logic [7:0]             burst_len;
@@ -115,18 +111,21 @@ module dma_read #(
     assign burst_take = burst_valid && (!m_axi_arvalid || m_axi_arready)
         && bursts_q != BurstCountW'(MaxBursts);
     assign burst_end  = m_axi_rvalid && m_axi_rready && m_axi_rlast;
+    assign ar_awake   = burst_take || burst_end || m_axi_arvalid || rst;
 
     always_ff @(posedge clk) begin
-        if (m_axi_arready) m_axi_arvalid <= 1'b0;
-        if (burst_take) begin
-            m_axi_arvalid <= 1'b1;
-            m_axi_araddr  <= burst_addr;
-            m_axi_arlen   <= burst_len;
-        end
-        bursts_q <= bursts_q + BurstCountW'(burst_take) - BurstCountW'(burst_end);
-        if (rst) begin
-            m_axi_arvalid <= 1'b0;
-            bursts_q      <= '0;
+        if (ar_awake) begin
+            if (m_axi_arready) m_axi_arvalid <= 1'b0;
+            if (burst_take) begin
+                m_axi_arvalid <= 1'b1;
+                m_axi_araddr  <= burst_addr;
+                m_axi_arlen   <= burst_len;
+            end
+            bursts_q <= bursts_q + BurstCountW'(burst_take) - BurstCountW'(burst_end);
+            if (rst) begin
+                m_axi_arvalid <= 1'b0;
+                bursts_q      <= '0;
+            end
         end
     end
 
@@ -165,10 +164,11 @@ module dma_read #(
     logic [DataW-1:0]   previous_q;
     logic [1:0]         previous_resp_q, job_resp_q;
 
-    logic               out_free, beat, step, in_last;
+    logic               out_free, beat, step, in_last, awake;
     logic [16:0]        in_left;
     logic [15:0]        out_left;
     logic [1:0]         beat_resp, resp, job_resp;
+    logic               previous_worse;
     logic [2*DataW-1:0] window;
     logic [DataW-1:0]   shifted;
 
@@ -184,78 +184,71 @@ module dma_read #(
     assign step    = flush_q ? out_free : beat && (started_q || open_offset == '0);
     assign job_end = step && out_left <= 16'(BeatBytes);
 
-    always_comb begin
-        if (flush_q) window = {DataW'(0), previous_q};
-        else if (open_offset == '0) window = {DataW'(0), m_axi_rdata};
-        else window = {m_axi_rdata, previous_q};
-    end
-
-    assign shifted = DataW'(window >> {open_offset, 3'd0});
+    assign window  = {m_axi_rdata, previous_q};
+    assign shifted = window[{open_offset == '0, open_offset, 3'd0} +: DataW];
 
     // EXOKAY cannot come, these are no exclusive accesses; it would be as good as OKAY.
     assign beat_resp = m_axi_rresp[1] ? m_axi_rresp : 2'b00;
 
-    always_comb begin
-        resp = beat_resp;
-        if (flush_q) resp = previous_resp_q;
-        else if (open_offset != '0 && previous_resp_q > beat_resp) resp = previous_resp_q;
-        job_resp = started_q && job_resp_q > resp ? job_resp_q : resp;
-    end
+    assign previous_worse = open_offset != '0 && previous_resp_q > beat_resp;
+
+    assign resp     = flush_q || previous_worse ? previous_resp_q : beat_resp;
+    assign job_resp = started_q && job_resp_q > resp ? job_resp_q : resp;
+
+    assign awake = m_axi_rvalid || step || m_axis_tvalid || rst;
 
     always_ff @(posedge clk) begin
-        if (beat) begin
-            started_q       <= 1'b1;
-            in_left_q       <= in_left - 17'(BeatBytes);
-            out_left_q      <= out_left;
-            previous_q      <= m_axi_rdata;
-            previous_resp_q <= beat_resp;
-            job_resp_q      <= beat_resp;
-            if (started_q && job_resp_q > beat_resp) job_resp_q <= job_resp_q;
-            flush_q <= in_last;
-        end
-        if (step) out_left_q <= out_left - 16'(BeatBytes);
-        if (job_end) begin
-            started_q <= 1'b0;
-            flush_q   <= 1'b0;
-        end
-        if (rst) begin
-            started_q <= 1'b0;
-            flush_q   <= 1'b0;
+        if (awake) begin
+            if (beat) begin
+                started_q       <= 1'b1;
+                in_left_q       <= in_left - 17'(BeatBytes);
+                out_left_q      <= out_left;
+                previous_q      <= m_axi_rdata;
+                previous_resp_q <= beat_resp;
+                job_resp_q      <= started_q && job_resp_q > beat_resp ? job_resp_q : beat_resp;
+                flush_q         <= in_last;
+            end
+            if (step) out_left_q <= out_left - 16'(BeatBytes);
+            if (job_end || rst) begin
+                started_q <= 1'b0;
+                flush_q   <= 1'b0;
+            end
+`ifndef SYNTHESIS
+            assert (rst || !m_axi_rvalid || bursts_q != '0)
+            else $fatal(1, "dma_read: data that nobody asked for");
+            assert (rst || !m_axi_rvalid || m_axi_rid == '0)
+            else $fatal(1, "dma_read: data of a foreign id");
+`endif
         end
     end
 
     // ---- stream
 
-    logic [DataW/8-1:0] keep;
+    logic [BeatBytes-1:0] keep;
 
-    assign keep = job_end ? ~({(DataW / 8){1'b1}} << out_left[BeatW:0]) : '1;
+    assign keep = job_end ? ~({BeatBytes{1'b1}} << out_left[BeatW:0]) : {BeatBytes{1'b1}};
 
     always_ff @(posedge clk) begin
-        if (m_axis_tready) m_axis_tvalid <= 1'b0;
-        if (step) begin
-            m_axis_tvalid    <= 1'b1;
-            m_axis_tkeep     <= keep;
-            m_axis_tlast     <= job_end;
-            m_axis_tclient   <= open_client;
-            m_axis_ttag      <= open_tag;
-            m_axis_tresp     <= resp;
-            m_axis_tresp_job <= job_resp;
-            for (int i = 0; i < BeatBytes; i++)
-                m_axis_tdata[8*i +: 8] <= keep[i] ? shifted[8*i +: 8] : 8'd0;
+        if (awake) begin
+            if (m_axis_tready) m_axis_tvalid <= 1'b0;
+            if (step) begin
+                m_axis_tvalid    <= 1'b1;
+                m_axis_tkeep     <= keep;
+                m_axis_tlast     <= job_end;
+                m_axis_tclient   <= open_client;
+                m_axis_ttag      <= open_tag;
+                m_axis_tresp     <= resp;
+                m_axis_tresp_job <= job_resp;
+                m_axis_tdata     <= shifted;
+                if (job_end)
+                    for (int i = 0; i < BeatBytes; i++)
+                        if (!keep[i]) m_axis_tdata[8*i +: 8] <= 8'd0;
+            end
+            if (rst) m_axis_tvalid <= 1'b0;
         end
-        if (rst) m_axis_tvalid <= 1'b0;
     end
 
     assign busy = any_job || burst_valid || m_axi_arvalid || open_valid || m_axis_tvalid;
-
-`ifndef SYNTHESIS
-    always_ff @(posedge clk) begin
-        if (!rst && m_axi_rvalid) begin
-            assert (bursts_q != '0) else $fatal(1, "dma_read: data that nobody asked for");
-            assert (m_axi_rid == '0) else $fatal(1, "dma_read: data of a foreign id");
-        end
-    end
-`endif
 
 endmodule
 

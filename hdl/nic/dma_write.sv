@@ -86,17 +86,13 @@ module dma_write #(
         .index(client)
     );
 
-    assign take_job = any_job && splitter_ready && !open_full;
-    assign addr     = job_addr[client];
-
-    always_comb begin
-        job_ready = '0;
-        job_ready[client] = take_job;
-    end
+    assign take_job  = any_job && splitter_ready && !open_full;
+    assign addr      = job_addr[client];
+    assign job_ready = take_job ? Clients'(1) << client : '0;
 
     // ---- AW: one burst a clock, at most MaxBursts without response
 
-    logic               burst_valid, burst_take, burst_last;
+    logic               burst_valid, burst_take, burst_last, aw_awake;
     logic [AddrW-1:0]   burst_addr;
     logic [7:0]         burst_len;
     logic [ClientW-1:0] split_client_q;
@@ -118,19 +114,22 @@ module dma_write #(
     );
 
     assign burst_take = burst_valid && (!m_axi_awvalid || m_axi_awready) && !responses_full;
+    assign aw_awake   = take_job || burst_take || m_axi_awvalid || rst;
 
     always_ff @(posedge clk) begin
-        if (take_job) begin
-            split_client_q <= client;
-            split_tag_q    <= job_tag[client];
+        if (aw_awake) begin
+            if (take_job) begin
+                split_client_q <= client;
+                split_tag_q    <= job_tag[client];
+            end
+            if (m_axi_awready) m_axi_awvalid <= 1'b0;
+            if (burst_take) begin
+                m_axi_awvalid <= 1'b1;
+                m_axi_awaddr  <= burst_addr;
+                m_axi_awlen   <= burst_len;
+            end
+            if (rst) m_axi_awvalid <= 1'b0;
         end
-        if (m_axi_awready) m_axi_awvalid <= 1'b0;
-        if (burst_take) begin
-            m_axi_awvalid <= 1'b1;
-            m_axi_awaddr  <= burst_addr;
-            m_axi_awlen   <= burst_len;
-        end
-        if (rst) m_axi_awvalid <= 1'b0;
     end
 
     assign m_axi_awid    = '0;
@@ -170,8 +169,8 @@ module dma_write #(
     logic [BeatW-1:0]        offset;
     logic [16:0]             in_left, out_left;
     logic [BurstW-BeatW:0]   beat;
-    logic                    need, take, step, burst_end;
-    logic [DataW-1:0]        current;
+    logic                    need, take, step, burst_end, w_awake;
+    logic [DataW-1:0]        current, shifted;
     logic [2*DataW-1:0]      window;
     logic [DataW/8-1:0]      strobe;
 
@@ -188,45 +187,47 @@ module dma_write #(
     assign job_end   = step && out_left <= 17'(BeatBytes);
     assign burst_end = step && (job_end || beat == (BurstW - BeatW + 1)'(BurstBeats - 1));
 
-    always_comb begin
-        s_axis_tready = '0;
-        s_axis_tready[open_client] = take;
-    end
+    assign s_axis_tready = take ? Clients'(1) << open_client : '0;
 
     assign current = s_axis_tdata[open_client];
-    assign window  = {current, previous_q} << {offset, 3'd0};
+    assign window  = {current, previous_q};
+    assign shifted = window[DataW - 8 * 32'(offset) +: DataW];
 
-    always_comb begin
-        strobe = '1;
-        if (!started_q) strobe = strobe << offset;
-        if (job_end) strobe &= ~({(DataW / 8){1'b1}} << out_left[BeatW:0]);
-    end
+    // All lanes, but for the first beat of a job and the last.
+    assign strobe = (started_q ? {BeatBytes{1'b1}} : {BeatBytes{1'b1}} << offset)
+        & (job_end ? ~({BeatBytes{1'b1}} << out_left[BeatW:0]) : {BeatBytes{1'b1}});
+
+    assign w_awake = step || m_axi_wvalid || burst_take || rst;
 
     always_ff @(posedge clk) begin
-        if (m_axi_wready) m_axi_wvalid <= 1'b0;
-        if (step) begin
-            started_q    <= !job_end;
-            in_left_q    <= in_left <= 17'(BeatBytes) ? 17'd0 : in_left - 17'(BeatBytes);
-            out_left_q   <= out_left - 17'(BeatBytes);
-            beat_q       <= burst_end ? '0 : beat + 1'b1;
-            previous_q   <= current;
-            m_axi_wvalid <= 1'b1;
-            m_axi_wstrb  <= strobe;
-            m_axi_wlast  <= burst_end;
-            for (int i = 0; i < BeatBytes; i++)
-                m_axi_wdata[8*i +: 8] <= strobe[i] ? window[DataW + 8*i +: 8] : 8'd0;
-        end
-        addressed_q <= addressed_q + BurstCountW'(burst_take) - BurstCountW'(burst_end);
-        if (rst) begin
-            started_q    <= 1'b0;
-            m_axi_wvalid <= 1'b0;
-            addressed_q  <= '0;
+        if (w_awake) begin
+            if (m_axi_wready) m_axi_wvalid <= 1'b0;
+            if (step) begin
+                started_q    <= !job_end;
+                in_left_q    <= in_left <= 17'(BeatBytes) ? 17'd0 : in_left - 17'(BeatBytes);
+                out_left_q   <= out_left - 17'(BeatBytes);
+                beat_q       <= burst_end ? '0 : beat + 1'b1;
+                previous_q   <= current;
+                m_axi_wvalid <= 1'b1;
+                m_axi_wstrb  <= strobe;
+                m_axi_wlast  <= burst_end;
+                m_axi_wdata  <= shifted;
+                if (!started_q || job_end)
+                    for (int i = 0; i < BeatBytes; i++)
+                        if (!strobe[i]) m_axi_wdata[8*i +: 8] <= 8'd0;
+            end
+            addressed_q <= addressed_q + BurstCountW'(burst_take) - BurstCountW'(burst_end);
+            if (rst) begin
+                started_q    <= 1'b0;
+                m_axi_wvalid <= 1'b0;
+                addressed_q  <= '0;
+            end
         end
     end
 
     // ---- B
 
-    logic               response, response_valid, response_last;
+    logic               response, response_valid, response_last, b_awake;
     logic [ClientW-1:0] response_client;
     logic [TagW-1:0]    response_tag;
     logic [1:0]         worst_q, worst;
@@ -248,31 +249,31 @@ module dma_write #(
     // EXOKAY cannot come, these are no exclusive accesses; it would be as good as OKAY.
     assign worst = m_axi_bresp[1] && m_axi_bresp > worst_q ? m_axi_bresp : worst_q;
 
+    assign b_awake = m_axi_bvalid || done_valid != '0 || rst;
+
     always_ff @(posedge clk) begin
-        done_valid <= '0;
-        if (response) begin
-            worst_q   <= response_last ? 2'b00 : worst;
-            done_tag  <= response_tag;
-            done_resp <= worst;
-            done_valid[response_client] <= response_last;
-        end
-        if (rst) begin
-            worst_q    <= 2'b00;
-            done_valid <= '0;
+        if (b_awake) begin
+            done_valid <= response && response_last ? Clients'(1) << response_client : '0;
+            if (response) begin
+                worst_q   <= response_last ? 2'b00 : worst;
+                done_tag  <= response_tag;
+                done_resp <= worst;
+            end
+            if (rst) begin
+                worst_q    <= 2'b00;
+                done_valid <= '0;
+            end
+`ifndef SYNTHESIS
+            assert (rst || !m_axi_bvalid || response_valid)
+            else $fatal(1, "dma_write: a response that nobody waits for");
+            assert (rst || !m_axi_bvalid || m_axi_bid == '0)
+            else $fatal(1, "dma_write: a response of a foreign id");
+`endif
         end
     end
 
     assign busy = any_job || burst_valid || m_axi_awvalid || open_valid || m_axi_wvalid
         || response_valid || done_valid != '0;
-
-`ifndef SYNTHESIS
-    always_ff @(posedge clk) begin
-        if (!rst && m_axi_bvalid) begin
-            assert (response_valid) else $fatal(1, "dma_write: a response that nobody waits for");
-            assert (m_axi_bid == '0) else $fatal(1, "dma_write: a response of a foreign id");
-        end
-    end
-`endif
 
 endmodule
 

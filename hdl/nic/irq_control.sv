@@ -53,7 +53,7 @@ module irq_control #(
         logic [15:0] rx_consumer_q, tx_consumer_q;
         logic [15:0] age_q;   // clocks since the first unconsumed completion, or the arming
         logic [16:0] pending;
-        logic        enough, old, event_now;
+        logic        enough, old, event_now, awake;
 
         assign pending = 17'(unconsumed(rx_completed[q], rx_consumer_q))
             + 17'(unconsumed(tx_completed[q], tx_consumer_q));
@@ -62,26 +62,31 @@ module irq_control #(
         assign old       = age_q >= moderation_cycles[q];
         assign event_now = failed[q] || (pending != 17'd0 && (enough || old));
 
+        assign awake = queue_busy[q] || age_q != 16'd0 || rx_start[q] || tx_start[q] || arm[q]
+            || rst;
+
         always_ff @(posedge clk) begin
-            age_q <= armed_q && pending != 17'd0 ? age_q + 16'd1 : 16'd0;
-            if (rx_start[q]) rx_consumer_q <= '0;
-            if (tx_start[q]) tx_consumer_q <= '0;
-            if (arm[q]) begin  // goes before an event of this clock, which will be there again
-                rx_consumer_q <= arm_rx_consumer[q];
-                tx_consumer_q <= arm_tx_consumer[q];
-                armed_q       <= 1'b1;
-                fired_q       <= 1'b0;
-                age_q         <= '0;
-            end else if (armed_q && event_now) begin
-                armed_q <= 1'b0;
-                fired_q <= 1'b1;
-            end
-            if (rst) begin
-                armed_q       <= 1'b1;
-                fired_q       <= 1'b0;
-                rx_consumer_q <= '0;
-                tx_consumer_q <= '0;
-                age_q         <= '0;
+            if (awake) begin
+                age_q <= armed_q && pending != 17'd0 ? age_q + 16'd1 : 16'd0;
+                if (rx_start[q]) rx_consumer_q <= '0;
+                if (tx_start[q]) tx_consumer_q <= '0;
+                if (arm[q]) begin  // goes before an event of this clock, which will be there again
+                    rx_consumer_q <= arm_rx_consumer[q];
+                    tx_consumer_q <= arm_tx_consumer[q];
+                    armed_q       <= 1'b1;
+                    fired_q       <= 1'b0;
+                    age_q         <= '0;
+                end else if (armed_q && event_now) begin
+                    armed_q <= 1'b0;
+                    fired_q <= 1'b1;
+                end
+                if (rst) begin
+                    armed_q       <= 1'b1;
+                    fired_q       <= 1'b0;
+                    rx_consumer_q <= '0;
+                    tx_consumer_q <= '0;
+                    age_q         <= '0;
+                end
             end
         end
 

@@ -63,23 +63,33 @@ module mac_rx (
 
     logic        held_q;      // inside a frame: held_data_q is its word before this one
     logic [63:0] held_data_q;
-    logic [31:0] crc_q;
+    logic [31:0] crc;
     logic [16:0] length_q, length, max_length;
-    logic        oversize_q, oversize;
+    logic        oversize_q, oversize, word_awake;
 
     assign max_length = 17'(cfg_max_frame) + 17'(FcsBytes);
     assign length     = (held_q ? length_q : 17'd0) + 17'(word_bytes);
     assign oversize   = (held_q && oversize_q) || length > max_length;
+    assign word_awake = word_valid || rst;
+
+    crc32 u_crc (
+        .clk,
+        .valid(word_valid),
+        .first(!held_q),
+        .data(word_data),
+        .crc
+    );
 
     always_ff @(posedge clk) begin
-        if (word_valid) begin
-            crc_q       <= crc32_pkg::crc32_step(held_q ? crc_q : 32'hffff_ffff, word_data);
-            length_q    <= length;
-            oversize_q  <= oversize;
-            held_data_q <= word_data;
-            held_q      <= !word_last;
+        if (word_awake) begin
+            if (word_valid) begin
+                length_q    <= length;
+                oversize_q  <= oversize;
+                held_data_q <= word_data;
+                held_q      <= !word_last;
+            end
+            if (rst) held_q <= 1'b0;
         end
-        if (rst) held_q <= 1'b0;
     end
 
     // ---- the beat that goes out, and what is left of a last word for one beat more
@@ -114,31 +124,40 @@ module mac_rx (
 
     logic       coded_q, long_q, runt_q;
     logic [2:0] last_bytes_q;
+    logic       awake;
+
+    assign awake = word_valid || tail_q || m_axis_tvalid || rst;
 
     always_ff @(posedge clk) begin
-        m_axis_tvalid <= beat_valid;
-        tail_q        <= tail;
-        if (beat_valid) begin
-            m_axis_tdata <= held_data_q;
-            m_axis_tkeep <= nic_pkg::bytes_keep(beat_bytes);
-            m_axis_tlast <= beat_last;
-        end
-        if (word_valid && word_last) begin
-            coded_q      <= word_coded;
-            long_q       <= oversize;
-            runt_q       <= length < MinFrameBytes;
-            last_bytes_q <= word_bytes[2:0];
-            tail_bytes_q <= word_bytes - FcsBytes;
-        end
-        if (rst) begin
-            m_axis_tvalid <= 1'b0;
-            tail_q        <= 1'b0;
+        if (awake) begin
+            m_axis_tvalid <= beat_valid;
+            tail_q        <= tail;
+            if (beat_valid) begin
+                m_axis_tdata <= held_data_q;
+                m_axis_tkeep <= nic_pkg::bytes_keep(beat_bytes);
+                m_axis_tlast <= beat_last;
+            end
+            if (word_valid && word_last) begin
+                coded_q      <= word_coded;
+                long_q       <= oversize;
+                runt_q       <= length < MinFrameBytes;
+                last_bytes_q <= word_bytes[2:0];
+                tail_bytes_q <= word_bytes - FcsBytes;
+            end
+            if (rst) begin
+                m_axis_tvalid <= 1'b0;
+                tail_q        <= 1'b0;
+            end
+`ifndef SYNTHESIS
+            assert (rst || !tail_q || !word_valid)
+            else $fatal(1, "mac_rx: a word in the clock of the tail beat");
+`endif
         end
     end
 
     logic fcs_ok;
 
-    assign fcs_ok = crc_q == Residues[32*last_bytes_q+:32];
+    assign fcs_ok = crc == Residues[32*last_bytes_q+:32];
 
     always_comb begin
         m_axis_tuser = nic_pkg::RX_OK;
@@ -151,13 +170,6 @@ module mac_rx (
     end
 
     assign busy = align_busy || link_busy || tail_q || m_axis_tvalid;
-
-`ifndef SYNTHESIS
-    always @(posedge clk) begin
-        if (!rst && tail_q)
-            assert (!word_valid) else $fatal(1, "mac_rx: a word in the clock of the tail beat");
-    end
-`endif
 
 endmodule
 

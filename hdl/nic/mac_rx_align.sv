@@ -51,13 +51,15 @@ module mac_rx_align (
     assign frame_word      = shift_q ? shifted : xgmii_rxd;
     assign frame_control   = shift_q ? shifted_control : xgmii_rxc;
 
+    logic [63:0] last_word;  // the word if it holds a control character
     logic [3:0] bytes;       // before the first character that ends the frame
     logic [63:0] mask;       // their bits
     logic       ends;
     logic       terminated;  // that character is a terminate
     logic       error;       // an error character before it
 
-    assign mask = nic_pkg::bytes_mask(bytes);
+    assign last_word = state_q == FRAME && frame_control != 8'h00 ? frame_word : 64'd0;
+    assign mask      = nic_pkg::bytes_mask(bytes);
 
     always_comb begin
         bytes      = 4'd8;
@@ -67,12 +69,12 @@ module mac_rx_align (
         if (state_q == FRAME && frame_control != 8'h00) begin
             for (int lane = 0; lane < 8; lane++) begin
                 if (frame_control[lane] && !ends) begin
-                    if (frame_word[8*lane+:8] == nic_pkg::XgmiiError) begin
+                    if (last_word[8*lane+:8] == nic_pkg::XgmiiError) begin
                         error = 1'b1;
                     end else begin
                         bytes      = 4'(lane);
                         ends       = 1'b1;
-                        terminated = frame_word[8*lane+:8] == nic_pkg::XgmiiTerminate;
+                        terminated = last_word[8*lane+:8] == nic_pkg::XgmiiTerminate;
                     end
                 end
             end
@@ -81,17 +83,21 @@ module mac_rx_align (
 
     // ---- starts: recognized in the clock that shows the whole preamble
 
-    logic start_low, start_high, start_next;
-    logic begins, preamble_ok;
+    logic [63:0] control_word;   // the word from the wire if it holds a control character
+    logic [63:0] preamble;       // the word that begins with a start
+    logic [7:0]  preamble_control;
+    logic start_low, start_high_q, start_next;
+    logic begins, preamble_ok, quiet, quiet_q, awake;
 
-    assign start_low  = xgmii_rxc[0] && xgmii_rxd[7:0] == nic_pkg::XgmiiStart;
-    assign start_high = high_control_q[0] && high_q[7:0] == nic_pkg::XgmiiStart;
-    assign start_next = xgmii_rxc[4] && xgmii_rxd[39:32] == nic_pkg::XgmiiStart;
+    assign control_word = xgmii_rxc != 8'h00 ? xgmii_rxd : 64'd0;
+    assign start_low    = xgmii_rxc[0] && control_word[7:0] == nic_pkg::XgmiiStart;
+    assign start_next   = xgmii_rxc[4] && control_word[39:32] == nic_pkg::XgmiiStart;
 
-    assign begins      = start_low ? !start_next : start_high;
-    assign preamble_ok = !restart_q && !(start_low && start_high)
-        && (start_low ? xgmii_rxc == 8'h01 && xgmii_rxd == nic_pkg::XgmiiPreambleWord
-                      : shifted_control == 8'h01 && shifted == nic_pkg::XgmiiPreambleWord);
+    assign begins           = start_low ? !start_next : start_high_q;
+    assign preamble         = start_low ? control_word : start_high_q ? shifted : 64'd0;
+    assign preamble_control = start_low ? xgmii_rxc : shifted_control;
+    assign preamble_ok      = !restart_q && !(start_low && start_high_q)
+        && preamble_control == 8'h01 && preamble == nic_pkg::XgmiiPreambleWord;
 
     always_comb begin
         state_d = state_q;
@@ -100,35 +106,43 @@ module mac_rx_align (
         else if (ends || state_q == BROKEN) state_d = HUNT;
     end
 
+    assign quiet = xgmii_rxc == 8'hff && control_word == nic_pkg::XgmiiIdleWord;
+    assign awake = !quiet || !quiet_q || state_q != HUNT || word_valid || rst;
+
     always_ff @(posedge clk) begin
-        high_q         <= xgmii_rxd[63:32];
-        high_control_q <= xgmii_rxc[7:4];
-        restart_q      <= start_low && start_next;
-        state_q        <= state_d;
-        word_valid     <= state_q != HUNT;
-        if (state_q != HUNT) begin
-            error_q    <= error_q || error;
-            word_data  <= frame_word & mask;
-            word_bytes <= bytes;
-            word_last  <= ends || state_q == BROKEN;
-            word_coded <= error_q || error || !terminated;
-        end
-        if (begins) begin
-            shift_q <= !start_low;
-            error_q <= 1'b0;
-        end
-        if (rst) begin
-            state_q        <= HUNT;
-            restart_q      <= 1'b0;
-            high_control_q <= 4'hf;
-            high_q         <= nic_pkg::XgmiiIdleWord[63:32];
-            word_valid     <= 1'b0;
-            shift_q        <= 1'b0;
+        if (awake) begin
+            quiet_q        <= quiet;
+            high_q         <= xgmii_rxd[63:32];
+            high_control_q <= xgmii_rxc[7:4];
+            start_high_q   <= start_next;
+            restart_q      <= start_low && start_next;
+            state_q        <= state_d;
+            word_valid     <= state_q != HUNT;
+            if (state_q != HUNT) begin
+                error_q    <= error_q || error;
+                word_data  <= frame_word & mask;
+                word_bytes <= bytes;
+                word_last  <= ends || state_q == BROKEN;
+                word_coded <= error_q || error || !terminated;
+            end
+            if (begins) begin
+                shift_q <= !start_low;
+                error_q <= 1'b0;
+            end
+            if (rst) begin
+                state_q        <= HUNT;
+                quiet_q        <= 1'b0;
+                start_high_q   <= 1'b0;
+                restart_q      <= 1'b0;
+                high_control_q <= 4'hf;
+                high_q         <= nic_pkg::XgmiiIdleWord[63:32];
+                word_valid     <= 1'b0;
+                shift_q        <= 1'b0;
+            end
         end
     end
 
-    assign busy = xgmii_rxc != 8'hff || xgmii_rxd != nic_pkg::XgmiiIdleWord || start_high
-        || state_q != HUNT || word_valid;
+    assign busy = !quiet || start_high_q || state_q != HUNT || word_valid;
 
 endmodule
 

@@ -55,7 +55,7 @@ module mac_tx (
     logic [63:0] last_mask;
     logic        cut;
     logic        long_gap_q;  // two clocks of GAP, not one
-    logic        assemble_busy;
+    logic        assemble_busy, awake, pipe_awake;
 
     assign last_bytes = nic_pkg::keep_bytes(s_axis_tkeep);
     assign last_mask  = nic_pkg::bytes_mask(last_bytes);
@@ -116,34 +116,39 @@ module mac_tx (
     assign {round_up, deficit} = {1'b0, deficit_q} + {1'b0, bytes[1:0]};
     assign columns             = {1'b0, shift_q} + bytes[3:2] + {1'b0, round_up};
 
+    assign awake = state_q != IDLE || kind != NOTHING || ev_frame || ev_underrun
+        || deficit_q != '0 || shift_q || rst;
+
     always_ff @(posedge clk) begin
-        state_q     <= state_d;
-        ev_frame    <= kind == LAST && !cut;
-        ev_underrun <= cut;
-        case (kind)
-            PREAMBLE: words_q <= '0;
-            BODY: words_q <= words_q + 1'b1;
-            LAST: begin
-                ev_len     <= {words_q, 3'd0} + 16'(bytes);
-                deficit_q  <= deficit;
-                shift_q    <= columns[0];
-                long_gap_q <= columns[1];
+        if (awake) begin
+            state_q     <= state_d;
+            ev_frame    <= kind == LAST && !cut;
+            ev_underrun <= cut;
+            case (kind)
+                PREAMBLE: words_q <= '0;
+                BODY: words_q <= words_q + 1'b1;
+                LAST: begin
+                    ev_len     <= {words_q, 3'd0} + 16'(bytes);
+                    deficit_q  <= deficit;
+                    shift_q    <= columns[0];
+                    long_gap_q <= columns[1];
+                end
+                default: ;
+            endcase
+            if (state_q == GAP) long_gap_q <= 1'b0;
+            // No frame in time: the gap grows by four bytes or more, which pays any deficit.
+            if (state_q == IDLE && kind == NOTHING) begin
+                deficit_q <= '0;
+                shift_q   <= 1'b0;
             end
-            default: ;
-        endcase
-        if (state_q == GAP) long_gap_q <= 1'b0;
-        // No frame in time: the gap grows by four bytes or more, which pays any deficit.
-        if (state_q == IDLE && kind == NOTHING) begin
-            deficit_q <= '0;
-            shift_q   <= 1'b0;
-        end
-        if (rst) begin
-            state_q     <= IDLE;
-            ev_frame    <= 1'b0;
-            ev_underrun <= 1'b0;
-            deficit_q   <= '0;
-            shift_q     <= 1'b0;
-            long_gap_q  <= 1'b0;
+            if (rst) begin
+                state_q     <= IDLE;
+                ev_frame    <= 1'b0;
+                ev_underrun <= 1'b0;
+                deficit_q   <= '0;
+                shift_q     <= 1'b0;
+                long_gap_q  <= 1'b0;
+            end
         end
     end
 
@@ -154,38 +159,50 @@ module mac_tx (
     logic [3:0]  token_bytes_q, crc_bytes_q, fcs_bytes_q;
     logic        token_cut_q, crc_cut_q, fcs_cut_q;
     logic        token_shift_q, crc_shift_q, fcs_shift_q;
-    logic [31:0] crc_q, fcs_q;
+    logic [31:0] crc, fcs_q;
+
+    crc32 u_crc (
+        .clk,
+        .valid(token_kind_q == BODY || token_kind_q == LAST),
+        .first(crc_kind_q == PREAMBLE),
+        .data(token_data_q),
+        .crc
+    );
+
+    assign pipe_awake = kind != NOTHING || token_kind_q != NOTHING || crc_kind_q != NOTHING
+        || fcs_kind_q != NOTHING || rst;
 
     always_ff @(posedge clk) begin
-        token_kind_q <= kind;
-        crc_kind_q   <= token_kind_q;
-        fcs_kind_q   <= crc_kind_q;
-        if (kind != NOTHING) begin
-            token_bytes_q <= bytes;
-            token_cut_q   <= cut;
-            token_shift_q <= shift_q;
-            token_data_q  <= state_q != DATA ? 64'd0
-                : s_axis_tlast ? s_axis_tdata & last_mask : s_axis_tdata;
-        end
-        if (token_kind_q != NOTHING) begin
-            crc_data_q  <= token_data_q;
-            crc_bytes_q <= token_bytes_q;
-            crc_cut_q   <= token_cut_q;
-            crc_shift_q <= token_shift_q;
-            crc_q       <= token_kind_q == PREAMBLE ? 32'hffff_ffff
-                                                    : crc32_pkg::crc32_step(crc_q, token_data_q);
-        end
-        if (crc_kind_q != NOTHING) begin
-            fcs_data_q  <= crc_data_q;
-            fcs_bytes_q <= crc_bytes_q;
-            fcs_cut_q   <= crc_cut_q;
-            fcs_shift_q <= crc_shift_q;
-            if (crc_kind_q == LAST) fcs_q <= crc32_pkg::crc32_unwind(crc_q, 3'(4'd8 - crc_bytes_q));
-        end
-        if (rst) begin
-            token_kind_q <= NOTHING;
-            crc_kind_q   <= NOTHING;
-            fcs_kind_q   <= NOTHING;
+        if (pipe_awake) begin
+            token_kind_q <= kind;
+            crc_kind_q   <= token_kind_q;
+            fcs_kind_q   <= crc_kind_q;
+            if (kind != NOTHING) begin
+                token_bytes_q <= bytes;
+                token_cut_q   <= cut;
+                token_shift_q <= shift_q;
+                token_data_q  <= state_q != DATA ? 64'd0
+                    : s_axis_tlast ? s_axis_tdata & last_mask : s_axis_tdata;
+            end
+            if (token_kind_q != NOTHING) begin
+                crc_data_q  <= token_data_q;
+                crc_bytes_q <= token_bytes_q;
+                crc_cut_q   <= token_cut_q;
+                crc_shift_q <= token_shift_q;
+            end
+            if (crc_kind_q != NOTHING) begin
+                fcs_data_q  <= crc_data_q;
+                fcs_bytes_q <= crc_bytes_q;
+                fcs_cut_q   <= crc_cut_q;
+                fcs_shift_q <= crc_shift_q;
+                if (crc_kind_q == LAST)
+                    fcs_q <= crc32_pkg::crc32_unwind(crc, 3'(4'd8 - crc_bytes_q));
+            end
+            if (rst) begin
+                token_kind_q <= NOTHING;
+                crc_kind_q   <= NOTHING;
+                fcs_kind_q   <= NOTHING;
+            end
         end
     end
 

@@ -64,31 +64,35 @@ module mac_tx_assemble (
 
     logic [31:0] high_q;
     logic [3:0]  high_control_q;
-    logic        active;
+    logic        active, awake;
     logic [1:0]  active_q;
 
     assign active = preamble || body || last || spilled_q;
 
+    assign awake = active || active_q != '0 || rst;
+
     always_ff @(posedge clk) begin
-        spilled_q <= last;
-        if (last) begin
-            spill_q         <= tail_high;
-            spill_control_q <= tail_control_high;
-        end
-        active_q <= {active_q[0], active};
-        if (active || active_q != '0) begin
-            high_q         <= word[63:32];
-            high_control_q <= control[7:4];
-            xgmii_txd      <= shift ? {word[31:0], high_q} : word;
-            xgmii_txc      <= shift ? {control[3:0], high_control_q} : control;
-        end
-        if (rst) begin
-            spilled_q      <= 1'b0;
-            active_q       <= '0;
-            high_q         <= nic_pkg::XgmiiIdleWord[63:32];
-            high_control_q <= 4'hf;
-            xgmii_txd      <= nic_pkg::XgmiiIdleWord;
-            xgmii_txc      <= 8'hff;
+        if (awake) begin
+            spilled_q <= last;
+            if (last) begin
+                spill_q         <= tail_high;
+                spill_control_q <= tail_control_high;
+            end
+            active_q <= {active_q[0], active};
+            if (active || active_q != '0) begin
+                high_q         <= word[63:32];
+                high_control_q <= control[7:4];
+                xgmii_txd      <= shift ? {word[31:0], high_q} : word;
+                xgmii_txc      <= shift ? {control[3:0], high_control_q} : control;
+            end
+            if (rst) begin
+                spilled_q      <= 1'b0;
+                active_q       <= '0;
+                high_q         <= nic_pkg::XgmiiIdleWord[63:32];
+                high_control_q <= 4'hf;
+                xgmii_txd      <= nic_pkg::XgmiiIdleWord;
+                xgmii_txc      <= 8'hff;
+            end
         end
     end
 

@@ -21,6 +21,7 @@ module nic_reset (
 
     state_e     state_q, state_d;
     logic [1:0] count_q;
+    logic       awake;
 
     always_comb begin
         state_d = state_q;
@@ -32,10 +33,14 @@ module nic_reset (
         endcase
     end
 
+    assign awake = request || state_q != RUN || rst;
+
     always_ff @(posedge clk) begin
-        state_q <= state_d;
-        count_q <= state_q == RESET ? count_q + 2'd1 : 2'd0;
-        if (rst) state_q <= RUN;
+        if (awake) begin
+            state_q <= state_d;
+            count_q <= state_q == RESET ? count_q + 2'd1 : 2'd0;
+            if (rst) state_q <= RUN;
+        end
     end
 
     assign halt     = state_q != RUN;

@@ -75,7 +75,7 @@ module queue_ring
     logic [16:0]  entries;
     logic [15:0]  ahead, ahead_now;
     logic         doorbell_bad;
-    logic         fails;
+    logic         fails, state_awake;
 
     assign entries          = 17'd1 << log2_entries;
     assign ahead            = doorbell_producer - consumed_q;
@@ -107,37 +107,59 @@ module queue_ring
         endcase
     end
 
+    assign state_awake = state_d != state_q || error_d != error_q || (halted_q && !enable) || rst;
+
     always_ff @(posedge clk) begin
-        state_q  <= state_d;
-        error_q  <= error_d;
-        halted_q <= enable && (halted_q || fails);
-        if (rst) begin
-            state_q  <= STOPPED;
-            error_q  <= QUEUE_ERROR_NONE;
-            halted_q <= 1'b0;
+        if (state_awake) begin
+            state_q  <= state_d;
+            error_q  <= error_d;
+            halted_q <= enable && (halted_q || fails);
+            if (rst) begin
+                state_q  <= STOPPED;
+                error_q  <= QUEUE_ERROR_NONE;
+                halted_q <= 1'b0;
+            end
         end
     end
 
     // ---- indices
 
+    logic         moves;
+
+    assign moves = doorbell || fetch_begin || fetch_push || fetch_end || pop || retire || start
+        || rst;
+
     always_ff @(posedge clk) begin
-        if (doorbell && !doorbell_refused) producer_q <= doorbell_producer;
-        if (fetch_begin) issued_q <= issued_q + 16'(fetch_count);
-        if (fetch_push && state_q == RUN) fetched_q <= fetched_q + 16'd1;
-        if (pop) consumed_q <= consumed_q + 16'd1;
-        if (retire && !retire_resp[1] && !broken) completed_q <= completed_q + 16'd1;
-        fetching_q  <= fetch_begin || (fetching_q && !fetch_end);
-        under_way_q <= under_way_q + 8'(pop) - 8'(retire);
-        if (rst || start) begin
-            producer_q  <= '0;
-            issued_q    <= '0;
-            fetched_q   <= '0;
-            consumed_q  <= '0;
-            completed_q <= '0;
-            fetching_q  <= 1'b0;
-            under_way_q <= '0;
+        if (moves) begin
+            if (doorbell && !doorbell_refused) producer_q <= doorbell_producer;
+            if (fetch_begin) issued_q <= issued_q + 16'(fetch_count);
+            if (fetch_push && state_q == RUN) fetched_q <= fetched_q + 16'd1;
+            if (pop) consumed_q <= consumed_q + 16'd1;
+            if (retire && !retire_resp[1] && !broken) completed_q <= completed_q + 16'd1;
+            fetching_q  <= fetch_begin || (fetching_q && !fetch_end);
+            under_way_q <= under_way_q + 8'(pop) - 8'(retire);
+            if (rst || start) begin
+                producer_q  <= '0;
+                issued_q    <= '0;
+                fetched_q   <= '0;
+                consumed_q  <= '0;
+                completed_q <= '0;
+                fetching_q  <= 1'b0;
+                under_way_q <= '0;
+            end
         end
     end
+
+`ifndef SYNTHESIS
+    always_ff @(posedge clk) begin
+        if (moves && !rst) begin
+            assert (!(pop && !ready)) else $fatal(1, "queue_ring: pop without a descriptor");
+            assert (!(retire && under_way_q == 8'd0)) else $fatal(1, "queue_ring: bad retire");
+            assert (!(pop && under_way_q == 8'hff)) else $fatal(1, "queue_ring: too many popped");
+            assert (!(fetch_begin && !fetch_wanted)) else $fatal(1, "queue_ring: fetch not wanted");
+        end
+    end
+`endif
 
     // ---- fetch: as many as fit, but not one by one while the prefetch is half full
 
@@ -175,17 +197,6 @@ module queue_ring
     assign completed = completed_q;
     assign busy      = start || state_q == DRAIN || (running && !enable) || fetching_q
         || fetch_wanted;
-
-`ifndef SYNTHESIS
-    always_ff @(posedge clk) begin
-        if (!rst) begin
-            assert (!(pop && !ready)) else $fatal(1, "queue_ring: pop without a descriptor");
-            assert (!(retire && under_way_q == 8'd0)) else $fatal(1, "queue_ring: bad retire");
-            assert (!(pop && under_way_q == 8'hff)) else $fatal(1, "queue_ring: too many popped");
-            assert (!(fetch_begin && !fetch_wanted)) else $fatal(1, "queue_ring: fetch not wanted");
-        end
-    end
-`endif
 
 endmodule
 

@@ -24,16 +24,18 @@ module ram_read_port #(
     assign ram_read = head != tail && (!valid || ready);
     assign ram_addr = head[AddrW-1:0];
 
+    logic awake;
+
+    assign awake = ram_read || (valid && ready) || rst;
+
     always_ff @(posedge clk) begin
-        if (ram_read) begin
-            head  <= head + 1'b1;
-            valid <= 1'b1;
-        end else if (ready) begin
-            valid <= 1'b0;
-        end
-        if (rst) begin
-            head  <= '0;
-            valid <= 1'b0;
+        if (awake) begin
+            valid <= ram_read;
+            if (ram_read) head <= head + 1'b1;
+            if (rst) begin
+                head  <= '0;
+                valid <= 1'b0;
+            end
         end
     end
 

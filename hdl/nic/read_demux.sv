@@ -14,11 +14,7 @@ module read_demux #(
     input  wire logic [Clients-1:0] m_axis_tready
 );
 
-    always_comb begin
-        m_axis_tvalid = '0;
-        m_axis_tvalid[s_axis_tclient] = s_axis_tvalid;
-    end
-
+    assign m_axis_tvalid = s_axis_tvalid ? Clients'(1) << s_axis_tclient : '0;
     assign s_axis_tready = m_axis_tready[s_axis_tclient];
 
 endmodule

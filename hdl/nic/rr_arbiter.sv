@@ -16,7 +16,7 @@ module rr_arbiter #(
 );
 
     logic [IndexW-1:0] last_q;
-    logic              valid_after;
+    logic              valid_after, awake;
     logic [IndexW-1:0] index_after, index_any;
 
     always_comb begin
@@ -37,9 +37,13 @@ module rr_arbiter #(
     assign valid = |request;
     assign index = valid_after ? index_after : index_any;
 
+    assign awake = advance || rst;
+
     always_ff @(posedge clk) begin
-        if (advance) last_q <= index;
-        if (rst) last_q <= '0;
+        if (awake) begin
+            if (advance) last_q <= index;
+            if (rst) last_q <= '0;
+        end
     end
 
 endmodule

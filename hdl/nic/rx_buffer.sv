@@ -71,10 +71,9 @@ module rx_buffer #(
     logic [RowAddrW:0]    row_q, commit_q, head;
     logic [MetaAddrW:0]   meta_tail_q, meta_head;
 
-    logic                 take, has_data, row_free, meta_free, write, row_ends, store;
+    logic                 awake, take, has_data, row_free, meta_free, write, row_ends, store;
     logic [3:0]           bytes;
-    logic [Lanes-1:0]     lane_write;
-    logic [DataW-1:0]     row_data;
+    logic [DataW-1:0]     row_data, row_data_q;  // what there is of the row, then zeros
     logic [2:0]           verdict;              // rx_verdict_e
 
     assign take      = s_axis_tvalid && (inside_q ? !ignore_q : enable);
@@ -88,47 +87,54 @@ module rx_buffer #(
     assign row_ends  = s_axis_tlast || lane_q == LaneW'(Lanes - 1);
     assign len       = (inside_q ? len_q : 16'd0) + 16'(bytes);
 
-    // The lanes after this one are cleared: nothing of an older frame stays in the row.
-    assign lane_write = write ? {Lanes{1'b1}} << lane_q : '0;
-    assign row_data   = DataW'(s_axis_tdata) << {lane_q, 6'd0};
-
-    always_comb begin
-        verdict = s_axis_tuser;
-        if (verdict == nic_pkg::RX_OK && (no_room || !meta_free)) verdict = nic_pkg::RX_OVERFLOW;
+    for (genvar i = 0; i < Lanes; i++) begin : g_lane
+        assign row_data[64*i+:64] = lane_q == LaneW'(i) ? s_axis_tdata : row_data_q[64*i+:64];
     end
 
+    assign verdict = s_axis_tuser == nic_pkg::RX_OK && (no_room || !meta_free)
+        ? nic_pkg::RX_OVERFLOW : s_axis_tuser;
+
+    assign awake = s_axis_tvalid || ev_valid || rst;
     assign store = take && s_axis_tlast && verdict == nic_pkg::RX_OK;
 
     always_ff @(posedge clk) begin
-        ev_valid <= take && s_axis_tlast;
-        if (s_axis_tvalid) begin
-            inside_q <= !s_axis_tlast;
-            if (!inside_q) ignore_q <= !enable;
-        end
-        if (take) begin
-            no_room_q <= no_room;
-            len_q     <= len;
-            if (s_axis_tlast) begin
-                ev_verdict <= verdict;
-                ev_len     <= len;
-                lane_q     <= '0;
-                row_q      <= store ? row_q + 1'b1 : commit_q;
-            end else if (write) begin
-                lane_q <= row_ends ? '0 : lane_q + 1'b1;
-                if (row_ends) row_q <= row_q + 1'b1;
+        if (awake) begin
+            ev_valid <= take && s_axis_tlast;
+            if (s_axis_tvalid) begin
+                inside_q <= !s_axis_tlast;
+                if (!inside_q) ignore_q <= !enable;
             end
-        end
-        if (store) begin
-            commit_q    <= row_q + 1'b1;
-            meta_tail_q <= meta_tail_q + 1'b1;
-        end
-        if (rst) begin
-            ev_valid    <= 1'b0;
-            inside_q    <= 1'b0;
-            lane_q      <= '0;
-            row_q       <= '0;
-            commit_q    <= '0;
-            meta_tail_q <= '0;
+            if (take) begin
+                no_room_q  <= no_room;
+                len_q      <= len;
+                row_data_q <= row_ends ? '0 : row_data;
+                if (s_axis_tlast) begin
+                    ev_verdict <= verdict;
+                    ev_len     <= len;
+                    lane_q     <= '0;
+                    row_q      <= store ? row_q + 1'b1 : commit_q;
+                end else if (write) begin
+                    lane_q <= row_ends ? '0 : lane_q + 1'b1;
+                    if (row_ends) row_q <= row_q + 1'b1;
+                end
+            end
+            if (store) begin
+                commit_q    <= row_q + 1'b1;
+                meta_tail_q <= meta_tail_q + 1'b1;
+            end
+            if (rst) begin
+                ev_valid    <= 1'b0;
+                inside_q    <= 1'b0;
+                lane_q      <= '0;
+                row_data_q  <= '0;
+                row_q       <= '0;
+                commit_q    <= '0;
+                meta_tail_q <= '0;
+            end
+`ifndef SYNTHESIS
+            assert (rst || !store || has_data)
+            else $fatal(1, "rx_buffer: a good frame ends with an empty beat");
+`endif
         end
     end
 
@@ -151,9 +157,9 @@ module rx_buffer #(
         .ready(m_axis_tready)
     );
 
-    frame_ram #(.Lanes(Lanes), .LaneW(64), .Depth(Rows)) u_data (
+    frame_ram #(.Width(DataW), .Depth(Rows)) u_data (
         .clk,
-        .write(lane_write),
+        .write(write && row_ends),
         .write_addr(row_q[RowAddrW-1:0]),
         .write_data(row_data),
         .read(row_read),
@@ -161,7 +167,7 @@ module rx_buffer #(
         .read_data(m_axis_tdata)
     );
 
-    frame_ram #(.LaneW(1 + CountW), .Depth(Rows)) u_ends (
+    frame_ram #(.Width(1 + CountW), .Depth(Rows)) u_ends (
         .clk,
         .write(write && row_ends),
         .write_addr(row_q[RowAddrW-1:0]),
@@ -190,7 +196,7 @@ module rx_buffer #(
         .ready(m_meta_ready)
     );
 
-    frame_ram #(.LaneW(16), .Depth(Metas)) u_lengths (
+    frame_ram #(.Width(16), .Depth(Metas)) u_lengths (
         .clk,
         .write(store),
         .write_addr(meta_tail_q[MetaAddrW-1:0]),
@@ -202,13 +208,6 @@ module rx_buffer #(
 
     assign busy = (inside_q && !ignore_q) || ev_valid || head != commit_q || m_axis_tvalid
         || meta_head != meta_tail_q || m_meta_valid;
-
-`ifndef SYNTHESIS
-    always @(posedge clk) begin
-        if (!rst && store)
-            assert (has_data) else $fatal(1, "rx_buffer: a good frame ends with an empty beat");
-    end
-`endif
 
 endmodule
 

@@ -79,7 +79,7 @@ module rx_engine
     // verilator lint_off UNUSEDSIGNAL
     rx_desc_t desc;
     // verilator lint_on UNUSEDSIGNAL
-    logic        has_queue, has_posted, take, write, last_write;
+    logic        has_queue, has_posted, take, refuse, write, last_write, awake;
 
     assign desc = head_desc;
 
@@ -90,14 +90,11 @@ module rx_engine
 
     assign s_meta_ready = state_q == IDLE && (take || !has_posted);
 
-    always_comb begin
-        pop              = '0;
-        ev_disabled      = '0;
-        ev_no_descriptor = '0;
-        pop[queue_id]              = take;
-        ev_disabled[queue_id]      = s_meta_valid && s_meta_ready && !has_queue;
-        ev_no_descriptor[queue_id] = s_meta_valid && s_meta_ready && has_queue && !has_posted;
-    end
+    assign refuse = s_meta_valid && s_meta_ready && !has_posted;
+
+    assign pop              = take ? Queues'(1) << queue_id : '0;
+    assign ev_disabled      = refuse && !has_queue ? Queues'(1) << queue_id : '0;
+    assign ev_no_descriptor = refuse && has_queue ? Queues'(1) << queue_id : '0;
 
     // ---- what the completion will say, unless the data fail
 
@@ -136,16 +133,20 @@ module rx_engine
 
     assign last_write = state_q == DATA && s_axis_tvalid && m_axis_tready && beats_left_q == 16'd1;
 
+    assign awake = s_meta_valid || state_q != IDLE || rst;
+
     always_ff @(posedge clk) begin
-        state_q <= state_d;
-        if (take) begin
-            job_addr <= AddrW'(desc.addr);
-            job_len  <= desc.len < s_meta_len ? desc.len : s_meta_len;
-            job_tag  <= queue_id;
+        if (awake) begin
+            state_q <= state_d;
+            if (take) begin
+                job_addr <= AddrW'(desc.addr);
+                job_len  <= desc.len < s_meta_len ? desc.len : s_meta_len;
+                job_tag  <= queue_id;
+            end
+            if (state_q == JOB) beats_left_q <= (job_len + 16'(BeatBytes - 1)) >> BeatW;
+            if (m_axis_tvalid && m_axis_tready) beats_left_q <= beats_left_q - 16'd1;
+            if (rst) state_q <= IDLE;
         end
-        if (state_q == JOB) beats_left_q <= (job_len + 16'(BeatBytes - 1)) >> BeatW;
-        if (m_axis_tvalid && m_axis_tready) beats_left_q <= beats_left_q - 16'd1;
-        if (rst) state_q <= IDLE;
     end
 
     assign job_valid     = state_q == JOB;

@@ -30,30 +30,34 @@ module rx_filter (
     logic        accept_q, accept;
     logic [47:0] destination;
     logic        group;      // individual/group bit: the first on the wire
-
-    assign destination = s_axis_tdata[47:0];
-    assign group       = s_axis_tdata[0];
+    logic        awake;
 
     // Judged on the first beat, remembered for the rest.
-    assign accept = inside_q ? accept_q
+    assign destination = inside_q ? 48'd0 : s_axis_tdata[47:0];
+    assign group       = destination[0];
+    assign accept      = inside_q ? accept_q
         : cfg_promiscuous || destination == cfg_mac
             || (group && (cfg_all_multicast || destination == 48'hffff_ffff_ffff));
 
+    assign awake = s_axis_tvalid || m_axis_tvalid || rst;
+
     always_ff @(posedge clk) begin
-        m_axis_tvalid <= s_axis_tvalid;
-        if (s_axis_tvalid) begin
-            m_axis_tdata <= s_axis_tdata;
-            m_axis_tkeep <= s_axis_tkeep;
-            m_axis_tlast <= s_axis_tlast;
-            m_axis_tuser <= s_axis_tuser;
-            if (s_axis_tlast && s_axis_tuser == nic_pkg::RX_OK && !accept)
-                m_axis_tuser <= nic_pkg::RX_FILTERED;
-            inside_q     <= !s_axis_tlast;
-            accept_q     <= accept;
-        end
-        if (rst) begin
-            m_axis_tvalid <= 1'b0;
-            inside_q      <= 1'b0;
+        if (awake) begin
+            m_axis_tvalid <= s_axis_tvalid;
+            if (s_axis_tvalid) begin
+                m_axis_tdata <= s_axis_tdata;
+                m_axis_tkeep <= s_axis_tkeep;
+                m_axis_tlast <= s_axis_tlast;
+                m_axis_tuser <= s_axis_tuser;
+                if (s_axis_tlast && s_axis_tuser == nic_pkg::RX_OK && !accept)
+                    m_axis_tuser <= nic_pkg::RX_FILTERED;
+                inside_q     <= !s_axis_tlast;
+                accept_q     <= accept;
+            end
+            if (rst) begin
+                m_axis_tvalid <= 1'b0;
+                inside_q      <= 1'b0;
+            end
         end
     end
 

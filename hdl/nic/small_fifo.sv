@@ -30,31 +30,30 @@ module small_fifo #(
 
     logic [Width-1:0] words_q [Depth];
     logic [AddrW:0]   tail_q, head_q;
+    logic             awake;
 
+    assign awake = push || pop || rst;
     assign full  = tail_q - head_q == (AddrW + 1)'(Depth);
     assign valid = tail_q != head_q;
     assign head  = words_q[head_q[AddrW-1:0]];
 
     always_ff @(posedge clk) begin
-        if (push) begin
-            words_q[tail_q[AddrW-1:0]] <= push_data;
-            tail_q <= tail_q + 1'b1;
-        end
-        if (pop) head_q <= head_q + 1'b1;
-        if (rst) begin
-            tail_q <= '0;
-            head_q <= '0;
-        end
-    end
-
+        if (awake) begin
+            if (push) begin
+                words_q[tail_q[AddrW-1:0]] <= push_data;
+                tail_q <= tail_q + 1'b1;
+            end
+            if (pop) head_q <= head_q + 1'b1;
+            if (rst) begin
+                tail_q <= '0;
+                head_q <= '0;
+            end
 `ifndef SYNTHESIS
-    always_ff @(posedge clk) begin
-        if (!rst) begin
-            assert (!(push && full)) else $fatal(1, "small_fifo: push while full");
-            assert (!(pop && !valid)) else $fatal(1, "small_fifo: pop while empty");
+            assert (rst || !(push && full)) else $fatal(1, "small_fifo: push while full");
+            assert (rst || !(pop && !valid)) else $fatal(1, "small_fifo: pop while empty");
+`endif
         end
     end
-`endif
 
 endmodule
 

@@ -52,8 +52,9 @@ module tx_buffer #(
     // ---- write side: one row a beat
 
     logic [RowAddrW:0] row_q, commit_q, head, rows_free;
-    logic              write;
+    logic              awake, write;
     logic [31:0]       bytes_free;
+    logic              row_valid;  // of the read side
 
     assign rows_free     = (RowAddrW + 1)'(Rows) - (row_q - head);
     assign bytes_free    = 32'(rows_free) * RowBytes;
@@ -61,21 +62,31 @@ module tx_buffer #(
     assign s_axis_tready = rows_free != '0;
     assign write         = s_axis_tvalid && s_axis_tready;
 
+    assign awake = s_axis_tvalid || rst;
+
     always_ff @(posedge clk) begin
-        if (write) begin
-            row_q <= row_q + 1'b1;
-            if (s_axis_tlast && s_axis_tuser) row_q <= commit_q;
-            else if (s_axis_tlast) commit_q <= row_q + 1'b1;
-        end
-        if (rst) begin
-            row_q    <= '0;
-            commit_q <= '0;
+        if (awake) begin
+            if (write) begin
+                row_q <= row_q + 1'b1;
+                if (s_axis_tlast && s_axis_tuser) row_q <= commit_q;
+                else if (s_axis_tlast) commit_q <= row_q + 1'b1;
+            end
+            if (rst) begin
+                row_q    <= '0;
+                commit_q <= '0;
+            end
+`ifndef SYNTHESIS
+            assert (rst || rows_free != '0 || commit_q != head || row_valid)
+            else $fatal(1, "tx_buffer: a frame is larger than the buffer");
+            assert (rst || s_axis_tkeep[0] || (s_axis_tlast && s_axis_tuser))
+            else $fatal(1, "tx_buffer: a beat without bytes");
+`endif
         end
     end
 
     // ---- rows: the data, and beside it whether the frame ends there and with how many bytes
 
-    logic                row_read, row_valid, row_ready, row_last;
+    logic                row_read, row_ready, row_last;
     logic [RowAddrW-1:0] row_addr;
     logic [DataW-1:0]    row_data;
     logic [CountW-1:0]   last_byte, row_last_byte;  // index of the last byte in the row
@@ -98,7 +109,7 @@ module tx_buffer #(
         .ready(row_ready)
     );
 
-    frame_ram #(.LaneW(DataW), .Depth(Rows)) u_data (
+    frame_ram #(.Width(DataW), .Depth(Rows)) u_data (
         .clk,
         .write,
         .write_addr(row_q[RowAddrW-1:0]),
@@ -108,7 +119,7 @@ module tx_buffer #(
         .read_data(row_data)
     );
 
-    frame_ram #(.LaneW(1 + CountW), .Depth(Rows)) u_ends (
+    frame_ram #(.Width(1 + CountW), .Depth(Rows)) u_ends (
         .clk,
         .write,
         .write_addr(row_q[RowAddrW-1:0]),
@@ -135,17 +146,6 @@ module tx_buffer #(
     end
 
     assign busy = row_q != head || row_valid;
-
-`ifndef SYNTHESIS
-    always @(posedge clk) begin
-        if (!rst && s_axis_tvalid) begin
-            assert (rows_free != '0 || commit_q != head || row_valid)
-            else $fatal(1, "tx_buffer: a frame is larger than the buffer");
-            assert (s_axis_tkeep[0] || (s_axis_tlast && s_axis_tuser))
-            else $fatal(1, "tx_buffer: a beat without bytes");
-        end
-    end
-`endif
 
 endmodule
 

@@ -86,8 +86,6 @@ module tx_engine
         .index(next_queue)
     );
 
-    always_ff @(posedge clk) if (state_q == IDLE) head_queue <= next_queue;
-
     // ---- descriptor: its length, and room for it.  Rows of the buffer are promised when a frame's
     // job is made, and the promise is kept row by row as its beats go there.
 
@@ -113,12 +111,8 @@ module tx_engine
     assign rows        = 16'((17'(desc.len) + 17'(BeatBytes - 1)) >> BeatW);
     assign rows_wanted = 17'(rows_promised_q) + 17'(rows);
     assign fits        = rows_wanted <= 17'(free_bytes >> BeatW);
+    assign pop         = take ? Queues'(1) << head_queue : '0;
     assign take        = state_q == LOOK && here && !cpl_full && (bad || fits);
-
-    always_comb begin
-        pop = '0;
-        pop[head_queue] = take;
-    end
 
     assign cpl_push     = take;
     assign cpl_queue    = head_queue;
@@ -139,21 +133,29 @@ module tx_engine
         endcase
     end
 
-    logic beat;
+    logic beat, awake;
 
-    assign beat = m_axis_tvalid && m_axis_tready;
+    assign beat  = m_axis_tvalid && m_axis_tready;
+    assign awake = any_ready || state_q != IDLE || s_axis_tvalid || rst;
 
     always_ff @(posedge clk) begin
-        state_q <= state_d;
-        if (take) begin
-            job_addr <= AddrW'(desc.addr);
-            job_len  <= desc.len;
-            job_tag  <= head_queue;
-        end
-        rows_promised_q <= rows_promised_q + (take && !bad ? rows : 16'd0) - 16'(beat);
-        if (rst) begin
-            state_q         <= IDLE;
-            rows_promised_q <= '0;
+        if (awake) begin
+            state_q <= state_d;
+            if (state_q == IDLE) head_queue <= next_queue;
+            if (take) begin
+                job_addr <= AddrW'(desc.addr);
+                job_len  <= desc.len;
+                job_tag  <= head_queue;
+            end
+            rows_promised_q <= rows_promised_q + (take && !bad ? rows : 16'd0) - 16'(beat);
+            if (rst) begin
+                state_q         <= IDLE;
+                rows_promised_q <= '0;
+            end
+`ifndef SYNTHESIS
+            assert (rst || !s_axis_tvalid || m_axis_tready)
+            else $fatal(1, "tx_engine: a promised row is not free");
+`endif
         end
     end
 
@@ -172,13 +174,6 @@ module tx_engine
     assign data_resp = s_axis_tresp_job;
 
     assign busy = any_ready || state_q != IDLE || rows_promised_q != 16'd0;
-
-`ifndef SYNTHESIS
-    always_ff @(posedge clk) begin
-        if (!rst && s_axis_tvalid)
-            assert (m_axis_tready) else $fatal(1, "tx_engine: a promised row is not free");
-    end
-`endif
 
 endmodule
 

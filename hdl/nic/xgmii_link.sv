@@ -19,13 +19,15 @@ module xgmii_link (
     localparam logic [5:0] LastClearWord = 6'd63;  // two columns a word
 
     // One bit a column, the earlier column in bit 0.
-    logic [1:0] local_fault, remote_fault, fault;
+    logic [1:0] ordered_set, local_fault, remote_fault, fault;
+    logic [63:0] word;  // zero if there is none to look at
+
+    assign word = ordered_set != 2'b00 ? xgmii_rxd : 64'd0;
 
     for (genvar i = 0; i < 2; i++) begin : g_column
-        logic ordered_set;
-        assign ordered_set     = xgmii_rxc[4*i+:4] == 4'b0001;
-        assign local_fault[i]  = ordered_set && xgmii_rxd[32*i+:32] == nic_pkg::XgmiiLocalFault;
-        assign remote_fault[i] = ordered_set && xgmii_rxd[32*i+:32] == nic_pkg::XgmiiRemoteFault;
+        assign ordered_set[i]  = xgmii_rxc[4*i+:4] == 4'b0001;
+        assign local_fault[i]  = ordered_set[i] && word[32*i+:32] == nic_pkg::XgmiiLocalFault;
+        assign remote_fault[i] = ordered_set[i] && word[32*i+:32] == nic_pkg::XgmiiRemoteFault;
     end
 
     assign fault = local_fault | remote_fault;
@@ -38,25 +40,29 @@ module xgmii_link (
     logic       mixed;     // both kinds in this word
     logic [1:0] seen;
     logic [3:0] faults;
+    logic       awake;
 
     assign remote = fault[1] ? remote_fault[1] : remote_fault[0];
     assign mixed  = (local_fault != 2'b00) && (remote_fault != 2'b00);
     assign seen   = mixed ? 2'd1 : {1'b0, fault[0]} + {1'b0, fault[1]};
     assign faults = {1'b0, (mixed || remote != remote_q) ? 3'd0 : faults_q} + {2'd0, seen};
+    assign awake  = fault != 2'b00 || faults_q != '0 || rst;
 
     always_ff @(posedge clk) begin
-        if (fault != 2'b00) begin
-            faults_q <= faults > {1'b0, FaultsDown} ? FaultsDown : faults[2:0];
-            remote_q <= remote;
-            clear_q  <= '0;
-        end else if (faults_q != '0) begin
-            clear_q <= clear_q + 1'b1;
-            if (clear_q == LastClearWord) faults_q <= '0;
-        end
-        if (rst) begin
-            faults_q <= '0;
-            remote_q <= 1'b0;
-            clear_q  <= '0;
+        if (awake) begin
+            if (fault != 2'b00) begin
+                faults_q <= faults > {1'b0, FaultsDown} ? FaultsDown : faults[2:0];
+                remote_q <= remote;
+                clear_q  <= '0;
+            end else begin
+                clear_q <= clear_q + 1'b1;
+                if (clear_q == LastClearWord) faults_q <= '0;
+            end
+            if (rst) begin
+                faults_q <= '0;
+                remote_q <= 1'b0;
+                clear_q  <= '0;
+            end
         end
     end
 
