@@ -36,6 +36,7 @@ class Softirq(enum.IntEnum):
     NET_RX = 3
 
 
+SOFTIRQS = tuple(Softirq)
 MAX_SOFTIRQ_RESTART = 10  # kernel/softirq.c
 MAX_SOFTIRQ_NS = 2_000_000
 TIME_SLICE_NS = 3_000_000
@@ -50,7 +51,7 @@ class Cpu:
         self.busy_ns = 0
         self.current: Task | None = None
         self.run_queue: deque[Task] = deque()
-        self.softirq_pending: dict[Softirq, None] = {}
+        self.softirq_pending = 0  # bit n: softirq n is to run
         self.hardirqs = 0
         self.softirqs: dict[Softirq, int] = dict.fromkeys(Softirq, 0)
         self._irqs: deque[Callable[[], None]] = deque()
@@ -89,15 +90,22 @@ class Cpu:
         """Spend what was charged, taking interrupts meanwhile unless in a hardirq."""
         while self.debt > 0 or (self._irqs and not self._in_hardirq):
             if self.debt > 0:
-                start = self.engine.now
-                timeout = self.engine.call_at(start + self.debt, self._resume)
-                self._park(interruptible=not self._in_hardirq)
-                timeout.cancel()
-                spent = self.engine.now - start
+                spent = self.debt
+                if not self.engine.advance(spent):
+                    spent = self._spend(spent)
                 self.debt -= spent
                 self.busy_ns += spent
             if self._irqs and not self._in_hardirq:
                 self._handle_irqs()
+
+    def _spend(self, ns: int) -> int:
+        """Be busy for `ns`, or until an interrupt; returns how long."""
+        engine = self.engine
+        start = engine.now
+        timeout = engine.call_at(start + ns, self._resume)
+        self._park(interruptible=not self._in_hardirq)
+        timeout.cancel()
+        return engine.now - start
 
     def stall(self, start: Callable[[Callable[[T], None]], None]) -> T:
         """Hold the CPU until an outside party answers (an MMIO read): no interrupt is taken.
@@ -166,7 +174,7 @@ class Cpu:
 
     def raise_softirq(self, nr: Softirq) -> None:
         """Mark a softirq pending; it runs when this CPU leaves hardirq or enables them."""
-        self.softirq_pending[nr] = None
+        self.softirq_pending |= 1 << nr
         self._nudge()
 
     def local_bh_disable(self) -> None:
@@ -188,11 +196,12 @@ class Cpu:
         restarts = MAX_SOFTIRQ_RESTART
         while self.softirq_pending and restarts and self.engine.now < deadline:
             restarts -= 1
-            pending, self.softirq_pending = self.softirq_pending, {}
-            for nr in sorted(pending):
-                self.softirqs[nr] += 1
-                self.debt += self.kernel.costs.softirq
-                self.kernel.softirq_handlers[nr](self)
+            pending, self.softirq_pending = self.softirq_pending, 0
+            for nr in SOFTIRQS:
+                if pending >> nr & 1:
+                    self.softirqs[nr] += 1
+                    self.debt += self.kernel.costs.softirq
+                    self.kernel.softirq_handlers[nr](self)
             self.flush()
         self._in_softirq = False
         if self.softirq_pending and thread is not None and self.current is not thread:

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable
-from dataclasses import dataclass
+from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 
@@ -25,8 +26,7 @@ class Direction(enum.IntFlag):
     BIDIRECTIONAL = 3
 
 
-@dataclass(frozen=True)
-class Mapping:
+class Mapping(NamedTuple):
     addr: int
     length: int
     direction: Direction
@@ -41,6 +41,11 @@ class DmaFault(Exception):
     """The device touched a byte it must not; the text names the access and the mapping."""
 
 
+@lru_cache(4096)
+def _pattern(length: int, rights: int) -> bytes:
+    return bytes((rights,)) * length
+
+
 class DmaMapper:
     """The mappings of one device.  `on_fault` hears of every refused access."""
 
@@ -48,6 +53,7 @@ class DmaMapper:
         self.memory = memory
         self.device = device
         self.rights = np.zeros(memory.size, dtype=np.uint8)
+        self._rights = self.rights.data  # the same bytes: a short range is set and read faster so
         self.mappings: dict[int, Mapping] = {}
         self.faults: list[str] = []
         self.on_fault: Callable[[str], None] | None = None
@@ -56,24 +62,25 @@ class DmaMapper:
         """Allow the device `direction` on the range; returns the bus address."""
         if length <= 0 or addr < 0 or addr + length > self.memory.size:
             raise ValueError(f"map of [{addr:#x}, +{length}) outside host memory")
-        if self.rights[addr : addr + length].any() or addr in self.mappings:
+        none = _pattern(length, 0)
+        if addr in self.mappings or bytes(self._rights[addr : addr + length]) != none:
             raise ValueError(f"map of [{addr:#x}, +{length}) overlaps {self._near(addr, length)}")
         self.mappings[addr] = Mapping(addr, length, direction, name)
-        self.rights[addr : addr + length] = int(direction)
+        self._rights[addr : addr + length] = _pattern(length, direction)
         return addr
 
     def unmap_single(self, addr: int) -> None:
         """End the mapping that starts at `addr`; KeyError if there is none."""
-        mapping = self.mappings.pop(addr)
-        self.rights[addr : addr + mapping.length] = 0
+        length = self.mappings.pop(addr).length
+        self._rights[addr : addr + length] = _pattern(length, 0)
 
     def sync_for_cpu(self, addr: int) -> None:
-        mapping = self.mappings[addr]
-        self.rights[addr : addr + mapping.length] = 0
+        length = self.mappings[addr].length
+        self._rights[addr : addr + length] = _pattern(length, 0)
 
     def sync_for_device(self, addr: int) -> None:
-        mapping = self.mappings[addr]
-        self.rights[addr : addr + mapping.length] = int(mapping.direction)
+        _, length, direction, _ = self.mappings[addr]
+        self._rights[addr : addr + length] = _pattern(length, direction)
 
     def alloc_coherent(self, size: int, name: str) -> int:
         """Zeroed memory both sides may use at any time, aligned to its size; `free_coherent`."""

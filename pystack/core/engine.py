@@ -7,15 +7,21 @@ the greenlet that CPUs hand control to when they wait.
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Callable
+from heapq import heappop, heappush
 from typing import Any
 
 from greenlet import getcurrent, greenlet
 
+GONE = -1
+NEVER = 1 << 63
+
 
 class Event:
-    """A call that is due at `when` (ns).  `cancel` makes it a no-op."""
+    """A call that is due at `when` (ns).  `cancel` makes it a no-op.
+
+    A cancelled event stays in the heap until its time comes or it is on top: then `when` is GONE.
+    """
 
     __slots__ = ("args", "fn", "when")
 
@@ -44,19 +50,28 @@ class Engine:
 
     def call_at(self, when: int, fn: Callable[..., object], *args: Any) -> Event:
         """Run `fn(*args)` in the hub at `when` ns; a time in the past means now."""
-        event = Event(max(when, self.now), fn, args)
+        if when < self.now:
+            when = self.now
+        event = Event(when, fn, args)
         self._seq += 1
-        heapq.heappush(self._heap, (event.when, self._seq, event))
+        heappush(self._heap, (when, self._seq, event))
         return event
 
     def call_later(self, delay: int, fn: Callable[..., object], *args: Any) -> Event:
         return self.call_at(self.now + delay, fn, *args)
 
+    def advance(self, ns: int) -> bool:
+        """Let `ns` pass at once if nothing else is due until then; False: the caller must wait.
+
+        Only an engine that owns its time can do this.
+        """
+        return False
+
     def next_time(self) -> int | None:
         """Time of the earliest event, or None when nothing is due ever."""
         heap = self._heap
         while heap and heap[0][2].fn is None:
-            heapq.heappop(heap)
+            heappop(heap)[2].when = GONE
         return heap[0][0] if heap else None
 
     def run_due(self) -> None:
@@ -64,7 +79,7 @@ class Engine:
         self.hub = getcurrent()
         heap = self._heap
         while heap and heap[0][0] <= self.now:
-            event = heapq.heappop(heap)[2]
+            event = heappop(heap)[2]
             fn, args = event.fn, event.args
             if fn is not None:
                 event.cancel()
@@ -74,25 +89,42 @@ class Engine:
 class VirtualEngine(Engine):
     """Time jumps to the next event: hours cost nothing."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._until = GONE  # how far the current `run` may go; GONE outside of one
+        self._stop: Callable[[], bool] | None = None
+
     def run(self, until: int | None = None, stop: Callable[[], bool] | None = None) -> None:
         """Run until `stop()` is true, time `until` (ns) is reached, or no event is left.
 
         With `until` the time afterwards is `until`, unless `stop` ended the run earlier.
         """
-        while not (stop is not None and stop()):
-            when = self.next_time()
-            if when is None or (until is not None and when > until):
-                if until is not None:
-                    self.now = max(self.now, until)
-                return
-            self.now = when
-            self.run_due_one()
-
-    def run_due_one(self) -> None:
-        """Run the earliest event only, so that `stop` is looked at between any two."""
         self.hub = getcurrent()
-        event = heapq.heappop(self._heap)[2]
-        fn, args = event.fn, event.args
-        if fn is not None:
-            event.cancel()
-            fn(*args)
+        self._until = NEVER if until is None else until
+        self._stop = stop
+        heap = self._heap
+        try:
+            while stop is None or not stop():
+                when = self.next_time()
+                if when is None or when > self._until:
+                    if until is not None:
+                        self.now = max(self.now, until)
+                    return
+                self.now = when
+                event = heappop(heap)[2]
+                fn, args = event.fn, event.args
+                assert fn is not None, "next_time leaves a live event on top"
+                event.fn, event.args = None, ()
+                fn(*args)
+        finally:
+            self._until = GONE
+
+    def advance(self, ns: int) -> bool:
+        when = self.now + ns
+        if when > self._until:
+            return False
+        due = self.next_time()
+        if (due is not None and due <= when) or (self._stop is not None and self._stop()):
+            return False
+        self.now = when
+        return True

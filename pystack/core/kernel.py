@@ -8,6 +8,7 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Callable
+from itertools import count
 from typing import Any
 
 from pystack.core.costs import Costs
@@ -44,7 +45,7 @@ class Kernel:
         self.drops: Counter[Drop] = Counter()
         self.mib: Counter[str] = Counter()  # SNMP counters by the names `nstat` prints
         self.skbs_alive = 0
-        self._packet_id = 0
+        self.packet_ids = count(1)
         self.this_cpu: Cpu | None = None
         self.trace = Trace(engine, name, lambda: self.this_cpu)
         self._tp_drop = self.trace.point("kfree_skb", "packet_id", "reason", "length")
@@ -66,13 +67,9 @@ class Kernel:
             raise RuntimeError(f"{self.name}: kernel code called outside a CPU context")
         return cpu
 
-    def next_packet_id(self) -> int:
-        self._packet_id += 1
-        return self._packet_id
-
     def charge(self, ns: int) -> None:
         """Charge the running CPU."""
-        self.cpu.debt += ns
+        (self.this_cpu or self.cpu).debt += ns
 
     def timer(self, fn: Callable[[], None], cpu: int | None = None) -> Timer:
         """A timer on the running CPU, or on CPU `cpu`."""

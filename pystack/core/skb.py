@@ -1,7 +1,7 @@
 """The packet as the kernel carries it (`struct sk_buff`).
 
 Received: `buf` is a view of the very page the NIC wrote, `off` moves up as headers are parsed
-(`pull`), `end` comes down as padding is cut (`trim`).  Sent: the payload is in `buf[off:end]` and
+(`pull`), `end` comes down as padding is cut.  Sent: the payload is in `buf[off:end]` and
 each layer prepends its header to `head` (`push`).  So no layer copies the payload.
 
 Whoever ends a packet's life calls `free` (delivered) or `kernel.drop` (lost, by reason): the page
@@ -14,15 +14,23 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from pystack.core.headers.frame import Headers
     from pystack.core.kernel import Kernel
 
 EMPTY = memoryview(b"")
+
+# `ip_summed`: what is known of a received packet's transport checksum
+CHECKSUM_NONE = 0  # nothing: verify it
+CHECKSUM_UNNECESSARY = 1  # the device has verified it, or it never left the host
 
 
 class SkBuff:
     """`bytes(skb)` is what stands on the wire from the current layer's header on.
 
     `network_header`/`transport_header` are offsets into `buf` of a received packet.
+    `frags` are packets GRO has merged into this one: their texts, `data_len` bytes, follow its own,
+    and all but the last are `gso_size` long as its own is.  `truesize` belongs to the transport.
+    `headers` are the fields of its first headers (`core/headers/frame.py`).
     `saddr`/`daddr` are network-order bytes, 4 (IPv4) or 16 (IPv6) long.
     `tstamp` is the time of reception in ns, `packet_id` a number that stays with the packet.
     """
@@ -32,9 +40,14 @@ class SkBuff:
         "buf",
         "cb",
         "daddr",
+        "data_len",
         "dev",
         "end",
+        "frags",
+        "gso_size",
         "head",
+        "headers",
+        "ip_summed",
         "kernel",
         "mac_header",
         "network_header",
@@ -45,6 +58,7 @@ class SkBuff:
         "saddr",
         "sk",
         "transport_header",
+        "truesize",
         "tstamp",
         "xmit_done",
     )
@@ -63,11 +77,15 @@ class SkBuff:
         self.end = len(buf)
         self.head = b""
         self._release = release
-        self.packet_id = kernel.next_packet_id() if packet_id is None else packet_id
+        self.packet_id = next(kernel.packet_ids) if packet_id is None else packet_id
         self.dev: Any = None  # pystack.dev.netdev.NetDevice
         self.queue = 0
         self.protocol = 0
+        self.frags: list[SkBuff] | None = None
+        self.data_len = self.gso_size = self.truesize = 0
         self.tstamp = 0
+        self.ip_summed = CHECKSUM_NONE
+        self.headers: Headers = ()
         self.mac_header = self.network_header = self.transport_header = 0
         self.saddr = self.daddr = b""
         self.sk: Any = None
@@ -76,23 +94,34 @@ class SkBuff:
         kernel.skbs_alive += 1
 
     def __len__(self) -> int:
-        return len(self.head) + self.end - self.off
+        return len(self.head) + self.end - self.off + self.data_len
 
     def __bytes__(self) -> bytes:
-        return self.head + bytes(self.buf[self.off : self.end])
+        """Only for a packet without `frags`."""
+        return b"".join((self.head, self.buf[self.off : self.end]))
 
     @property
     def data(self) -> memoryview:
-        """From the current header to the end; only for a packet without `head`."""
+        """From the current header to the end; only for one without `head` and `frags`."""
         return self.buf[self.off : self.end]
 
-    def pull(self, nbytes: int) -> None:
-        """Step over a parsed header."""
-        self.off += nbytes
+    def views(self, start: int = 0) -> list[memoryview]:
+        """The data of a received packet from byte `start` on, piece by piece."""
+        views = []
+        for part in self.parts():
+            length = part.end - part.off
+            if start < length:
+                views.append(part.buf[part.off + start : part.end])
+            start = max(start - length, 0)
+        return views
 
-    def trim(self, nbytes: int) -> None:
-        """Cut to `nbytes` counted from `off` (padding behind an IP packet)."""
-        self.end = min(self.end, self.off + nbytes)
+    def parts(self) -> tuple[SkBuff, ...]:
+        """The packets as they came: this one, and those GRO has merged into it."""
+        return (self,) if self.frags is None else (self, *self.frags)
+
+    def pull(self, nbytes: int) -> None:
+        """Step over a parsed header, or over data; that may be into `frags`."""
+        self.off += nbytes
 
     def push(self, header: bytes) -> None:
         """Prepend a header."""
@@ -106,9 +135,10 @@ class SkBuff:
         self.end = -1
         self.buf = EMPTY
         self.kernel.skbs_alive -= 1
-        release, self._release = self._release, None
-        if release is not None:
-            release()
-        done, self.xmit_done = self.xmit_done, None
-        if done is not None:
-            done()
+        if self._release is not None:
+            self._release()
+        if self.frags is not None:
+            for part in self.frags:
+                part.free()
+        if self.xmit_done is not None:
+            self.xmit_done()

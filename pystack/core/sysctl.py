@@ -24,6 +24,9 @@ DEFAULTS: dict[str, int | tuple[int, ...]] = {
     "net.ipv4.tcp_retries2": 15,
     "net.ipv4.tcp_orphan_retries": 0,
     "net.ipv4.tcp_fin_timeout": 60,
+    "net.ipv4.tcp_keepalive_time": 7200,
+    "net.ipv4.tcp_keepalive_intvl": 75,
+    "net.ipv4.tcp_keepalive_probes": 9,
     "net.ipv4.tcp_max_syn_backlog": 512,
     "net.ipv4.tcp_abort_on_overflow": 0,
     "net.ipv4.tcp_adv_win_scale": 1,
@@ -37,37 +40,35 @@ DEFAULTS: dict[str, int | tuple[int, ...]] = {
 }
 
 
-class Sysctl:
-    """A host's settings.  Values are ints, or tuples of ints where Linux has vectors."""
+class Sysctl(dict[str, int]):
+    """A host's settings.  An int is looked up at a dict's speed; what Linux has as a vector of
+    ints is had from `vector`."""
 
     def __init__(self) -> None:
-        self._values = dict(DEFAULTS)
+        super().__init__({k: v for k, v in DEFAULTS.items() if isinstance(v, int)})
+        self._vectors = {k: v for k, v in DEFAULTS.items() if isinstance(v, tuple)}
 
-    def __getitem__(self, name: str) -> int:
-        value = self._lookup(name)
-        if isinstance(value, tuple):
+    def __missing__(self, name: str) -> int:
+        if name in self._vectors:
             raise TypeError(f"sysctl {name} is a vector; use vector()")
-        return value
+        raise KeyError(f"unknown sysctl {name}")
 
     def vector(self, name: str) -> tuple[int, ...]:
-        value = self._lookup(name)
-        if not isinstance(value, tuple):
-            raise TypeError(f"sysctl {name} is a single value")
-        return value
+        if name in self._vectors:
+            return self._vectors[name]
+        raise TypeError(f"sysctl {name} is a single value: {self[name]}")
 
     def __setitem__(self, name: str, value: int | tuple[int, ...]) -> None:
-        old = self._lookup(name)
-        if isinstance(old, tuple) != isinstance(value, tuple) or (
-            isinstance(old, tuple) and isinstance(value, tuple) and len(old) != len(value)
-        ):
+        old = self._vectors[name] if name in self._vectors else self[name]
+        if isinstance(old, tuple):
+            if not isinstance(value, tuple) or len(old) != len(value):
+                raise ValueError(f"sysctl {name}: {value!r} does not have the shape of {old!r}")
+            self._vectors[name] = value
+        elif isinstance(value, tuple):
             raise ValueError(f"sysctl {name}: {value!r} does not have the shape of {old!r}")
-        self._values[name] = value
+        else:
+            super().__setitem__(name, value)
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._values)
-
-    def _lookup(self, name: str) -> int | tuple[int, ...]:
-        try:
-            return self._values[name]
-        except KeyError:
-            raise KeyError(f"unknown sysctl {name}") from None
+        yield from super().__iter__()
+        yield from self._vectors

@@ -1,7 +1,8 @@
 """Kernel timers: run in the TIMER softirq of the CPU they were made on (`kernel/time/timer.c`).
 
 Re-arming to a later time, which TCP does for every ACK, costs one assignment: the event stays
-where it is and, when it comes too early, moves itself.
+where it is and, when it comes too early, moves itself.  So does arming again after a deletion, as
+long as the deleted event has not left the heap.
 """
 
 from __future__ import annotations
@@ -36,12 +37,16 @@ class Timer:
             self.pending = True
             self._base.active += 1
         self.expires = expires
-        event = self._event
-        if event is None or not event.pending:
-            self._event = self._base.engine.call_at(expires, self._due)
-        elif event.when > expires:
+        event, engine = self._event, self._base.engine
+        if event is not None:
+            if event.when <= expires:
+                if event.fn is not None:
+                    return
+                if event.when > engine.now:  # still in the heap
+                    event.fn = self._due
+                    return
             event.cancel()
-            self._event = self._base.engine.call_at(expires, self._due)
+        self._event = engine.call_at(expires, self._due)
 
     def delete(self) -> bool:
         """Disarm; returns whether it was armed (`timer_delete`)."""
@@ -49,9 +54,8 @@ class Timer:
         if was:
             self.pending = False
             self._base.active -= 1
-        if self._event is not None:
-            self._event.cancel()
-            self._event = None
+            if self._event is not None:
+                self._event.cancel()
         return was
 
     def _due(self) -> None:

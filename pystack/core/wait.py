@@ -10,43 +10,47 @@ from pystack.core.task import Task, TaskState
 if TYPE_CHECKING:
     from pystack.core.kernel import Kernel
 
-WakeFunc = Callable[[int], bool]
-"""Called with the event mask (`EPOLL*` bits); returns whether it woke somebody."""
-
 
 class WaitEntry:
     """A place in a wait queue.  `exclusive` entries are woken one at a time."""
 
-    __slots__ = ("exclusive", "func")
+    __slots__ = ("exclusive",)
 
-    def __init__(self, func: WakeFunc, exclusive: bool = False) -> None:
-        self.func = func
+    def __init__(self, exclusive: bool = False) -> None:
         self.exclusive = exclusive
+
+    def func(self, mask: int) -> bool:
+        """Called with the event mask (`EPOLL*` bits); returns whether it woke somebody."""
+        raise NotImplementedError
 
 
 class WaitQueue:
-    """Non-exclusive entries first, then exclusive ones in order of arrival."""
+    """Non-exclusive entries first, then exclusive ones in order of arrival.
+
+    A tuple, made anew by each change: there are many queues, most have no entry or one, and a
+    wake-up looks at the entries there were when it began.
+    """
 
     __slots__ = ("_entries",)
 
     def __init__(self) -> None:
-        self._entries: dict[WaitEntry, None] = {}
+        self._entries: tuple[WaitEntry, ...] = ()
 
     def __bool__(self) -> bool:
         return bool(self._entries)
 
     def add(self, entry: WaitEntry) -> None:
-        self._entries[entry] = None
+        self._entries += (entry,)
 
     def remove(self, entry: WaitEntry) -> None:
-        self._entries.pop(entry, None)
+        self._entries = tuple(e for e in self._entries if e is not entry)
 
     def wake(self, mask: int = 0xFFFFFFFF, nr_exclusive: int = 1) -> None:
         """Wake all plain waiters and at most `nr_exclusive` exclusive ones (`__wake_up`)."""
         if not self._entries:
             return
         exclusive = []
-        for entry in list(self._entries):
+        for entry in self._entries:
             if entry.exclusive:
                 exclusive.append(entry)
             else:
@@ -58,8 +62,10 @@ class WaitQueue:
                 nr_exclusive -= 1
 
 
-class Sleeper:
-    """The current task as a waiter: add `entry` to any number of queues, then `wait_event`."""
+class Sleeper(WaitEntry):
+    """The current task as a waiter: add it to any number of queues, then `wait_event`."""
+
+    __slots__ = ("kernel", "task", "timed_out")
 
     def __init__(self, kernel: Kernel, exclusive: bool = False) -> None:
         cpu = kernel.cpu
@@ -67,9 +73,9 @@ class Sleeper:
         self.kernel = kernel
         self.task: Task = cpu.current
         self.timed_out = False
-        self.entry = WaitEntry(self._wake, exclusive)
+        super().__init__(exclusive)
 
-    def _wake(self, mask: int) -> bool:
+    def func(self, mask: int) -> bool:
         woken = self.task.wake()
         if woken and self.kernel.this_cpu is not None:
             self.kernel.this_cpu.charge(self.kernel.costs.wakeup)
@@ -110,8 +116,8 @@ def wait_event(
     if condition():
         return True
     sleeper = Sleeper(kernel, exclusive)
-    queue.add(sleeper.entry)
+    queue.add(sleeper)
     try:
         return sleeper.wait_event(condition, timeout)
     finally:
-        queue.remove(sleeper.entry)
+        queue.remove(sleeper)

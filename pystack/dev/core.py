@@ -66,15 +66,26 @@ class NetCore:
     # -- receive ---------------------------------------------------------------------------
 
     def receive_skb(self, skb: SkBuff) -> None:
-        """A frame from a driver's poll (`netif_receive_skb`); `skb.dev` is set."""
+        """A frame that GRO shall not see (`netif_receive_skb`); `skb.dev` is set."""
+        self.count_received(skb)
+        self.deliver(skb)
+
+    def count_received(self, skb: SkBuff) -> None:
+        """Books and taps; they see each frame as it came, before GRO."""
         dev: NetDevice = skb.dev
-        dev.stats.rx_packets += 1
-        dev.stats.rx_bytes += len(skb)
-        self.softnet[self.kernel.cpu.index].processed += 1
+        length = skb.end - skb.off
+        stats = dev.stats
+        stats.rx_packets += 1
+        stats.rx_bytes += length
+        cpu = self.kernel.this_cpu or self.kernel.cpu
+        self.softnet[cpu.index].processed += 1
         if self._tp_receive.enabled:
-            self._tp_receive(skb.packet_id, dev.name, len(skb))
+            self._tp_receive(skb.packet_id, dev.name, length)
         for tap in self.taps:
             tap(dev, skb, False)
+
+    def deliver(self, skb: SkBuff) -> None:
+        """Up to the link layer."""
         assert self._link_receive is not None, "no link layer registered"
         self._link_receive(skb)
 

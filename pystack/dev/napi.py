@@ -7,6 +7,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from pystack.core.cpu import Cpu, Softirq
+from pystack.core.skb import SkBuff
+from pystack.dev.gro import Gro
 
 if TYPE_CHECKING:
     from pystack.dev.core import NetCore
@@ -38,6 +40,7 @@ class Napi:
         self.enabled = False
         self.polls = 0
         self.packets = 0
+        self.gro = Gro(core.deliver)
 
     def schedule(self) -> None:
         """Put on the CPU's poll list, once; a call during a poll makes it poll again."""
@@ -52,11 +55,17 @@ class Napi:
 
     def complete(self) -> bool:
         """End polling (`napi_complete_done`); False if there is reason to poll again."""
+        self.gro.flush()
         if self.missed:
             self.missed = False
             return False
         self.scheduled = False
         return True
+
+    def gro_receive(self, skb: SkBuff) -> None:
+        """A frame, from `poll`; `skb.dev` is set (`napi_gro_receive`)."""
+        self.core.count_received(skb)
+        self.gro.receive(skb)
 
     def enable(self) -> None:
         self.enabled = True
@@ -96,6 +105,7 @@ def net_rx_action(core: NetCore, cpu: Cpu) -> None:
         napi = todo.popleft()
         cpu.charge(kernel.costs.napi_poll)
         work = napi.poll(napi.weight)
+        napi.gro.flush()
         napi.polls += 1
         napi.packets += work
         budget -= work

@@ -46,6 +46,7 @@ class NetDevice:
         self.up = False
         self.loopback = False
         self.tx_queue_len = TX_QUEUE_LEN
+        self.features = {"gro": True}  # `ethtool -k`
         self.stats = DeviceStats()
         self.tx_queues = [TxQueue(i) for i in range(ops.tx_queues)]
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from pystack.core.drop import Drop
-from pystack.core.headers.ethernet import ETH_HLEN, EthernetHeader, is_multicast
+from pystack.core.headers import frame
+from pystack.core.headers.ethernet import ETH_HLEN, is_multicast, pack_header
 from pystack.core.skb import SkBuff
 from pystack.dev.core import NetCore
 from pystack.dev.netdev import NetDevice
@@ -27,26 +28,30 @@ class Ethernet:
         self._handlers[ethertype] = receive
 
     def receive(self, skb: SkBuff) -> None:
-        if len(skb) < ETH_HLEN:
+        off = skb.off
+        if skb.end - off < ETH_HLEN:
             self.kernel.drop(skb, Drop.ETH_TOO_SHORT)
             return
-        header = EthernetHeader.parse(skb.buf, skb.off)
+        if not skb.headers:
+            skb.headers = frame.unpack(skb.buf, off, skb.end)
+        headers = skb.headers
+        dst, _, ethertype = headers[frame.ETHERNET]
         dev: NetDevice = skb.dev
-        if header.dst != dev.mac and not is_multicast(header.dst):
+        if dst != dev.mac and not is_multicast(dst):
             self.kernel.drop(skb, Drop.ETH_OTHERHOST)
             return
-        handler = self._handlers.get(header.ethertype)
+        handler = self._handlers.get(ethertype)
         if handler is None:
             self.kernel.drop(skb, Drop.ETH_UNKNOWN_PROTOCOL)
             return
-        skb.mac_header = skb.off
-        skb.protocol = header.ethertype
-        skb.pull(ETH_HLEN)
+        skb.mac_header = off
+        skb.protocol = ethertype
+        skb.off = off + ETH_HLEN
         handler(skb)
 
     def send(self, skb: SkBuff, dev: NetDevice, dst: bytes, ethertype: int) -> None:
         """Frame the packet and queue it on `dev`; takes ownership."""
         skb.dev = dev
         skb.protocol = ethertype
-        skb.push(EthernetHeader(dst, dev.mac, ethertype).pack())
+        skb.push(pack_header(dst, dev.mac, ethertype))
         self.core.queue_xmit(skb)

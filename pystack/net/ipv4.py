@@ -13,6 +13,7 @@ from collections.abc import Callable
 
 from pystack.core.checksum import ones_sum
 from pystack.core.drop import Drop
+from pystack.core.headers import frame
 from pystack.core.headers.ethernet import ETH_P_IP
 from pystack.core.headers.ipv4 import (
     IP_DF,
@@ -20,6 +21,7 @@ from pystack.core.headers.ipv4 import (
     IP_MF,
     IP_OFFSET_MASK,
     Ipv4Header,
+    pack_header,
 )
 from pystack.core.skb import SkBuff
 from pystack.dev.netdev import NetDevice
@@ -86,20 +88,21 @@ class Ipv4:
     # -- receive ---------------------------------------------------------------------------
 
     def receive(self, skb: SkBuff) -> None:
-        kernel = self.kernel
+        kernel, mib = self.kernel, self.kernel.mib
         kernel.charge(kernel.costs.ip_packet)
-        kernel.mib["IpInReceives"] += 1
-        kernel.mib["IpExtInOctets"] += len(skb)
+        mib["IpInReceives"] += 1
+        mib["IpExtInOctets"] += skb.end - skb.off + skb.data_len
         if self._tp_rcv.enabled:
-            self._tp_rcv(skb.packet_id, len(skb))
+            for part in skb.parts():
+                self._tp_rcv(part.packet_id, len(part))
         reason = self._validate(skb)
         if reason is not None:
             kernel.drop(skb, reason)
             return
         handler = self._handlers.get(skb.protocol)
-        kernel.mib["IpInDelivers"] += 1
+        mib["IpInDelivers"] += 1
         if handler is None:
-            kernel.mib["IpInUnknownProtos"] += 1
+            mib["IpInUnknownProtos"] += 1
             self.protocol_unreachable(skb)
             kernel.drop(skb, Drop.IP_UNKNOWN_PROTOCOL)
             return
@@ -107,29 +110,31 @@ class Ipv4:
 
     def _validate(self, skb: SkBuff) -> Drop | None:
         """RFC 1122, 3.2.1: header, checksum, length, addresses; advances `skb` if all is well."""
-        if len(skb) < IP_HLEN:
+        off = skb.off
+        length = skb.end - off
+        if length < IP_HLEN:
             return Drop.IP_TOO_SHORT
-        header = Ipv4Header.parse(skb.buf, skb.off)
-        if header.version != 4 or header.header_length < IP_HLEN:
+        first, _, total, _, fragment, _, protocol, _, src, dst = skb.headers[frame.IPV4]
+        hlen = (first & 15) << 2
+        if first >> 4 != 4 or hlen < IP_HLEN:
             return Drop.IP_BAD_HEADER
-        if len(skb) < header.total_length or len(skb) < header.header_length:
+        if length < total or length < hlen:
             return Drop.IP_TRUNCATED
-        if header.total_length < header.header_length:
+        if total < hlen:
             return Drop.IP_BAD_HEADER
-        if ones_sum(skb.buf[skb.off : skb.off + header.header_length]) != 0xFFFF:
+        if ones_sum(skb.buf[off : off + hlen]) != 0xFFFF:
             return Drop.IP_BAD_CHECKSUM
-        if not self._source_valid(skb, header.src):
+        if not self._source_valid(skb, src):
             return Drop.IP_BAD_SOURCE
-        if not self.is_local(header.dst) and header.dst not in self._broadcasts:
+        if dst not in self.addresses and not self.is_local(dst) and dst not in self._broadcasts:
             return Drop.IP_OTHER_ADDRESS
-        if header.fragment & (IP_MF | IP_OFFSET_MASK):
+        if fragment & (IP_MF | IP_OFFSET_MASK):
             return Drop.IP_FRAGMENT
-        skb.network_header = skb.off
-        skb.protocol = header.protocol
-        skb.saddr, skb.daddr = header.src, header.dst
-        skb.trim(header.total_length)
-        skb.pull(header.header_length)
-        skb.transport_header = skb.off
+        skb.protocol = protocol
+        skb.saddr, skb.daddr = src, dst
+        skb.network_header = off
+        skb.transport_header = skb.off = off + hlen
+        skb.end = off + total
         return None
 
     def _source_valid(self, skb: SkBuff, src: bytes) -> bool:
@@ -191,26 +196,27 @@ class Ipv4:
         dont_fragment: bool = True,
     ) -> None:
         """Send a transport packet; takes ownership.  Longer than the MTU is dropped here."""
-        kernel = self.kernel
+        kernel, mib = self.kernel, self.kernel.mib
         kernel.charge(kernel.costs.ip_packet)
         length = IP_HLEN + len(skb)
-        kernel.mib["IpOutRequests"] += 1
-        kernel.mib["IpExtOutOctets"] += length
+        mib["IpOutRequests"] += 1
+        mib["IpExtOutOctets"] += length
         if length > route.mtu:
             kernel.drop(skb, Drop.IP_TOO_BIG)
             return
         self._identification = (self._identification + 1) & 0xFFFF
-        header = Ipv4Header(
-            length,
-            protocol,
-            saddr,
-            daddr,
-            ttl=kernel.sysctl["net.ipv4.ip_default_ttl"] if ttl is None else ttl,
-            identification=self._identification,
-            fragment=IP_DF if dont_fragment else 0,
-            tos=tos,
+        skb.push(
+            pack_header(
+                length,
+                protocol,
+                saddr,
+                daddr,
+                kernel.sysctl["net.ipv4.ip_default_ttl"] if ttl is None else ttl,
+                self._identification,
+                IP_DF if dont_fragment else 0,
+                tos,
+            )
         )
-        skb.push(header.pack())
         skb.saddr, skb.daddr = saddr, daddr
         if route.dev.loopback:
             self.ethernet.send(skb, route.dev, route.dev.mac, ETH_P_IP)

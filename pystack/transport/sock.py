@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import errno
 import os
+import socket
 from abc import ABC, abstractmethod
-from collections import deque
 from collections.abc import Callable
+from functools import cache
 from types import TracebackType
 
 from pystack.core.kernel import Kernel
@@ -26,6 +27,14 @@ PAGE_SIZE = 4096
 SKB_MIN_TRUESIZE = 2048 + SKB_STRUCT  # TCP_SKB_MIN_TRUESIZE
 WAKE_ALL = 1 << 30
 
+# The module `socket` has these as IntFlag, whose `&` costs more than the rest of a short call.
+MSG_OOB = int(socket.MSG_OOB)
+MSG_PEEK = int(socket.MSG_PEEK)
+MSG_DONTWAIT = int(socket.MSG_DONTWAIT)
+MSG_WAITALL = int(socket.MSG_WAITALL)
+MSG_NOSIGNAL = int(socket.MSG_NOSIGNAL)
+MSG_MORE = int(socket.MSG_MORE)
+
 
 def os_error(number: int) -> OSError:
     """The exception for an errno, of the subclass CPython has for it."""
@@ -33,9 +42,17 @@ def os_error(number: int) -> OSError:
 
 
 def truesize(skb: SkBuff) -> int:
-    """Memory a received packet holds, as Linux would charge it: bytes of its buffer, rounded up
-    as the allocator rounds, and of `struct sk_buff`."""
-    size = len(skb.buf) + SKB_SHARED_INFO
+    """Memory a received packet holds, as Linux would charge it; computed once."""
+    size = skb.truesize
+    if not size:
+        size = skb.truesize = sum([_buffer_truesize(len(part.buf)) for part in skb.parts()])
+    return size
+
+
+@cache
+def _buffer_truesize(size: int) -> int:
+    """Bytes of a buffer, rounded up as the allocator rounds, and of `struct sk_buff`."""
+    size += SKB_SHARED_INFO
     if size <= PAGE_SIZE:
         return SKB_STRUCT + (1 << (size - 1).bit_length())
     return SKB_STRUCT + -(-size // PAGE_SIZE) * PAGE_SIZE
@@ -49,13 +66,18 @@ class SockLock:
     the holder releases.
     """
 
+    __slots__ = (
+        *("_backlog", "_deferred", "_receive", "_waiters"),
+        *("backlog_len", "kernel", "owned"),
+    )
+
     def __init__(self, kernel: Kernel, receive: Callable[[SkBuff], None]) -> None:
         self.kernel = kernel
         self.owned = False
         self.backlog_len = 0  # bytes of truesize
         self._receive = receive
-        self._backlog: deque[SkBuff] = deque()
-        self._deferred: dict[Callable[[], None], None] = {}
+        self._backlog: list[SkBuff] = []  # here an empty deque would be half of a connection
+        self._deferred: list[Callable[[], None]] = []
         self._waiters = WaitQueue()
 
     def __enter__(self) -> None:
@@ -75,13 +97,11 @@ class SockLock:
         """Work off what came meanwhile, then let go (`release_sock`)."""
         while self._backlog or self._deferred:
             if self._backlog:
-                skb = self._backlog.popleft()
+                skb = self._backlog.pop(0)
                 self.backlog_len -= truesize(skb)
                 self._receive(skb)
             else:
-                fn = next(iter(self._deferred))
-                del self._deferred[fn]
-                fn()
+                self._deferred.pop(0)()
         self.owned = False
         self._waiters.wake()
 
@@ -102,7 +122,8 @@ class SockLock:
     def run(self, fn: Callable[[], None]) -> None:
         """From a timer: call `fn` under the lock, now or when the holder releases it."""
         if self.owned:
-            self._deferred[fn] = None
+            if fn not in self._deferred:
+                self._deferred.append(fn)
             return
         self.owned = True
         fn()
@@ -111,6 +132,12 @@ class SockLock:
 
 class Sock(ABC):
     """A transport-level socket.  It knows no file descriptor; errors are OSError with errno."""
+
+    __slots__ = (
+        *("dead", "family", "kernel", "lock", "protocol", "rcvbuf_locked", "rmem_alloc"),
+        *("sk_err", "sk_err_soft", "sk_linger", "sk_rcvbuf", "sk_rcvlowat", "sk_reuse"),
+        *("sk_shutdown", "sk_sndbuf", "sk_uid", "sndbuf_locked", "type", "wmem_queued", "wq"),
+    )
 
     def __init__(self, kernel: Kernel, family: int, type_: int, protocol: int) -> None:
         self.kernel = kernel

@@ -18,6 +18,20 @@ class ProcessExit(BaseException):
     """Unwinds a thread whose process is exiting; no `except Exception` catches it."""
 
 
+class _MaskedEntry(WaitEntry):
+    """Lets those wake-ups through to `sleeper` that are for an event of `mask`, or for any."""
+
+    __slots__ = ("_mask", "_sleeper")
+
+    def __init__(self, sleeper: Sleeper, mask: int) -> None:
+        super().__init__(sleeper.exclusive)
+        self._sleeper = sleeper
+        self._mask = mask
+
+    def func(self, mask: int) -> bool:
+        return (not mask or bool(mask & self._mask)) and self._sleeper.func(mask)
+
+
 class Waiter:
     """The calling thread, waiting on any number of queues for events it names.
 
@@ -32,10 +46,7 @@ class Waiter:
 
     def watch(self, queue: WaitQueue, mask: int) -> None:
         """Be woken by `queue.wake(events)` when `events & mask` (or when it names no event)."""
-        wake = self._sleeper.entry.func
-        entry = WaitEntry(
-            lambda events: (not events or bool(events & mask)) and wake(events), self._exclusive
-        )
+        entry = _MaskedEntry(self._sleeper, mask)
         queue.add(entry)
         self._entries.append((queue, entry))
 

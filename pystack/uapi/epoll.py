@@ -36,22 +36,22 @@ _EXCLUSIVE_OK = _INOUT | EPOLLERR | EPOLLHUP | EPOLLWAKEUP | EPOLLET | EPOLLEXCL
 _ALWAYS = EPOLLERR | EPOLLHUP
 
 
-class EpollItem:
+class EpollItem(WaitEntry):
     """One interest: descriptor `fd`, which meant `file` when it was added."""
 
-    __slots__ = ("data", "entry", "epoll", "events", "fd", "file")
+    __slots__ = ("data", "epoll", "events", "fd", "file")
 
     def __init__(self, epoll: Epoll, fd: int, file: File, events: int, data: Any) -> None:
+        super().__init__(bool(events & EPOLLEXCLUSIVE))
         self.epoll, self.fd, self.file = epoll, fd, file
         self.events = events
         self.data = data
-        self.entry = WaitEntry(self._callback, bool(events & EPOLLEXCLUSIVE))
 
     def ready(self) -> int:
         """The events asked for that hold now."""
         return self.file.poll() & self.events
 
-    def _callback(self, mask: int) -> bool:
+    def func(self, mask: int) -> bool:
         """The file was woken (`ep_poll_callback`); returns whether that used up the wake-up."""
         if not self.events & ~_PRIVATE:  # a one-shot that has fired
             return False
@@ -122,8 +122,8 @@ class Epoll(File):
 
     def _insert(self, item: EpollItem) -> None:
         self.items[item.fd, item.file] = item
-        item.file.epoll_items[item] = None
-        item.file.wq.add(item.entry)
+        item.file.epoll_items += (item,)
+        item.file.wq.add(item)
         if item.ready():
             self.make_ready(item)
 
@@ -137,8 +137,8 @@ class Epoll(File):
     def forget(self, item: EpollItem) -> None:
         """Drop an interest: deleted, or its file or this instance is going away."""
         del self.items[item.fd, item.file]
-        del item.file.epoll_items[item]
-        item.file.wq.remove(item.entry)
+        item.file.epoll_items = tuple(i for i in item.file.epoll_items if i is not item)
+        item.file.wq.remove(item)
         self._ready.pop(item, None)
 
     def _check_nesting(self, target: Epoll) -> None:

@@ -36,6 +36,8 @@ class File:
     file lacks fail as Linux's missing `file_operations` do.
     """
 
+    __slots__ = ("_open_files", "_refs", "epoll_items", "flags")
+
     def __init__(self, open_files: OpenFiles, flags: int = os.O_RDWR) -> None:
         if open_files.count >= open_files.limit:
             raise os_error(errno.ENFILE)
@@ -43,7 +45,7 @@ class File:
         self._open_files = open_files
         self._refs = 1
         self.flags = flags
-        self.epoll_items: dict[EpollItem, None] = {}  # interests of epoll instances in this file
+        self.epoll_items: tuple[EpollItem, ...] = ()  # interests of epoll instances in this file
 
     @property
     def nonblocking(self) -> bool:
@@ -86,7 +88,7 @@ class File:
         """Drop a reference.  Epoll forgets a file before it is released (`eventpoll_release`)."""
         self._refs -= 1
         if self._refs == 0:
-            for item in list(self.epoll_items):
+            for item in self.epoll_items:
                 item.epoll.forget(item)
             self._open_files.count -= 1
             self.release()

@@ -17,7 +17,14 @@ from select import EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLLRDHUP
 from typing import TypeVar
 
 from pystack.core.wait import WaitQueue
-from pystack.transport.sock import Address, Sock, os_error
+from pystack.transport.sock import (
+    MSG_DONTWAIT,
+    MSG_PEEK,
+    MSG_WAITALL,
+    Address,
+    Sock,
+    os_error,
+)
 from pystack.uapi.block import Deadline, wait_on
 from pystack.uapi.files import File, OpenFiles
 
@@ -26,17 +33,21 @@ WAIT_READ = EPOLLIN | EPOLLRDHUP | EPOLLERR | EPOLLHUP
 WAIT_WRITE = EPOLLOUT | EPOLLERR | EPOLLHUP
 ADDRESS_BYTES: dict[int, int] = {so.AF_INET: 4, so.AF_INET6: 16}
 _TIMEVAL = struct.Struct("=qq")
+_TIMEOUTS: dict[int, str] = {so.SO_RCVTIMEO: "rcvtimeo", so.SO_SNDTIMEO: "sndtimeo"}
 _READ_ONLY = {so.SO_TYPE, so.SO_ERROR, so.SO_DOMAIN, so.SO_PROTOCOL, so.SO_ACCEPTCONN}
 
 
 class SocketFile(File):
-    """Owns `sk`: the last `put` closes it."""
+    """Owns `sk`: the last `put` closes it.  `rcvtimeo` and `sndtimeo` in ns; None: no limit."""
+
+    __slots__ = ("kernel", "rcvtimeo", "sk", "sndtimeo")
 
     def __init__(self, open_files: OpenFiles, sk: Sock, flags: int = 0) -> None:
         super().__init__(open_files, os.O_RDWR | flags & os.O_NONBLOCK)
         self.sk = sk
         self.kernel = sk.kernel
-        self.timeouts: dict[int, int | None] = {so.SO_RCVTIMEO: None, so.SO_SNDTIMEO: None}
+        self.rcvtimeo: int | None = None
+        self.sndtimeo: int | None = None
 
     @property
     def wq(self) -> WaitQueue:
@@ -58,10 +69,10 @@ class SocketFile(File):
 
     def recvmsg(self, n: int, flags: int) -> bytes:
         """Up to `n` bytes, b"" at the end; with MSG_WAITALL `n` unless the stream ends or fails."""
-        deadline = self._deadline(so.SO_RCVTIMEO, flags)
-        if not flags & so.MSG_WAITALL or self.sk.type != so.SOCK_STREAM:
+        deadline = self._deadline(self.rcvtimeo, flags)
+        if not flags & MSG_WAITALL or self.sk.type != so.SOCK_STREAM:
             return self._retry(partial(self.sk.recvmsg, n, flags), WAIT_READ, deadline)
-        if flags & so.MSG_PEEK:
+        if flags & MSG_PEEK:
             return self._peek_all(n, flags, deadline)
         receive: Callable[[int, int], bytes] = self.sk.recvmsg
         parts: list[bytes] = []
@@ -101,7 +112,7 @@ class SocketFile(File):
     def sendmsg(self, data: bytes | bytearray | memoryview, flags: int) -> int:
         """All of `data`, unless it fails half-way; non-blocking: what there is room for."""
         view = memoryview(data).cast("B")
-        deadline = self._deadline(so.SO_SNDTIMEO, flags)
+        deadline = self._deadline(self.sndtimeo, flags)
         send: Callable[[memoryview, int], int] = self.sk.sendmsg
         sent = 0
         while True:
@@ -129,7 +140,7 @@ class SocketFile(File):
     def connect(self, address: Address) -> None:
         """EINPROGRESS when non-blocking or SO_SNDTIMEO runs out; the handshake then goes on."""
         self._check_family(address)
-        deadline = self._deadline(so.SO_SNDTIMEO, 0)
+        deadline = self._deadline(self.sndtimeo, 0)
         waited = False
         while True:
             try:
@@ -153,7 +164,7 @@ class SocketFile(File):
 
     def accept(self) -> Sock:
         """The next established connection; of several waiting threads one is woken for each."""
-        deadline = self._deadline(so.SO_RCVTIMEO, 0)
+        deadline = self._deadline(self.rcvtimeo, 0)
         return self._retry(self.sk.accept, WAIT_READ, deadline, exclusive=True)
 
     def _check_family(self, address: Address) -> None:
@@ -171,8 +182,8 @@ class SocketFile(File):
 
     def setsockopt(self, level: int, name: int, value: int | bytes) -> None:
         if level == so.SOL_SOCKET:
-            if name in self.timeouts:
-                self.timeouts[name] = _parse_timeval(value)
+            if name in _TIMEOUTS:
+                setattr(self, _TIMEOUTS[name], _parse_timeval(value))
                 return
             if name in _READ_ONLY:
                 raise os_error(errno.ENOPROTOOPT)
@@ -183,8 +194,9 @@ class SocketFile(File):
     def getsockopt(self, level: int, name: int) -> int | bytes:
         """An int, or bytes for options that are structures."""
         if level == so.SOL_SOCKET:
-            if name in self.timeouts:
-                return _TIMEVAL.pack(*divmod((self.timeouts[name] or 0) // 1000, 1_000_000))
+            if name in _TIMEOUTS:
+                timeout = getattr(self, _TIMEOUTS[name]) or 0
+                return _TIMEVAL.pack(*divmod(timeout // 1000, 1_000_000))
             fixed = {
                 so.SO_TYPE: self.sk.type,
                 so.SO_DOMAIN: self.sk.family,
@@ -196,10 +208,10 @@ class SocketFile(File):
 
     # -- waiting ---------------------------------------------------------------------------
 
-    def _deadline(self, option: int, flags: int) -> Deadline:
-        if self.nonblocking or flags & so.MSG_DONTWAIT:
-            return Deadline(self.kernel, 0)
-        return Deadline(self.kernel, self.timeouts[option])
+    def _deadline(self, timeout: int | None, flags: int) -> Deadline:
+        if self.nonblocking or flags & MSG_DONTWAIT:
+            timeout = 0
+        return Deadline(self.kernel, timeout)
 
     def _retry(
         self, attempt: Callable[[], T], mask: int, deadline: Deadline, exclusive: bool = False

@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from pystack.core.wait import WaitQueue
-from pystack.transport.sock import Address, Sock, os_error
+from pystack.transport.sock import MSG_NOSIGNAL, Address, Sock, os_error
 from pystack.uapi.block import ProcessExit, wait_on
 from pystack.uapi.epoll import Epoll
 from pystack.uapi.files import File
@@ -326,7 +326,7 @@ class Syscalls:
         try:
             return send()
         except BrokenPipeError:
-            if not flags & so.MSG_NOSIGNAL and signal.SIGPIPE not in self.process.ignored:
+            if not flags & MSG_NOSIGNAL and signal.SIGPIPE not in self.process.ignored:
                 self.process.begin_exit(-signal.SIGPIPE)
                 raise ProcessExit from None
             raise

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from pystack.core.checksum import checksum, ones_sum
 from pystack.core.costs import Costs
 from pystack.core.cpu import Softirq
 from pystack.core.engine import VirtualEngine
@@ -36,6 +39,39 @@ def test_cancelled_event_does_not_run_and_run_until_sets_the_time() -> None:
     event.cancel()
     engine.run(until=1000)
     assert engine.now == 1000
+
+
+def test_time_advances_at_once_only_if_nothing_is_due_meanwhile() -> None:
+    engine = VirtualEngine()
+    log: list[object] = []
+    assert not engine.advance(5), "outside of run time stands still"
+
+    def step(ns: int) -> None:
+        log.append((engine.advance(ns), engine.now))
+
+    engine.call_at(10, step, 9)
+    engine.call_at(20, step, 1)  # the event at 21 comes first
+    engine.call_at(21, step, 8)
+    engine.call_at(26, log.append, "cancelled").cancel()
+    engine.call_at(30, step, 2)
+    engine.call_at(32, step, 1)
+    engine.call_at(40, step, 4)
+    engine.run(until=43)  # and not beyond
+    assert log == [(True, 19), (False, 20), (True, 29), (False, 30), (True, 33), (False, 40)]
+    assert engine.now == 43
+
+
+def test_time_does_not_advance_past_the_end_of_a_run() -> None:
+    engine = VirtualEngine()
+    over: list[int] = []
+
+    def end() -> None:
+        over.append(engine.now)
+        assert not engine.advance(5)
+
+    engine.call_at(10, end)
+    engine.run(stop=lambda: bool(over))
+    assert (over, engine.now) == ([10], 10)
 
 
 def test_charged_time_passes_at_flush() -> None:
@@ -143,6 +179,25 @@ def test_timer_moves_without_firing_early_and_delete_stops_it() -> None:
     engine.run()
     assert fired == [300]
     assert kernel.timer_bases[0].active == 0
+
+
+def test_deleted_timer_armed_again_fires_once_and_makes_no_second_event() -> None:
+    engine, kernel = make()
+    fired: list[int] = []
+    timer = kernel.timer(lambda: fired.append(engine.now))
+    for round_ in range(50):
+        timer.mod(1000 + round_)
+        assert timer.delete()
+    before = len(engine._heap)
+    timer.mod(2000)
+    assert len(engine._heap) == before
+    engine.run()
+    assert (fired, kernel.timer_bases[0].active) == ([2000], 0)
+    timer.mod(2500)
+    timer.delete()
+    engine.call_at(3000, timer.mod, 3500)  # the deleted event has left the heap
+    engine.run()
+    assert fired == [2000, 3500]
 
 
 def test_timer_fires_while_a_task_spends_charged_time() -> None:
@@ -263,5 +318,31 @@ def test_unknown_sysctl_is_an_error() -> None:
     _, kernel = make()
     with pytest.raises(KeyError, match=r"net\.ipv4\.tcp_foo"):
         _ = kernel.sysctl["net.ipv4.tcp_foo"]
+    with pytest.raises(KeyError, match=r"net\.ipv4\.tcp_foo"):
+        kernel.sysctl["net.ipv4.tcp_foo"] = 1
     with pytest.raises(ValueError, match="shape"):
         kernel.sysctl["net.ipv4.tcp_rmem"] = (1, 2)
+    with pytest.raises(ValueError, match="shape"):
+        kernel.sysctl["net.ipv4.tcp_rmem"] = 1
+    with pytest.raises(ValueError, match="shape"):
+        kernel.sysctl["net.ipv4.tcp_sack"] = (1,)
+    with pytest.raises(TypeError, match="vector"):
+        _ = kernel.sysctl["net.ipv4.tcp_rmem"]
+    with pytest.raises(TypeError, match="single"):
+        kernel.sysctl.vector("net.ipv4.tcp_sack")
+    assert {"net.ipv4.tcp_rmem", "net.ipv4.tcp_sack"} <= set(kernel.sysctl)
+
+
+@given(st.binary(max_size=2000), st.integers(0, 1 << 40), st.integers(0, 5))
+def test_checksum_is_the_sum_of_words_with_the_carries_added(
+    data: bytes, start: int, offset: int
+) -> None:
+    padded = data + b"\0" * (len(data) & 1)
+    total = start + sum(
+        high << 8 | low for high, low in zip(padded[::2], padded[1::2], strict=True)
+    )
+    while total >> 16:
+        total = (total & 0xFFFF) + (total >> 16)
+    assert ones_sum(data, start) == total
+    assert ones_sum(memoryview(bytes(offset) + data)[offset:], start) == total
+    assert checksum(bytes(2000)) == 0xFFFF

@@ -12,7 +12,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scapy.layers.inet import TCP
 
-from pystack.core.headers.tcp import TH_ACK, TH_PSH, TcpHeader, TcpOptions, timestamp_option
+from pystack.core.checksum import ones_sum
+from pystack.core.headers.ipv4 import pseudo_header_sum
+from pystack.core.headers.tcp import (
+    TH_ACK,
+    TH_PSH,
+    TcpHeader,
+    TcpOptions,
+    pack_segment_header,
+    timestamp_option,
+)
 from pystack.transport.tcp.congestion import CongestionWindow, Reno
 from pystack.transport.tcp.ofo import OutOfOrderQueue
 from pystack.transport.tcp.sackblocks import SackBlocks
@@ -41,6 +50,22 @@ pairs = st.tuples(u32, u32)
 )
 def test_header_parses_what_it_packs(header: TcpHeader) -> None:
     assert TcpHeader.parse(header.pack()) == header
+
+
+@given(u16, u16, u32, u32, st.integers(0, 63), u16, st.binary(max_size=10), st.binary(max_size=99))
+def test_segment_header_has_the_checksum_of_what_it_heads(
+    sport: int, dport: int, seq: int, ack: int, flags: int, window: int, words: bytes, text: bytes
+) -> None:
+    options = words * 4
+    length = 20 + len(options)
+    start = pseudo_header_sum(b"\x0a\0\0\1", b"\xff\0\0\2", 6, length + len(text))
+    raw = pack_segment_header(
+        sport, dport, seq, ack, flags, window, options, start + ones_sum(text)
+    )
+    assert ones_sum(raw + text, start) == 0xFFFF
+    header = TcpHeader.parse(raw)
+    assert header[:6] == (sport, dport, seq, ack, flags, window)
+    assert (header.header_length, raw[20:]) == (length, options)
 
 
 def test_header_is_what_scapy_reads() -> None:

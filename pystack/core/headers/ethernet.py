@@ -13,7 +13,8 @@ ETH_P_IP = 0x0800
 ETH_P_ARP = 0x0806
 ETH_BROADCAST = b"\xff" * 6
 
-_LAYOUT = struct.Struct("!6s6sH")
+FIELDS = "6s6sH"
+_LAYOUT = struct.Struct("!" + FIELDS)
 
 
 class EthernetHeader(NamedTuple):
@@ -28,6 +29,11 @@ class EthernetHeader(NamedTuple):
 
     def pack(self) -> bytes:
         return _LAYOUT.pack(*self)
+
+
+def pack_header(dst: bytes, src: bytes, ethertype: int) -> bytes:
+    """`EthernetHeader(...).pack()` without the object: for every frame sent."""
+    return _LAYOUT.pack(dst, src, ethertype)
 
 
 def is_multicast(addr: bytes) -> bool:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import struct
 from typing import NamedTuple
 
-from pystack.core.checksum import checksum
-
 IP_HLEN = 20
 IP_DF = 0x4000
 IP_MF = 0x2000
@@ -15,7 +13,8 @@ IPPROTO_ICMP = 1
 IPPROTO_TCP = 6
 IPPROTO_UDP = 17
 
-_LAYOUT = struct.Struct("!BBHHHBBH4s4s")
+FIELDS = "BBHHHBBH4s4s"
+_LAYOUT = struct.Struct("!" + FIELDS)
 
 
 class Ipv4Header(NamedTuple):
@@ -40,21 +39,46 @@ class Ipv4Header(NamedTuple):
 
     def pack(self) -> bytes:
         """With the header checksum filled in; without options."""
-        fields = (
-            self.version << 4 | self.header_length >> 2,
-            self.tos,
-            self.total_length,
-            self.identification,
-            self.fragment,
-            self.ttl,
-            self.protocol,
-        )
-        value = checksum(_LAYOUT.pack(*fields, 0, self.src, self.dst))
-        return _LAYOUT.pack(*fields, value, self.src, self.dst)
+        return pack_header(*self[:8], self.version << 4 | self.header_length >> 2)
+
+
+def pack_header(
+    total_length: int,
+    protocol: int,
+    src: bytes,
+    dst: bytes,
+    ttl: int,
+    identification: int,
+    fragment: int,
+    tos: int,
+    first: int = 0x45,
+) -> bytes:
+    """`Ipv4Header(...).pack()` without the object: for every packet sent.
+
+    The checksum is of the sum of the fields, which is that of the words they make up (`ones_sum`).
+    """
+    value = (
+        (first << 8 | tos)
+        + total_length
+        + identification
+        + fragment
+        + (ttl << 8 | protocol)
+        + int.from_bytes(src + dst, "big")
+    )
+    return _LAYOUT.pack(
+        first,
+        tos,
+        total_length,
+        identification,
+        fragment,
+        ttl,
+        protocol,
+        0xFFFF - (value % 65535 or 65535),
+        src,
+        dst,
+    )
 
 
 def pseudo_header_sum(src: bytes, dst: bytes, protocol: int, length: int) -> int:
-    """One's-complement start value for TCP's and UDP's checksum (RFC 9293, 3.1)."""
-    return (
-        int.from_bytes(src, "big") % 65535 + int.from_bytes(dst, "big") % 65535 + protocol + length
-    )
+    """Start value for TCP's and UDP's checksum (RFC 9293, 3.1), for `ones_sum` to fold."""
+    return int.from_bytes(src + dst, "big") + protocol + length

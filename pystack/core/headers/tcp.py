@@ -26,7 +26,9 @@ TCPOLEN_SACK_BASE_ALIGNED = 4
 TCPOLEN_SACK_PERBLOCK = 8
 MAX_WSCALE = 14  # RFC 7323, 2.3
 
-_LAYOUT = struct.Struct("!HHIIBBHHH")
+FIELDS = "HHIIBBHHH"
+_LAYOUT = struct.Struct("!" + FIELDS)
+unpack_fields = _LAYOUT.unpack_from
 _TIMESTAMPS = struct.Struct("!III")
 _PAIR = struct.Struct("!II")
 _U16 = struct.Struct("!H")
@@ -67,6 +69,31 @@ class TcpHeader(NamedTuple):
         )
 
 
+def pack_segment_header(
+    sport: int,
+    dport: int,
+    seq: int,
+    ack: int,
+    flags: int,
+    window: int,
+    options: bytes,
+    start: int,
+) -> bytes:
+    """Header, checksum included, and options.  `start` is the one's-complement sum of the
+    pseudo-header and the text.
+
+    The sum of the fields is, modulo 65535, the sum of the words they make up (`ones_sum`), so
+    nothing needs to be packed before the checksum is known.
+    """
+    length = TCP_HLEN + len(options)
+    value = start + sport + dport + seq + ack + (length << 10 | flags) + window
+    if options:
+        value += int.from_bytes(options, "big")
+    value = 0xFFFF - (value % 65535 or 65535)
+    header = _LAYOUT.pack(sport, dport, seq, ack, length << 2, flags, window, value, 0)
+    return header + options
+
+
 class TcpOptions(NamedTuple):
     """`timestamps` is (TSval, TSecr); `sack` holds (left edge, right edge) pairs."""
 
@@ -85,7 +112,7 @@ class TcpOptions(NamedTuple):
         if len(data) == TCPOLEN_TSTAMP_ALIGNED:
             word, tsval, tsecr = _TIMESTAMPS.unpack_from(data)
             if word == _ALIGNED_TIMESTAMPS:
-                return cls(timestamps=(tsval, tsecr))
+                return cls(None, None, False, (tsval, tsecr))
         return _scan(data)
 
     def pack(self) -> bytes:

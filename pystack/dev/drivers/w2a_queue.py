@@ -1,6 +1,6 @@
 """One queue pair of the wire2app NIC: its rings, its interrupt, its NAPI poll.
 
-Called by the interrupt and by NAPI; calls the rings, the registers and `NetCore.receive_skb`.
+Called by the interrupt and by NAPI; calls the rings, the registers and `Napi.gro_receive`.
 The hot path reads no register: completions carry a phase bit.
 """
 
@@ -143,7 +143,7 @@ class QueuePair:
             skb.tstamp = kernel.now
             if nic.tp_rx.enabled:
                 nic.tp_rx(skb.packet_id, addr, length, ring.last_completion)
-            nic.core.receive_skb(skb)
+            self.napi.gro_receive(skb)
         return work
 
     def _post_rx(self) -> None:

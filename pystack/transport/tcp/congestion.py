@@ -32,6 +32,11 @@ class CongestionControl(Protocol):
 class CongestionWindow:
     """cwnd and what belongs to it, in segments."""
 
+    __slots__ = (
+        *("algorithm", "cwnd", "cwnd_cnt", "limited", "max_packets_out", "ssthresh"),
+        *("stamp", "state", "usage_seq", "used"),
+    )
+
     def __init__(self, algorithm: CongestionControl) -> None:
         self.algorithm = algorithm
         self.cwnd = INIT_CWND
@@ -86,6 +91,7 @@ class CongestionWindow:
 class Reno:
     """RFC 5681 (`net/ipv4/tcp_cong.c`)."""
 
+    __slots__ = ()
     name = "reno"
 
     def ssthresh(self, cw: CongestionWindow) -> int:

@@ -17,7 +17,7 @@ from pystack.transport.tcp.constants import RCV_SHUTDOWN
 from pystack.transport.tcp.delack import ACK_NOW
 from pystack.transport.tcp.lifecycle import set_state
 from pystack.transport.tcp.segment import RxSegment
-from pystack.transport.tcp.seq import after, before, seq_add, seq_diff
+from pystack.transport.tcp.seq import SEQ_MASK, after, before, seq_add, seq_diff
 from pystack.transport.tcp.state import TcpState
 from pystack.transport.tcp.transmit import send_ack
 from pystack.transport.tcp.window import receive_window
@@ -82,7 +82,7 @@ def _trim_front(sk: TcpSock, skb: SkBuff) -> None:
 
 def _queue_in_order(sk: TcpSock, skb: SkBuff) -> None:
     # With nothing in the queue one packet is always taken, or no progress would be possible.
-    if not rcvbuf.schedule(sk) and sk.receive_queue:
+    if sk.rmem_alloc > sk.sk_rcvbuf and not rcvbuf.schedule(sk) and sk.receive_queue:
         sk.kernel.mib["TcpExtTCPRcvQDrop"] += 1
         sk.wake(EPOLLIN | EPOLLRDNORM)
         sk.kernel.drop(skb, Drop.TCP_RCVBUF_FULL)
@@ -105,7 +105,7 @@ def _queue_in_order(sk: TcpSock, skb: SkBuff) -> None:
 
 def _data_ready(sk: TcpSock) -> None:
     """Wake readers once there are SO_RCVLOWAT bytes (`tcp_data_ready`)."""
-    ready = seq_diff(sk.rcv_nxt, sk.copied_seq) >= sk.sk_rcvlowat
+    ready = (sk.rcv_nxt - sk.copied_seq) & SEQ_MASK >= sk.sk_rcvlowat
     if ready or sk.sk_shutdown & RCV_SHUTDOWN:
         sk.wake(EPOLLIN | EPOLLRDNORM)
 
@@ -122,7 +122,8 @@ def _append(sk: TcpSock, skb: SkBuff) -> bool:
     sk.receive_queue.append(skb)
     tracepoint = sk.tcp.tp_sock_queue
     if tracepoint.enabled:
-        tracepoint(skb.packet_id, len(skb))
+        for part in skb.parts():
+            tracepoint(part.packet_id, part.end - part.off)
     return fin
 
 

@@ -21,7 +21,7 @@ from pystack.transport.tcp.constants import (
     RCV_SHUTDOWN,
     USEC,
 )
-from pystack.transport.tcp.seq import seq_diff
+from pystack.transport.tcp.seq import SEQ_MASK
 from pystack.transport.tcp.state import UNCONNECTED
 
 if TYPE_CHECKING:
@@ -40,6 +40,11 @@ ACK_NOW = 16  # send it at once
 
 class AckState:
     """`icsk_ack`.  `ato` and `timeout` in ns, `rcv_mss` the peer's segment size as we see it."""
+
+    __slots__ = (
+        *("ato", "last_seg_size", "lrcvtime", "pending", "pingpong", "quick", "rcv_mss"),
+        "timeout",
+    )
 
     def __init__(self) -> None:
         self.pending = 0
@@ -111,7 +116,7 @@ def data_received(sk: TcpSock, skb: SkBuff) -> None:
 
 def _measure_rcv_mss(sk: TcpSock, skb: SkBuff) -> None:
     """Estimate the sender's segment size from what comes (`tcp_measure_rcv_mss`)."""
-    ack, length, flags = sk.ack, len(skb), skb.cb.flags
+    ack, length, flags = sk.ack, skb.gso_size or len(skb), skb.cb.flags
     last, ack.last_seg_size = ack.last_seg_size, 0
     if length >= ack.rcv_mss:
         ack.rcv_mss = min(length, sk.advmss)
@@ -136,8 +141,8 @@ def ack_check(sk: TcpSock, out_of_order: bool = True) -> None:
     ack = sk.ack
     if not ack.pending & ACK_SCHED or sk.state in UNCONNECTED:
         return
-    full_segment = seq_diff(sk.rcv_nxt, sk.rcv_wup) > ack.rcv_mss and (
-        seq_diff(sk.rcv_nxt, sk.copied_seq) < sk.sk_rcvlowat
+    full_segment = (sk.rcv_nxt - sk.rcv_wup) & SEQ_MASK > ack.rcv_mss and (
+        (sk.rcv_nxt - sk.copied_seq) & SEQ_MASK < sk.sk_rcvlowat
         or window.choose_window(sk) >= sk.rcv_wnd
     )
     if full_segment or ack.quick_mode or ack.pending & ACK_NOW or (out_of_order and sk.ofo):
@@ -193,7 +198,7 @@ def after_read(sk: TcpSock, copied: int) -> None:
     due = False
     if ack.pending & ACK_SCHED:
         pushed = ack.pending & ACK_PUSHED2 or (ack.pending & ACK_PUSHED and not ack.interactive)
-        due = seq_diff(sk.rcv_nxt, sk.rcv_wup) > ack.rcv_mss or bool(
+        due = (sk.rcv_nxt - sk.rcv_wup) & SEQ_MASK > ack.rcv_mss or bool(
             copied and pushed and not sk.rmem_alloc
         )
     if copied and not due and not sk.sk_shutdown & RCV_SHUTDOWN:

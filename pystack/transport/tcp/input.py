@@ -54,7 +54,8 @@ def _established(sk: TcpSock, skb: SkBuff) -> None:
         if segment.seq != segment.end_seq:
             sk.kernel.mib["TcpExtTCPHPHits"] += 1
             if segment.ack == sk.snd_una:
-                replace_ts_recent(sk, segment)
+                if sk.tstamp_ok:
+                    replace_ts_recent(sk, segment)
                 sk.snd_wl1 = segment.seq
                 data.queue(sk, skb)
                 after_segment(sk)

@@ -9,7 +9,7 @@ import errno
 from select import EPOLLERR
 from typing import TYPE_CHECKING
 
-from pystack.transport.tcp import rcvbuf
+from pystack.transport.tcp import keepalive, rcvbuf
 from pystack.transport.tcp.constants import SHUT_MASK
 from pystack.transport.tcp.state import OPENING, TcpState
 
@@ -26,6 +26,8 @@ def set_state(sk: TcpSock, state: TcpState) -> None:
         mib["TcpCurrEstab"] -= 1
     if state is TcpState.ESTABLISHED:
         mib["TcpCurrEstab"] += 1
+        if sk.sk_keepalive:
+            keepalive.start(sk)
     elif state is TcpState.CLOSE:
         if old in (TcpState.ESTABLISHED, TcpState.CLOSE_WAIT):
             mib["TcpEstabResets"] += 1

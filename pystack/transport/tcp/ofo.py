@@ -11,6 +11,8 @@ from pystack.transport.tcp.seq import after, before
 class OutOfOrderQueue:
     """Sorted by sequence number; no segment is covered by another one."""
 
+    __slots__ = ("_skbs",)
+
     def __init__(self) -> None:
         self._skbs: list[SkBuff] = []
 

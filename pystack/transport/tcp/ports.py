@@ -82,16 +82,18 @@ def choose_for_connect(sk: TcpSock) -> None:
     low, count = _range(sk)
     start = tcp.secrets.port_offset(sk.laddr, sk.raddr, sk.rport) + tcp.port_perturbation
     start &= ~1
+    laddr, raddr, rport = sk.laddr, sk.raddr, sk.rport
+    connections, bound = tables.connections, tables.bound
     for parity in (0, 1):
         for step in range(0, count, 2):
             port = low + (start + parity + step) % count
-            bucket = tables.bound.get(port)
-            if bucket is not None and bucket.explicit:
+            if (laddr, port, raddr, rport) in connections:  # among thousands, mostly the reason
                 continue
-            if (sk.laddr, port, sk.raddr, sk.rport) in tables.connections:
+            bucket = bound.get(port)
+            if bucket is not None and bucket.explicit:
                 continue
             tcp.port_perturbation += step + 2
             take_port(sk, port, explicit=False)
-            tables.connections[sk.four_tuple] = sk
+            connections[sk.four_tuple] = sk
             return
     raise os_error(errno.EADDRNOTAVAIL)

@@ -8,17 +8,18 @@ from __future__ import annotations
 
 from pystack.core.checksum import ones_sum
 from pystack.core.drop import Drop
-from pystack.core.headers.ipv4 import IPPROTO_TCP, pseudo_header_sum
+from pystack.core.headers import frame
+from pystack.core.headers.ipv4 import IP_HLEN, IPPROTO_TCP, pseudo_header_sum
 from pystack.core.headers.tcp import (
     NO_OPTIONS,
     TCP_HLEN,
     TH_FIN,
     TH_SYN,
-    TcpHeader,
     TcpOptions,
+    unpack_fields,
 )
 from pystack.core.kernel import Kernel
-from pystack.core.skb import SkBuff
+from pystack.core.skb import CHECKSUM_NONE, SkBuff
 from pystack.net.ipv4 import Ipv4
 from pystack.transport.tcp import icmp, listen, ports, reply, timewait
 from pystack.transport.tcp.isn import Secrets
@@ -79,39 +80,46 @@ class Tcp:
             kernel.drop(skb, reason)
             return
         if self.tp_rcv.enabled:
-            self.tp_rcv(skb.packet_id, skb.cb.seq, len(skb))
+            self._trace(skb)
         self._demultiplex(skb)
+
+    def _trace(self, skb: SkBuff) -> None:
+        seq = skb.cb.seq
+        for part in skb.parts():
+            length = part.end - part.off
+            self.tp_rcv(part.packet_id, seq, length)
+            seq = (seq + length) & SEQ_MASK
 
     def _parse(self, skb: SkBuff) -> Drop | None:
         """Check the header; `skb.cb` gets what it says, `skb.off` goes to the text."""
-        length = len(skb)
+        buf, off = skb.buf, skb.off
+        length = skb.end - off
         if length < TCP_HLEN:
             return Drop.TCP_TOO_SHORT
-        header = TcpHeader.parse(skb.buf, skb.off)
-        hlen = header.header_length
+        if off - skb.network_header == IP_HLEN:
+            fields = skb.headers[frame.TCP]
+        else:
+            fields = unpack_fields(buf, off)
+        sport, dport, seq, ack, first, flags, window, _, _ = fields
+        hlen = first >> 4 << 2
         if hlen < TCP_HLEN or hlen > length:
             return Drop.TCP_BAD_HEADER
-        start = pseudo_header_sum(skb.saddr, skb.daddr, IPPROTO_TCP, length)
-        if ones_sum(skb.data, start) != 0xFFFF:
-            self.kernel.mib["TcpInCsumErrors"] += 1
-            return Drop.TCP_BAD_CHECKSUM
+        if skb.ip_summed == CHECKSUM_NONE:
+            start = pseudo_header_sum(skb.saddr, skb.daddr, IPPROTO_TCP, length)
+            if ones_sum(buf[off : skb.end], start) != 0xFFFF:
+                self.kernel.mib["TcpInCsumErrors"] += 1
+                return Drop.TCP_BAD_CHECKSUM
         options = NO_OPTIONS
         if hlen > TCP_HLEN:
-            options = TcpOptions.parse(skb.buf[skb.off + TCP_HLEN : skb.off + hlen])
-        flags = header.flags
-        counted = length - hlen + bool(flags & TH_SYN) + (flags & TH_FIN)
-        skb.transport_header = skb.off
-        skb.pull(hlen)
-        skb.cb = RxSegment(
-            header.sport,
-            header.dport,
-            header.seq,
-            header.ack,
-            flags,
-            header.window,
-            options,
-            (header.seq + counted) & SEQ_MASK,
-        )
+            options = TcpOptions.parse(buf[off + TCP_HLEN : off + hlen])
+        if skb.frags is not None:
+            flags |= skb.frags[-1].headers[frame.FLAGS]
+            length += skb.data_len
+        end_seq = (seq + length - hlen + (flags & TH_FIN)) & SEQ_MASK
+        if flags & TH_SYN:
+            end_seq = (end_seq + 1) & SEQ_MASK
+        skb.off = off + hlen
+        skb.cb = RxSegment(sport, dport, seq, ack, flags, window, options, end_seq)
         return None
 
     def _demultiplex(self, skb: SkBuff) -> None:

@@ -6,7 +6,6 @@ Called by `data` for each segment to be queued.  Compare `tcp_try_rmem_schedule`
 
 from __future__ import annotations
 
-from collections import deque
 from typing import TYPE_CHECKING
 
 from pystack.core.drop import Drop
@@ -82,9 +81,9 @@ def _prune_ofo(sk: TcpSock) -> bool:
     return True
 
 
-def _collapse(sk: TcpSock, queue: deque[SkBuff]) -> deque[SkBuff]:
+def _collapse(sk: TcpSock, queue: list[SkBuff]) -> list[SkBuff]:
     """Copy runs of small packets into packets of a page, without their headers' room."""
-    result: deque[SkBuff] = deque()
+    result: list[SkBuff] = []
     run: list[SkBuff] = []
     size = 0
     for skb in queue:
@@ -97,12 +96,12 @@ def _collapse(sk: TcpSock, queue: deque[SkBuff]) -> deque[SkBuff]:
     return result
 
 
-def _finish_run(sk: TcpSock, run: list[SkBuff], result: deque[SkBuff]) -> None:
+def _finish_run(sk: TcpSock, run: list[SkBuff], result: list[SkBuff]) -> None:
     if len(run) < 2:
         result.extend(run)
         return
     first, last = run[0].cb, run[-1].cb
-    data = b"".join([skb.data for skb in run])
+    data = b"".join([view for skb in run for view in skb.views()])
     joined = SkBuff(sk.kernel, memoryview(data), packet_id=run[-1].packet_id)
     joined.cb = RxSegment(
         first.sport,
@@ -125,7 +124,7 @@ def purge(sk: TcpSock) -> int:
     """Free both receive queues; returns the bytes the user has not read."""
     unread = 0
     while sk.receive_queue:
-        skb = sk.receive_queue.popleft()
+        skb = sk.receive_queue.pop(0)
         fin = bool(skb.cb.flags & TH_FIN)
         unread += seq_diff(skb.cb.end_seq, sk.copied_seq) - fin
         sk.copied_seq = skb.cb.end_seq

@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING
 
 from pystack.core.drop import Drop
 from pystack.core.headers.ipv4 import IPPROTO_TCP
-from pystack.core.headers.tcp import TH_ACK, TH_RST, TcpHeader, timestamp_option
-from pystack.core.skb import EMPTY, SkBuff
+from pystack.core.headers.tcp import TH_ACK, TH_RST, timestamp_option
+from pystack.core.skb import SkBuff
 from pystack.transport.tcp.segment import RxSegment
 from pystack.transport.tcp.transmit import build
 
 if TYPE_CHECKING:
     from pystack.transport.tcp.protocol import Tcp
+    from pystack.transport.tcp.tables import FourTuple
 
 
 def send_reset(tcp: Tcp, skb: SkBuff) -> None:
@@ -30,8 +31,8 @@ def send_reset(tcp: Tcp, skb: SkBuff) -> None:
     else:
         seq, ack, flags = 0, segment.end_seq, TH_RST | TH_ACK
     tcp.kernel.mib["TcpOutRsts"] += 1
-    header = TcpHeader(segment.dport, segment.sport, seq, ack, flags, 0)
-    send(tcp, header, b"", skb.daddr, skb.saddr)
+    tuple4 = skb.daddr, segment.dport, skb.saddr, segment.sport
+    send(tcp, tuple4, seq, ack, flags, 0)
 
 
 @dataclass(slots=True)
@@ -49,19 +50,28 @@ class BareAck:
 
 
 def send_bare_ack(tcp: Tcp, what: BareAck) -> None:
-    header = TcpHeader(what.lport, what.rport, what.seq, what.ack, TH_ACK, what.window)
+    tuple4 = what.laddr, what.lport, what.raddr, what.rport
     options = b"" if what.timestamps is None else timestamp_option(*what.timestamps)
-    send(tcp, header, options, what.laddr, what.raddr)
+    send(tcp, tuple4, what.seq, what.ack, TH_ACK, what.window, options)
 
 
-def send(tcp: Tcp, header: TcpHeader, options: bytes, saddr: bytes, daddr: bytes) -> None:
+def send(
+    tcp: Tcp,
+    tuple4: FourTuple,
+    seq: int,
+    ack: int,
+    flags: int,
+    window: int,
+    options: bytes = b"",
+) -> None:
     """Route and send a segment without payload."""
     kernel = tcp.kernel
     kernel.charge(kernel.costs.tcp_packet)
-    skb = build(kernel, header, options, EMPTY, saddr, daddr)
+    skb = build(kernel, tuple4, seq, ack, flags, window, options)
     kernel.mib["TcpOutSegs"] += 1
     if tcp.tp_transmit.enabled:
-        tcp.tp_transmit(skb.packet_id, header.seq, 0, header.flags)
+        tcp.tp_transmit(skb.packet_id, seq, 0, flags)
+    saddr, _, daddr, _ = tuple4
     try:
         route = tcp.ipv4.route(daddr, saddr)
     except OSError:

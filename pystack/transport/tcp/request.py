@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pystack.core.headers.tcp import TH_ACK, TH_SYN, TcpHeader, TcpOptions
+from pystack.core.headers.tcp import TH_ACK, TH_SYN, TcpOptions
 from pystack.transport.tcp import reply
 from pystack.transport.tcp.constants import MSEC, RTO_MAX, TIMEOUT_INIT
 from pystack.transport.tcp.seq import SEQ_MASK, seq_add
@@ -21,6 +21,13 @@ if TYPE_CHECKING:
 
 class RequestSock:
     """What the SYN said and what the SYN-ACK says; a timer repeats that."""
+
+    __slots__ = (
+        *("advmss", "four_tuple", "last_oow_ack_time", "listener", "mss", "num_retrans"),
+        *("num_timeout", "rcv_isn", "rcv_wnd", "rcv_wscale", "sack_ok", "sent_at", "snd_wnd"),
+        *("snd_wscale", "snt_isn", "state", "tcp", "timer", "ts_offset", "ts_recent"),
+        *("ts_recent_stamp", "tstamp_ok", "window_clamp"),
+    )
 
     def __init__(self, listener: TcpSock, skb: SkBuff, segment: RxSegment, isn: int) -> None:
         sysctl = listener.kernel.sysctl
@@ -82,17 +89,14 @@ class RequestSock:
         self.send_synack()
 
     def send_synack(self) -> None:
-        laddr, lport, raddr, rport = self.four_tuple
         options = TcpOptions(
             mss=self.advmss,
             wscale=None if self.snd_wscale is None else self.rcv_wscale,
             sack_permitted=self.sack_ok,
             timestamps=self._timestamps(),
         ).pack()
-        header = TcpHeader(
-            lport, rport, self.snt_isn, self.rcv_nxt, TH_SYN | TH_ACK, min(self.rcv_wnd, 65535)
-        )
-        reply.send(self.tcp, header, options, laddr, raddr)
+        flags, window = TH_SYN | TH_ACK, min(self.rcv_wnd, 65535)
+        reply.send(self.tcp, self.four_tuple, self.snt_isn, self.rcv_nxt, flags, window, options)
 
     def send_ack(self) -> None:
         """To a segment out of the window (`tcp_v4_reqsk_send_ack`)."""

@@ -15,6 +15,11 @@ class RttEstimator:
     (`tcp_rtt_estimator`), so that a burst of equal samples does not make the timer hasty.
     """
 
+    __slots__ = (
+        *("mdev_max_us", "mdev_us", "min_us", "rto", "rtt_seq", "rttvar_us", "samples"),
+        "srtt_us",
+    )
+
     def __init__(self) -> None:
         self.srtt_us = 0
         self.mdev_us = TIMEOUT_INIT // USEC

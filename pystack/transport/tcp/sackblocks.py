@@ -11,6 +11,8 @@ MAX_BLOCKS = 4
 class SackBlocks:
     """Most recently changed first, disjoint."""
 
+    __slots__ = ("blocks", "dsack")
+
     def __init__(self) -> None:
         self.blocks: list[Block] = []
         self.dsack: Block | None = None  # goes out with the next ACK, once

@@ -6,8 +6,6 @@ also the SACK scoreboard (RFC 6675, 3): `ack`, `sacktag` and `recovery` mark seg
 
 from __future__ import annotations
 
-from collections import deque
-
 from pystack.core.headers.tcp import TH_FIN, TH_PSH
 from pystack.core.skb import EMPTY
 from pystack.transport.tcp.segment import (
@@ -23,8 +21,10 @@ from pystack.transport.tcp.seq import after, seq_add, seq_diff
 class WriteQueue:
     """User data in the pieces it was written in.  `fin`: a FIN follows the last byte."""
 
+    __slots__ = ("_pieces", "fin", "length")
+
     def __init__(self) -> None:
-        self._pieces: deque[memoryview] = deque()
+        self._pieces: list[memoryview] = []
         self.length = 0
         self.fin = False
 
@@ -46,12 +46,12 @@ class WriteQueue:
             pieces[0] = first[n:]
             return first[:n]
         if len(first) == n:
-            return pieces.popleft()
+            return pieces.pop(0)
         parts = []
         while n:
-            piece = pieces.popleft()
+            piece = pieces.pop(0)
             if len(piece) > n:
-                pieces.appendleft(piece[n:])
+                pieces.insert(0, piece[n:])
                 piece = piece[:n]
             parts.append(piece)
             n -= len(piece)
@@ -69,8 +69,10 @@ class RtxQueue:
     Without SACK `sacked_out` counts duplicate ACKs (RFC 6582): each means a segment has left.
     """
 
+    __slots__ = ("highest_sack", "lost_out", "retrans_out", "sacked_out", "segments")
+
     def __init__(self) -> None:
-        self.segments: deque[TxSegment] = deque()
+        self.segments: list[TxSegment] = []
         self.sacked_out = 0
         self.lost_out = 0
         self.retrans_out = 0
@@ -101,7 +103,7 @@ class RtxQueue:
 
     def pop_acked(self) -> TxSegment:
         """Take the oldest segment out of the queue and of every count but `sacked_out` of Reno."""
-        segment = self.segments.popleft()
+        segment = self.segments.pop(0)
         if segment.sacked & SACKED_RETRANS:
             self.retrans_out -= 1
         if segment.sacked & SACKED_ACKED:

@@ -45,7 +45,28 @@ if TYPE_CHECKING:
     from pystack.transport.tcp.segment import RxSegment
 
 
+NO_REQUESTS: dict[RequestSock, None] = {}
+NOBODY: deque[TcpSock] = deque(maxlen=0)  # takes nothing
+
+
 class TcpSock(Sock):
+    __slots__ = (
+        *("tcp", "state", "conn_state", "rcv_saddr", "laddr", "lport", "holds_port"),
+        *("raddr", "rport", "bound_address", "bound_port", "route"),
+        *("nonagle", "user_mss", "syn_retries", "linger2"),
+        *("sk_keepalive", "keepalive_time", "keepalive_intvl", "keepalive_probes"),
+        *("receive_queue", "ofo", "unsent", "rtx", "requests", "accept_queue"),
+        *("max_ack_backlog", "xmit_timer", "delack_timer", "sk_timer", "xmit_pending"),
+        *("done", "nospace", "iss", "snd_una", "snd_nxt", "write_seq", "snd_wnd", "snd_wl1"),
+        *("max_window", "snd_sml", "bytes_acked", "lsndtime", "rcv_tstamp", "syn_sent_at"),
+        *("rcv_nxt", "rcv_wup", "copied_seq", "rcv_wnd", "rcv_ssthresh", "window_clamp"),
+        *("wscale_ok", "tstamp_ok", "sack_ok", "snd_wscale", "rcv_wscale", "ts_offset"),
+        *("ts_recent", "ts_recent_stamp", "header_length", "advmss", "mss_cache", "mss_clamp"),
+        *("pmtu", "ack", "sacks", "last_oow_ack_time", "rtt", "cw", "reordering", "high_seq"),
+        *("prior_cwnd", "prr_delivered", "prr_out", "retransmits", "first_timeout"),
+        *("total_retrans", "backoff", "probes_out"),
+    )
+
     def __init__(self, tcp: Tcp) -> None:
         super().__init__(tcp.kernel, AF_INET, SOCK_STREAM, IPPROTO_TCP)
         self.tcp = tcp
@@ -75,19 +96,21 @@ class TcpSock(Sock):
         self.user_mss = 0
         self.syn_retries = 0
         self.linger2: int | None = None
+        self.sk_keepalive = False  # SO_KEEPALIVE
+        self.keepalive_time = self.keepalive_intvl = 0  # seconds; 0: as the sysctl says
+        self.keepalive_probes = 0
 
     def _init_queues(self) -> None:
-        lock = self.lock
-        self.receive_queue: deque[SkBuff] = deque()
+        self.receive_queue: list[SkBuff] = []
         self.ofo = OutOfOrderQueue()
         self.unsent = WriteQueue()
         self.rtx = RtxQueue()
-        self.requests: dict[RequestSock, None] = {}  # of a listener: the SYN queue
-        self.accept_queue: deque[TcpSock] = deque()
+        self.requests = NO_REQUESTS  # of a listener: the SYN queue
+        self.accept_queue = NOBODY
         self.max_ack_backlog = 0
-        self.xmit_timer = self.kernel.timer(lambda: lock.run(self._write_timer))
-        self.delack_timer = self.kernel.timer(lambda: lock.run(self._delack_timer))
-        self.sk_timer = self.kernel.timer(lambda: lock.run(self._sk_timer))
+        self.xmit_timer = self.kernel.timer(self._xmit_timer_expired)
+        self.delack_timer = self.kernel.timer(self._delack_timer_expired)
+        self.sk_timer = self.kernel.timer(self._sk_timer_expired)
 
     def init_connection(self) -> None:
         """The variables of one connection; a socket may have several, one after another."""
@@ -179,11 +202,20 @@ class TcpSock(Sock):
     def backlog_rcv(self, skb: SkBuff) -> None:
         input.do_rcv(self, skb)
 
+    def _xmit_timer_expired(self) -> None:
+        self.lock.run(self._write_timer)
+
     def _write_timer(self) -> None:
         timers.write_timer(self)
 
+    def _delack_timer_expired(self) -> None:
+        self.lock.run(self._delack_timer)
+
     def _delack_timer(self) -> None:
         delack.delack_timer(self)
+
+    def _sk_timer_expired(self) -> None:
+        self.lock.run(self._sk_timer)
 
     def _sk_timer(self) -> None:
         timers.sk_timer(self)
@@ -209,6 +241,7 @@ class TcpSock(Sock):
             elif self.tcp.tables.bind_conflict(self, self.rcv_saddr, self.lport):
                 raise os_error(errno.EADDRINUSE)
             self.sk_shutdown = 0
+            self.requests, self.accept_queue = {}, deque()
             lifecycle.set_state(self, TcpState.LISTEN)
             self.tcp.tables.listen(self)
 
@@ -299,4 +332,8 @@ _INHERITED = (
     "nonagle",
     "user_mss",
     "linger2",
+    "sk_keepalive",
+    "keepalive_time",
+    "keepalive_intvl",
+    "keepalive_probes",
 )

@@ -8,7 +8,7 @@ import struct
 from typing import TYPE_CHECKING
 
 from pystack.transport.sock import SKB_MIN_TRUESIZE, os_error
-from pystack.transport.tcp import output
+from pystack.transport.tcp import keepalive, output
 from pystack.transport.tcp.congestion import ALGORITHMS
 from pystack.transport.tcp.constants import MIN_MSS
 from pystack.transport.tcp.state import UNCONNECTED, TcpState
@@ -26,6 +26,11 @@ SOCK_MIN_SNDBUF = 2 * SKB_MIN_TRUESIZE
 _LINGER = struct.Struct("ii")
 _INT = struct.Struct("i")
 _INT_MAX = 0x7FFFFFFF
+_KEEPALIVE_LIMITS = {
+    so.TCP_KEEPIDLE: keepalive.MAX_KEEPIDLE,
+    so.TCP_KEEPINTVL: keepalive.MAX_KEEPINTVL,
+    so.TCP_KEEPCNT: keepalive.MAX_KEEPCNT,
+}
 
 
 def set_option(sk: TcpSock, level: int, name: int, value: int | bytes) -> None:
@@ -49,6 +54,8 @@ def _set_socket_option(sk: TcpSock, name: int, value: int) -> None:
     sysctl = sk.kernel.sysctl
     if name == so.SO_REUSEADDR:
         sk.sk_reuse = bool(value)
+    elif name == so.SO_KEEPALIVE:
+        keepalive.switch(sk, bool(value))
     elif name == so.SO_RCVBUF:
         # Doubled, for half of it is taken by overhead; a value beyond the limit is not an error.
         value = min(value, sysctl["net.core.rmem_max"], _INT_MAX // 2)
@@ -96,7 +103,21 @@ def _set_tcp_option(sk: TcpSock, name: int, value: int) -> None:
     elif name == TCP_LINGER2:
         sk.linger2 = -1 if value < 0 else None if value == 0 else min(value, MAX_LINGER2)
     else:
+        _set_keepalive_option(sk, name, value)
+
+
+def _set_keepalive_option(sk: TcpSock, name: int, value: int) -> None:
+    limit = _KEEPALIVE_LIMITS.get(name)
+    if limit is None:
         raise os_error(errno.ENOPROTOOPT)
+    if not 1 <= value <= limit:
+        raise os_error(errno.EINVAL)
+    if name == so.TCP_KEEPIDLE:
+        keepalive.set_idle(sk, value)
+    elif name == so.TCP_KEEPINTVL:
+        sk.keepalive_intvl = value
+    else:
+        sk.keepalive_probes = value
 
 
 def get_option(sk: TcpSock, level: int, name: int) -> int | bytes:
@@ -115,6 +136,7 @@ def get_option(sk: TcpSock, level: int, name: int) -> int | bytes:
                 so.SO_DOMAIN: sk.family,
                 so.SO_PROTOCOL: sk.protocol,
                 so.SO_REUSEADDR: int(sk.sk_reuse),
+                so.SO_KEEPALIVE: int(sk.sk_keepalive),
                 so.SO_RCVBUF: sk.sk_rcvbuf,
                 so.SO_SNDBUF: sk.sk_sndbuf,
                 so.SO_RCVLOWAT: sk.sk_rcvlowat,
@@ -133,6 +155,9 @@ def get_option(sk: TcpSock, level: int, name: int) -> int | bytes:
                 so.TCP_MAXSEG: sk.user_mss if unconnected and sk.user_mss else sk.mss_cache,
                 TCP_SYNCNT: sk.syn_retries or sysctl["net.ipv4.tcp_syn_retries"],
                 TCP_LINGER2: sk.linger2 or sysctl["net.ipv4.tcp_fin_timeout"],
+                so.TCP_KEEPIDLE: keepalive.idle_seconds(sk),
+                so.TCP_KEEPINTVL: keepalive.interval_seconds(sk),
+                so.TCP_KEEPCNT: keepalive.probe_limit(sk),
             },
             name,
         )

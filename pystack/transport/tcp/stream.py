@@ -16,10 +16,9 @@ from select import (
     EPOLLWRBAND,
     EPOLLWRNORM,
 )
-from socket import MSG_MORE, MSG_OOB, MSG_PEEK
 from typing import TYPE_CHECKING
 
-from pystack.transport.sock import os_error
+from pystack.transport.sock import MSG_MORE, MSG_OOB, MSG_PEEK, os_error
 from pystack.transport.tcp import delack, output, rcvbuf
 from pystack.transport.tcp.congestion import restart_after_idle
 from pystack.transport.tcp.constants import RCV_SHUTDOWN, SEND_SHUTDOWN, SHUT_MASK
@@ -88,37 +87,49 @@ def recvmsg(sk: TcpSock, n: int, flags: int) -> bytes:
 
 
 def _peek(sk: TcpSock, n: int) -> bytes:
-    parts = []
-    seq = sk.copied_seq
+    views: list[memoryview] = []
+    seq, length = sk.copied_seq, 0
     for skb in sk.receive_queue:
-        if n <= 0:
+        if length >= n:
             break
-        start = skb.off + seq_diff(seq, skb.cb.seq)
-        part = skb.buf[start : min(skb.end, start + n)]
-        parts.append(part)
-        n -= len(part)
-        seq = seq_add(seq, len(part))
-    data = b"".join(parts)
+        start = seq_diff(seq, skb.cb.seq)
+        views += skb.views(start)
+        length += len(skb) - start
+        seq = seq_add(seq, len(skb) - start)
+    return _copy(sk, views, length, n)
+
+
+def _copy(sk: TcpSock, views: list[memoryview], length: int, n: int) -> bytes:
+    """The first `n` of the `length` bytes in `views`: the one copy on the way to the user."""
+    if length > n:
+        excess = length - n
+        while excess >= len(views[-1]):
+            excess -= len(views.pop())
+        if excess:
+            views[-1] = views[-1][:-excess]
+    data = b"".join(views)
     sk.kernel.cpu.charge_copy(len(data))
     return data
 
 
 def _read(sk: TcpSock, n: int) -> bytes:
     """Consume; a packet whose last byte is read goes back to where it came from."""
-    parts = []
-    queue = sk.receive_queue
-    while queue and n > 0:
+    views: list[memoryview] = []
+    queue, done = sk.receive_queue, []
+    seq, length = sk.copied_seq, 0
+    while queue and length < n:
         skb = queue[0]
-        start = skb.off + seq_diff(sk.copied_seq, skb.cb.seq)
-        part = bytes(skb.buf[start : min(skb.end, start + n)])
-        parts.append(part)
-        n -= len(part)
-        sk.copied_seq = seq_add(sk.copied_seq, len(part))
-        if start + len(part) == skb.end:
-            queue.popleft()
-            rcvbuf.release(sk, skb)
-    data = parts[0] if len(parts) == 1 else b"".join(parts)
-    sk.kernel.cpu.charge_copy(len(data))
+        start = seq_diff(seq, skb.cb.seq)
+        left = len(skb) - start
+        views += skb.views(start)
+        length += left
+        if length <= n:
+            seq = seq_add(seq, left)
+            done.append(queue.pop(0))
+    data = _copy(sk, views, length, n)
+    sk.copied_seq = seq_add(sk.copied_seq, len(data))
+    for skb in done:
+        rcvbuf.release(sk, skb)
     delack.after_read(sk, len(data))
     return data
 

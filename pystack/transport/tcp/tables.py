@@ -25,6 +25,8 @@ ANY = bytes(4)
 class BindBucket:
     """The owners of one local port.  `explicit`: somebody named it in bind or listens on it."""
 
+    __slots__ = ("explicit", "owners")
+
     def __init__(self) -> None:
         self.owners: dict[BindOwner, None] = {}
         self.explicit = False

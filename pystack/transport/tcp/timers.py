@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pystack.transport.tcp import lifecycle, output, recovery, timewait
+from pystack.transport.tcp import keepalive, lifecycle, output, recovery, timewait
 from pystack.transport.tcp.constants import (
     RTO_MAX,
     RTO_MIN,
@@ -146,9 +146,17 @@ def _probe_timer(sk: TcpSock) -> None:
 
 
 def sk_timer(sk: TcpSock) -> None:
-    """The slow timer: an orphan's time in FIN_WAIT_2 (`tcp_keepalive_timer`)."""
-    if sk.state is not TcpState.FIN_WAIT2 or not sk.dead or sk.sk_timer.pending:
-        return
+    """The slow timer: an orphan's time in FIN_WAIT_2, or keepalive (`tcp_keepalive_timer`)."""
+    if sk.sk_timer.pending:
+        return  # armed anew while the socket was locked
+    if sk.state is TcpState.FIN_WAIT2 and sk.dead:
+        _orphan_timer(sk)
+    elif keepalive.expired(sk):
+        send_active_reset(sk)
+        lifecycle.write_error(sk)
+
+
+def _orphan_timer(sk: TcpSock) -> None:
     left = fin_time(sk) - TIMEWAIT_LEN  # again what `close` waited already: so does Linux
     if left > 0 and (sk.linger2 is None or sk.linger2 >= 0):
         timewait.enter(sk, TcpState.FIN_WAIT2, left)

@@ -25,6 +25,12 @@ if TYPE_CHECKING:
 class TimeWaitSock:
     """Keeps the four-tuple and the port until its timer ends (`struct tcp_timewait_sock`)."""
 
+    __slots__ = (
+        *("four_tuple", "last_oow_ack_time", "lport", "rcv_nxt", "rcv_saddr", "rcv_wnd"),
+        *("rcv_wscale", "sk_reuse", "sk_uid", "snd_nxt", "state", "substate", "tcp", "timer"),
+        *("ts_offset", "ts_recent", "ts_recent_stamp", "tstamp_ok"),
+    )
+
     def __init__(self, sk: TcpSock, substate: TcpState) -> None:
         self.tcp: Tcp = sk.tcp
         self.four_tuple: FourTuple = sk.four_tuple

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pystack.core.checksum import checksum, ones_sum
+from pystack.core.checksum import ones_sum
 from pystack.core.drop import Drop
 from pystack.core.headers.ipv4 import IPPROTO_TCP, pseudo_header_sum
 from pystack.core.headers.tcp import (
@@ -17,8 +17,8 @@ from pystack.core.headers.tcp import (
     TH_FIN,
     TH_RST,
     TH_SYN,
-    TcpHeader,
     TcpOptions,
+    pack_segment_header,
     timestamp_option,
 )
 from pystack.core.skb import EMPTY, SkBuff
@@ -31,18 +31,28 @@ from pystack.transport.tcp.window import select_window
 if TYPE_CHECKING:
     from pystack.core.kernel import Kernel
     from pystack.transport.tcp.sock import TcpSock
+    from pystack.transport.tcp.tables import FourTuple
 
 
 def build(
-    kernel: Kernel, header: TcpHeader, options: bytes, data: memoryview, saddr: bytes, daddr: bytes
+    kernel: Kernel,
+    tuple4: FourTuple,
+    seq: int,
+    ack: int,
+    flags: int,
+    window: int,
+    options: bytes = b"",
+    data: memoryview = EMPTY,
 ) -> SkBuff:
-    """A segment with its checksum, ready for IP; the payload is not copied."""
-    length = TCP_HLEN + len(options)
-    header = header._replace(header_length=length)
-    start = pseudo_header_sum(saddr, daddr, IPPROTO_TCP, length + len(data))
-    value = checksum(data, ones_sum(header.pack() + options, start))
+    """A segment from `tuple4`'s local end to its remote one, with its checksum, ready for IP; the
+    payload is not copied."""
+    saddr, sport, daddr, dport = tuple4
+    length = TCP_HLEN + len(options) + len(data)
+    start = pseudo_header_sum(saddr, daddr, IPPROTO_TCP, length)
+    if data:
+        start += ones_sum(data)
     skb = SkBuff(kernel, data)
-    skb.push(header._replace(checksum=value).pack() + options)
+    skb.head = pack_segment_header(sport, dport, seq, ack, flags, window, options, start)
     return skb
 
 
@@ -60,15 +70,15 @@ def transmit(sk: TcpSock, seq: int, flags: int, data: memoryview = EMPTY) -> Non
     else:
         options, window = _options(sk), select_window(sk)
     ack = sk.rcv_nxt if flags & TH_ACK else 0
-    header = TcpHeader(sk.lport, sk.rport, seq, ack, flags, window)
-    skb = build(kernel, header, options, data, sk.laddr, sk.raddr)
+    tuple4 = sk.laddr, sk.lport, sk.raddr, sk.rport
+    skb = build(kernel, tuple4, seq, ack, flags, window, options, data)
     if flags & TH_ACK:
         sk.ack.sent()
         sk.delack_timer.delete()
-    if len(data):
+    if data:
         _data_sent(sk)
-    end_seq = seq_add(seq, len(data) + bool(flags & TH_SYN) + bool(flags & TH_FIN))
-    if after(end_seq, sk.snd_nxt) or seq == end_seq:
+    end_seq = seq_add(seq, len(data) + bool(flags & (TH_SYN | TH_FIN)))
+    if seq == end_seq or after(end_seq, sk.snd_nxt):
         kernel.mib["TcpOutSegs"] += 1
     tracepoint = sk.tcp.tp_transmit
     if tracepoint.enabled:

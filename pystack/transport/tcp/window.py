@@ -8,7 +8,7 @@ from pystack.core.headers.tcp import MAX_WSCALE
 from pystack.core.skb import SkBuff
 from pystack.core.sysctl import Sysctl
 from pystack.transport.sock import truesize
-from pystack.transport.tcp.seq import seq_diff
+from pystack.transport.tcp.seq import SEQ_MASK
 
 if TYPE_CHECKING:
     from pystack.transport.tcp.sock import TcpSock
@@ -52,7 +52,7 @@ def initial_window(
 
 def receive_window(sk: TcpSock) -> int:
     """What is left of the window last offered, in bytes."""
-    return max(0, seq_diff(sk.rcv_wup, sk.rcv_nxt) + sk.rcv_wnd)
+    return max(0, sk.rcv_wnd - ((sk.rcv_nxt - sk.rcv_wup) & SEQ_MASK))
 
 
 def choose_window(sk: TcpSock) -> int:
@@ -60,13 +60,14 @@ def choose_window(sk: TcpSock) -> int:
 
     Less than a segment is not worth offering: that is silly window avoidance.
     """
-    mss = sk.ack.rcv_mss
-    allowed = full_space(sk)
+    sysctl, rcvbuf = sk.kernel.sysctl, sk.sk_rcvbuf
+    allowed = win_from_space(sysctl, rcvbuf)
     full = min(sk.window_clamp, allowed)
-    mss = min(mss, full)
+    mss = min(sk.ack.rcv_mss, full)
     if mss <= 0:
         return 0
-    space = free_space(sk)
+    used = sk.rmem_alloc + sk.lock.backlog_len
+    space = win_from_space(sysctl, max(0, rcvbuf - used)) if used else allowed
     if space < full >> 1:
         sk.ack.quick = 0
         space -= space % (1 << sk.rcv_wscale)
@@ -117,6 +118,8 @@ def init_buffer_space(sk: TcpSock) -> None:
 
 def grow_window(sk: TcpSock, skb: SkBuff) -> None:
     """Offer more as long as packets use their memory well (`tcp_grow_window`)."""
+    if sk.rcv_ssthresh >= sk.window_clamp:
+        return
     room = min(sk.window_clamp, free_space(sk)) - sk.rcv_ssthresh
     if room <= 0:
         return
