@@ -62,14 +62,14 @@ class TrafficProbe:
 
 def hops(world: World, traffic: TrafficProbe) -> list[Hop]:
     """In packet order, wire first."""
-    stats, host, dev = world.hw_stats, world.bench.host, world.nic.dev.stats
+    stats, bus, dev = world.hw_stats, world.bench.host.served, world.nic.dev.stats
     mib, count = world.server.kernel.mib, traffic.count
     client = world.softnic.dev.stats
     return [
         Hop("wire, client's end", client.tx_packets, client.tx_bytes, client.rx_packets,
             client.rx_bytes),
         Hop("MAC", stats["rx_frames"], stats["rx_bytes"], stats["tx_frames"], stats["tx_bytes"]),
-        Hop("AXI bursts of the DMA", host.writes, host.write_bytes, host.reads, host.read_bytes),
+        Hop("AXI bursts of the DMA", bus.writes, bus.write_bytes, bus.reads, bus.read_bytes),
         Hop("eth0 (driver)", dev.rx_packets, dev.rx_bytes, dev.tx_packets, dev.tx_bytes),
         Hop("IPv4", mib["IpInReceives"], mib["IpExtInOctets"], mib["IpOutRequests"],
             mib["IpExtOutOctets"]),

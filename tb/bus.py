@@ -6,13 +6,20 @@ come from the bus at the moment of the event, outside the engine; the bench post
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from tb.host_port import HostPort
+from tb.pins.xgmii_code import SOUND, Defect
 from tb.reports import Reports
 from tb.settings import BusSettings, Resp
+
+Done = Callable[[int, Resp], None]
+"""`done(value, resp)`: the register access is answered; `value` is 0 for a write."""
+
+OnDma = Callable[[str, int, int, int, int, bool], None]
+"""`on_dma(kind, addr, length, start_ns, end_ns, ok)` after each answered burst."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +47,30 @@ class BusWire(Protocol):
 
     def listen(self, receive: Callable[[bytes, int, int], None]) -> None: ...
 
-    def send(self, frame: bytes, on_sent: Callable[[], None] | None = None) -> None: ...
+    @property
+    def ordered_sets(self) -> int:
+        """Columns from the NIC that tell of a fault."""
+        ...
+
+    @property
+    def ifg(self) -> int:
+        """The inter-frame gap that the sender keeps on average, in bytes."""
+        ...
+
+    @ifg.setter
+    def ifg(self, lanes: int) -> None: ...
+
+    def send(
+        self, frame: bytes, on_sent: Callable[[], None] | None = None, defect: Defect = SOUND
+    ) -> None:
+        """`defect` makes it a bad frame."""
+        ...
+
+    def send_columns(
+        self, columns: Iterable[tuple[int, int]], on_sent: Callable[[], None] | None = None
+    ) -> None:
+        """Queue raw (data, control) columns, whatever they mean."""
+        ...
 
 
 class Bus(Protocol):
@@ -61,14 +91,28 @@ class Bus(Protocol):
         """Drive `rst`; with 1, what the models have under way is forgotten."""
         ...
 
-    def read(self, offset: int, done: Callable[[int, Resp], None]) -> None: ...
+    def read(self, offset: int, done: Done) -> None: ...
 
-    def write(
-        self, offset: int, value: int, done: Callable[[int, Resp], None] | None = None
-    ) -> None: ...
+    def write(self, offset: int, value: int, done: Done | None = None) -> None:
+        """Without `done` the write is posted: an error answer is reported as "axil"."""
+        ...
 
-    def listen_dma(self, on_dma: Callable[[str, int, int, int, int, bool], None] | None) -> None:
-        """`on_dma(kind, addr, length, start_ns, end_ns, ok)` after each answered burst."""
+    def set_latency(
+        self, *, read: Sequence[int] | None = None, write: Sequence[int] | None = None
+    ) -> None:
+        """Change the latencies of `BusSettings` for the requests to come."""
+        ...
+
+    def listen_dma(self, on_dma: OnDma | None) -> None:
+        """None ends it.  With a bus that batches, it hears of a burst when the next event comes."""
+        ...
+
+    def profile(self, on: bool) -> None:
+        """Measure what `spent_ns` tells."""
+        ...
+
+    def spent_ns(self) -> tuple[int, int]:
+        """Wall time of the models while profiled: all of it, and what of it was in Python."""
         ...
 
     @property
@@ -79,6 +123,11 @@ class Bus(Protocol):
     @property
     def cycles(self) -> int:
         """Clock cycles simulated."""
+        ...
+
+    @property
+    def ticks(self) -> int:
+        """Clock cycles in which a model had something to do."""
         ...
 
     @property

@@ -8,6 +8,7 @@ once a clock cycle uses this file.  It is the only one that touches cocotb's pri
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -17,6 +18,41 @@ from cocotb._gpi_triggers import GPITrigger
 
 NO_DELAY = 3  # GPI_NO_DELAY: the write takes effect at once
 PICOSECONDS = -12
+
+
+class Entries:
+    """Python's side of every entry from the simulator that does not go through a cocotb task.
+
+    `later(fn)`, called inside of one, runs `fn()` at its end.  While `timed`, `total_ns` counts the
+    wall time spent in all of them.
+    """
+
+    def __init__(self) -> None:
+        self.inside = False
+        self.timed = False
+        self.total_ns = 0
+        self._later: list[Callable[[], None]] = []
+
+    def later(self, fn: Callable[[], None]) -> None:
+        self._later.append(fn)
+
+    def enter(self, fn: Callable[[], None]) -> None:
+        """`fn()`, what it left for later, then the cocotb tasks that became ready."""
+        begin = time.perf_counter_ns() if self.timed else 0
+        self.inside = True
+        try:
+            fn()
+            while self._later:
+                self._later.pop(0)()
+        finally:
+            self.inside = False
+        if _event_loop._inst._callbacks:
+            _event_loop._inst.run()
+        if begin:
+            self.total_ns += time.perf_counter_ns() - begin
+
+
+entries = Entries()
 
 
 class Pin:
@@ -63,7 +99,7 @@ class ChangeCallback:
 
     def _fire(self) -> None:
         self._arm()
-        self._fn()
+        entries.enter(self._fn)
 
     def close(self) -> None:
         if self._armed is not None:
@@ -71,37 +107,43 @@ class ChangeCallback:
             self._armed = None
 
 
-class Wake(GPITrigger):
-    """A trigger that fires after `delay_ps` (None: never) or at `kick`, whichever is first."""
+class Timer:
+    """Calls `fn()` at a time; one at a time."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.delay_ps: int | None = None
+    def __init__(self, fn: Callable[[], None]) -> None:
+        self._fn = fn
+        self._armed: simulator.sim_callback | None = None
+        self._when_ps = -1
+
+    def set(self, when_ps: int | None) -> None:
+        """Fire at `when_ps`, which is in the future; None: never."""
+        if self._armed is not None:
+            if when_ps == self._when_ps:
+                return
+            self._armed.deregister()
+            self._armed = None
+        if when_ps is not None:
+            self._when_ps = when_ps
+            delay = when_ps - time_ps()
+            self._armed = simulator.register_timed_callback(delay, self._fire)
+
+    def _fire(self) -> None:
+        self._armed = None
+        entries.enter(self._fn)
+
+
+class Signal(GPITrigger):
+    """What one cocotb task waits for and somebody's `fire` ends."""
 
     def _prime(self) -> None:
-        if self.delay_ps is not None:
-            self._cbhdl = simulator.register_timed_callback(self.delay_ps, self._react)
-
-    def _react(self) -> None:
-        self._cbhdl = None
-        super()._react()
+        """Nothing of the simulator's is behind it."""
 
     def _unprime(self) -> None:
-        if self._cbhdl is not None:
-            self._cbhdl.deregister()
-            self._cbhdl = None
+        """Nothing to take back."""
 
-    def kick(self) -> None:
-        """Fire now if somebody waits.  Outside cocotb's own callbacks, `run_tasks` must follow."""
+    def fire(self) -> None:
         if self._callbacks:
-            self._unprime()
             self._do_callbacks()
-
-
-def run_tasks() -> None:
-    """Run the cocotb tasks that became ready in a callback of ours."""
-    if _event_loop._inst._callbacks:
-        _event_loop._inst.run()
 
 
 def time_ps() -> int:

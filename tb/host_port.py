@@ -5,6 +5,7 @@ Called by the bus models with whole bursts; calls `HostMemory` and `DmaMapper`.
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
@@ -21,10 +22,11 @@ POISON = 0xA5  # what a read gets for bytes of a beat that are not mapped
 
 @dataclass
 class ErrorRule:
-    """Answer `resp` to bursts of `kind` that touch [start, end) and for which `when` holds.
+    """Answer `resp` to bursts of `kind` that touch [start, end) and have `min_length` bytes.
 
     A write burst reaches from its first strobed byte to its last, a read burst to the end of its
-    last beat.  `when(addr, length)`; `times` limits how often (None: always); `hits` counts.
+    last beat.  Of the bursts meant, the first `skip` are let through, each later one is hit with
+    `probability`, and after `times` hits (None: never) it is over; `hits` counts.
     A refused write leaves memory alone.
     """
 
@@ -32,28 +34,52 @@ class ErrorRule:
     start: int
     end: int
     resp: Resp
+    min_length: int = 0
+    skip: int = 0
+    probability: float = 1.0
     times: int | None = None
-    when: Callable[[int, int], bool] | None = None
     hits: int = 0
+    skipped: int = 0
 
-    def applies(self, kind: Kind, addr: int, length: int) -> bool:
-        return (
-            kind == self.kind
-            and addr < self.end
-            and self.start < addr + length
-            and (self.times is None or self.hits < self.times)
-            and (self.when is None or self.when(addr, length))
-        )
+    def applies(self, kind: Kind, addr: int, length: int, rng: random.Random) -> bool:
+        if (
+            kind != self.kind
+            or addr >= self.end
+            or self.start >= addr + length
+            or length < self.min_length
+            or (self.times is not None and self.hits >= self.times)
+        ):
+            return False
+        if self.skipped < self.skip:
+            self.skipped += 1
+            return False
+        return self.probability >= 1 or rng.random() < self.probability
+
+
+@dataclass
+class Served:
+    """Bursts answered well, and their bytes."""
+
+    reads: int = 0
+    writes: int = 0
+    read_bytes: int = 0
+    write_bytes: int = 0
 
 
 class HostPort:
-    """`mapper` None: no IOMMU, the device may touch all of memory."""
+    """`mapper` None: no IOMMU, the device may touch all of memory.  `seed` is of the error rules.
 
-    def __init__(self, memory: HostMemory, mapper: DmaMapper | None) -> None:
+    A bus that serves bursts by itself puts its own counts in `served`, and hears in `on_rules` of
+    every change of the rules.
+    """
+
+    def __init__(self, memory: HostMemory, mapper: DmaMapper | None, seed: int = 1) -> None:
         self.memory = memory
         self.mapper = mapper
+        self._rng = random.Random(f"host/{seed}")
         self.rules: list[ErrorRule] = []
-        self.reads = self.writes = self.read_bytes = self.write_bytes = 0
+        self.on_rules: Callable[[], None] | None = None
+        self.served: Served = Served()
 
     def fail(
         self,
@@ -62,13 +88,25 @@ class HostPort:
         end: int = 1 << 64,
         resp: Resp = Resp.SLVERR,
         *,
+        min_length: int = 0,
+        skip: int = 0,
+        probability: float = 1.0,
         times: int | None = None,
-        when: Callable[[int, int], bool] | None = None,
     ) -> ErrorRule:
-        """Add an error rule and return it; take it out of `rules` to end it."""
-        rule = ErrorRule(kind, start, end, resp, times, when)
+        """Add an error rule and return it; `forgive` ends it."""
+        rule = ErrorRule(kind, start, end, resp, min_length, skip, probability, times)
         self.rules.append(rule)
+        self._rules_changed()
         return rule
+
+    def forgive(self, rule: ErrorRule) -> None:
+        """Take an error rule away."""
+        self.rules.remove(rule)
+        self._rules_changed()
+
+    def _rules_changed(self) -> None:
+        if self.on_rules is not None:
+            self.on_rules()
 
     def write(self, addr: int, data: bytes, runs: list[tuple[int, int]]) -> Resp:
         """One burst: `data` from `addr` on, of which `runs` = (offset, length) are strobed."""
@@ -83,10 +121,10 @@ class HostPort:
         for offset, length in runs:
             if self._refused(addr + offset, length, Direction.FROM_DEVICE):
                 return Resp.SLVERR
-        self.writes += 1
+        self.served.writes += 1
         view = self.memory.view
         for offset, length in runs:
-            self.write_bytes += length
+            self.served.write_bytes += length
             view[addr + offset : addr + offset + length] = data[offset : offset + length]
         return Resp.OKAY
 
@@ -105,8 +143,8 @@ class HostPort:
         if addr + length > self.memory.size:
             self._refused(addr, length, Direction.TO_DEVICE)
             return bytes(length), Resp.DECERR
-        self.reads += 1
-        self.read_bytes += length
+        self.served.reads += 1
+        self.served.read_bytes += length
         data = self.memory.view[addr : addr + length]
         if self.mapper is None:
             return bytes(data), Resp.OKAY
@@ -121,7 +159,7 @@ class HostPort:
 
     def _rule(self, kind: Kind, addr: int, length: int) -> Resp:
         for rule in self.rules:
-            if rule.applies(kind, addr, length):
+            if rule.applies(kind, addr, length, self._rng):
                 rule.hits += 1
                 return rule.resp
         return Resp.OKAY

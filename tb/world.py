@@ -37,7 +37,6 @@ WireProbe = Callable[[str, bytes, int, int], None]
 class WorldSettings:
     """`probes` see every frame beside the NIC: ("tx" into it, frame, start, end)."""
 
-    bus: str = "pins"
     seed: int = 1
     bus_settings: BusSettings | None = None
     impairment: Impairment | None = None
@@ -54,9 +53,7 @@ class World:
     def __init__(self, dut: Any, settings: WorldSettings | None = None) -> None:
         s = WorldSettings() if settings is None else settings
         self.settings = s
-        self.bench = Bench(
-            dut, bus=s.bus, seed=s.seed, settings=s.bus_settings, memory=HostMemory(MEMORY)
-        )
+        self.bench = Bench(dut, seed=s.seed, settings=s.bus_settings, memory=HostMemory(MEMORY))
         self.engine = self.bench.engine
         self.server = Host(self.engine, "server", seed=s.seed, memory=self.bench.memory)
         self.client = Host(self.engine, "client", seed=s.seed)

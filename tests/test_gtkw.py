@@ -56,7 +56,7 @@ def test_every_group_has_signals_and_states_have_names(sim: str, tmp_path: Path)
     write_gtkw(fst, save)
     text = save.read_text()
     assert re.findall(r"^-(.+)$", text, re.MULTILINE)[::2] == [title for title, _ in LAYOUT]
-    state = "bench_top.nic.u_rx.u_mac.u_align.state_q[1:0]"
+    state = "fast_top.bench.nic.u_rx.u_mac.u_align.state_q[1:0]"
     labels = tmp_path / "enums" / "mac_rx_align.state_e.txt"
     if sim == "verilator":  # has the enum in the waveform
         assert f"@100000028\n{state}\n" in text

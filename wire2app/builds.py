@@ -7,6 +7,7 @@ import functools
 import hashlib
 import re
 import shutil
+import subprocess
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -14,7 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from wire2app.errors import ToolError
-from wire2app.runners import CACHE, ROOT, check_simulator, make_runner
+from wire2app.runners import CACHE, ROOT, VerilatorRunner, check_simulator, make_runner
+from wire2app.vvp_events import mend
 
 __all__ = ["CACHE", "ROOT", "Design", "bench_design", "build", "nic_sources"]
 
@@ -23,26 +25,38 @@ LOG_LINES = 30
 KEEP_SECONDS = 7 * 24 * 3600
 COMMENT = re.compile(r"//[^\n]*|/\*.*?\*/", re.DOTALL)
 
-VERILATOR_FLAGS = (
-    "--timing",
-    "--assert",
-    "-Wno-fatal",
-    "--output-split",
-    "0",
-    "-CFLAGS",
-    "-std=c++20 -fcoroutines",
+VERILATOR_FLAGS = ("--assert", "-Wno-fatal", "--output-split", "0")
+# With cocotb's simulation loop the clock is Verilog's; with one of ours, the loop is the clock.
+VERILATOR_TIMING = ("--timing", "-CFLAGS", "-std=c++20 -fcoroutines")
+VERILATOR_CLOCKED = ("--no-timing", "+define+CLOCK_OUTSIDE")
+C_FLAGS = (
+    *("-std=gnu11", "-Wall", "-Wextra", "-O2"),
+    *("-flto", "-fvisibility=hidden", "-shared", "-fPIC"),  # as fast as if it were one file
 )
+C_ENTRY = {"verilator": "dpi.c", "icarus": "vpi.c"}  # what a simulator calls a library through
+LIBRARY = "models.so"
+FAST_PUBLIC = ("rst", "kick", "parked", "attention", "cycles", "idle", "irq")
 TRACE_FLAGS = ("--trace-fst", "--trace-structs")
 ICARUS_FLAGS = ("-Wall", "-Wno-timescale")
 
 
 @dataclass(frozen=True)
 class Design:
-    """A toplevel module with the files it may need; files it does not reach are left out."""
+    """A toplevel module with the files it may need; files it does not reach are left out.
+
+    library: C files that the toplevel calls, with their headers: through `dpi.c` among them under
+    Verilator (which links them), through `vpi.c` under Icarus (which loads them).
+    public: the toplevel's signals that Python uses, None for all of them; Verilator cannot
+    optimise what is public.
+    main: the C++ file with Verilator's simulation loop and the clock, None for cocotb's.
+    """
 
     toplevel: str
     sources: tuple[Path, ...]
     parameters: Mapping[str, int] = field(default_factory=dict)
+    library: tuple[Path, ...] = ()
+    public: tuple[str, ...] | None = None
+    main: Path | None = None
 
 
 def nic_sources() -> tuple[Path, ...]:
@@ -52,10 +66,20 @@ def nic_sources() -> tuple[Path, ...]:
     return (*_in_use_order(packages), *(f for f in files if f not in packages))
 
 
-def bench_design(**parameters: int) -> Design:
-    """The NIC on its bench top, `hdl/sim/bench_top.sv`."""
-    bench = sorted((ROOT / "hdl" / "sim").glob("*.sv"))
-    return Design("bench_top", (*nic_sources(), *bench), parameters)
+def bench_design(bus: str = "fast", **parameters: int) -> Design:
+    """The NIC on the toplevel of a bus: `hdl/sim/bench_top.sv` or `hdl/sim/fast_top.sv`."""
+    folder = ROOT / "hdl" / "sim"
+    sources = (*nic_sources(), *sorted(folder.glob("*.sv")))
+    if bus == "fast":
+        return Design(
+            "fast_top",
+            sources,
+            parameters,
+            library=tuple(sorted((folder / "fast").glob("*.[ch]"))),
+            public=FAST_PUBLIC,
+            main=folder / "verilator_main.cpp",
+        )
+    return Design("bench_top", sources, parameters)
 
 
 def _in_use_order(packages: list[Path]) -> list[Path]:
@@ -128,15 +152,23 @@ def _compile(
     inputs: list[Path] = list(sources)
     if sim == "verilator":
         flags = VERILATOR_FLAGS + (TRACE_FLAGS if traced else ())
+        flags += VERILATOR_TIMING if design.main is None else VERILATOR_CLOCKED
         public = folder / "public.vlt"
-        public.write_text(
-            f'`verilator_config\npublic_flat_rw -module "{design.toplevel}" -var "*"\n'
-        )
+        rules = [
+            f'public_flat_rw -module "{design.toplevel}" -var "{name}"'
+            for name in (("*",) if design.public is None else design.public)
+        ]
+        public.write_text("\n".join(["`verilator_config", *rules, ""]))
         inputs.insert(0, public)
     else:
         flags = ICARUS_FLAGS
     runner = make_runner(sim, waves=folder / "wave.fst" if traced else None)
+    if isinstance(runner, VerilatorRunner):
+        runner.main = design.main
     log = folder / "build.log"
+    if design.library:
+        library = _compile_library(design.library, sim, folder)
+        flags += ("-LDFLAGS", str(library)) if sim == "verilator" else ()
     runner.build(
         sources=inputs,
         hdl_toplevel=design.toplevel,
@@ -151,6 +183,28 @@ def _compile(
     if runner.launch.failure:
         tail = "\n".join(log.read_text(errors="replace").splitlines()[-LOG_LINES:])
         raise ToolError(f"{design.toplevel} does not compile for {sim}, see {log}:\n{tail}")
+    if sim == "icarus":
+        mend(folder / "sim.vvp")
+
+
+def library_path(design: Design, built: Path) -> Path | None:
+    """Where `build` leaves the shared library of a design that has one."""
+    return built / LIBRARY if design.library else None
+
+
+def _compile_library(files: tuple[Path, ...], sim: str, folder: Path) -> Path:
+    """A shared library of the C files; Python opens the same library to share its memory."""
+    target = folder / LIBRARY
+    others = set(C_ENTRY.values()) - {C_ENTRY[sim]}
+    sources = [str(path) for path in files if path.suffix == ".c" and path.name not in others]
+    command = ["cc", *C_FLAGS, *sources, "-o", str(target)]
+    if sim == "icarus":
+        asked = subprocess.run(["iverilog-vpi", "--cflags"], capture_output=True, text=True)
+        command += [word for word in asked.stdout.split() if word.startswith("-I")]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        raise ToolError(f"{files[0].parent} does not compile:\n{done.stderr}")
+    return target
 
 
 def _prune(folder: Path) -> None:
@@ -164,8 +218,8 @@ def _prune(folder: Path) -> None:
 def _digest(design: Design, sources: tuple[Path, ...], sim: str, traced: bool) -> str:
     """Names everything the compiled result depends on: text, parameters, flags, this file."""
     digest = hashlib.sha256(_tools_digest(sim).encode())
-    digest.update(repr((sorted(design.parameters.items()), traced)).encode())
-    for path in sources:
+    digest.update(repr((sorted(design.parameters.items()), design.public, traced)).encode())
+    for path in (*sources, *design.library, *filter(None, (design.main,))):
         digest.update(path.name.encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()[:12]
 
@@ -181,7 +235,7 @@ def _tools_digest(sim: str) -> str:
     else:
         stat = Path(shutil.which("iverilog") or "").stat()
         digest.update(f"{stat.st_size} {stat.st_mtime_ns}".encode())
-    for name in ("builds.py", "runners.py"):
+    for name in ("builds.py", "runners.py", "vvp_events.py"):
         digest.update(Path(__file__).with_name(name).read_bytes())
     return digest.hexdigest()
 

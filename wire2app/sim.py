@@ -31,7 +31,7 @@ __all__ = ["OUT", "SimOptions", "check_bus", "check_file", "make_empty", "run_si
 
 OUT = ROOT / "build" / "sim"
 JOB = "tb.jobs.sim_job"
-BUSES = ("pins",)
+BUSES = ("fast", "pins")  # the default first
 NOISE_BYTES = 256 * 1024
 LICENSE = ROOT / "LICENSE"
 # Files served have one date, so that a listing is the same bytes on every machine.
@@ -54,6 +54,8 @@ class SimOptions:
         words = [f"SIM={self.sim}", f"SEED={self.seed}"]
         if self.file is not None:
             words.append(f"FILE={shlex.quote(str(self.file))}")
+        if self.bus != BUSES[0]:
+            words.append(f"BUS={self.bus}")
         return " ".join(["make sim", *words])
 
 
@@ -145,11 +147,15 @@ def prepare_file(source: Path | None, folder: Path, seed: int) -> Path:
 
 
 def _settings(options: SimOptions, served: Path) -> dict[str, object]:
-    """The job's settings.  root: the folder served, name: the file in it to fetch."""
+    """The job's settings.  root: the folder served, name: the file in it to fetch.
+
+    file: what the user named, for a run that repeats this one.
+    """
     return {
         "sim": options.sim,
         "seed": options.seed,
         "bus": options.bus,
+        "file": None if options.file is None else str(options.file.resolve()),
         "root": str(served.parent),
         "name": served.name,
         "out": str(options.out),
@@ -161,7 +167,7 @@ def _simulate(options: SimOptions, job: Path, display: Display) -> SimResult:
     display.update(Event(f"build for {options.sim}"))
     with show(progress, display.update):
         return simulate(
-            bench_design(),
+            bench_design(options.bus),
             JOB,
             sim=options.sim,
             seed=options.seed,

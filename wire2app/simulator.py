@@ -19,7 +19,7 @@ from pathlib import Path
 from subprocess import Popen
 from xml.etree import ElementTree
 
-from wire2app.builds import ROOT, Design, bench_design, build, nic_sources
+from wire2app.builds import ROOT, Design, bench_design, build, library_path, nic_sources
 from wire2app.errors import ToolError
 from wire2app.runners import SIMULATORS, check_simulator, make_runner
 
@@ -79,11 +79,12 @@ class _Run:
     seed: int
     testcase: str | None
     waves: Path | None
-    env: Mapping[str, str] = field(default_factory=dict)
+    env: dict[str, str] = field(default_factory=dict)
 
     def directory(self, design: Design) -> Path:
         """The same run always gets the same directory, two different runs never share one."""
-        facts = repr((sorted(design.parameters.items()), self.seed, self.testcase, self.waves))
+        facts = repr((design.toplevel, sorted(design.parameters.items()), self.seed))
+        facts += repr((self.testcase, self.waves))
         facts += repr(sorted(self.env.items())) + os.environ.get("PYTEST_CURRENT_TEST", "")
         digest = hashlib.sha256(facts.encode()).hexdigest()[:8]
         return RUNS / f"{self.test_module}-{self.sim}-{digest}"
@@ -133,6 +134,9 @@ def simulate(
         waves.parent.mkdir(parents=True, exist_ok=True)
     results, log = work_dir / "results.xml", work_dir / "sim.log"
     runner = make_runner(sim, waves=waves, timeout_seconds=timeout_seconds)
+    library = library_path(design, built)
+    if library is not None:
+        run.env["W2A_LIBRARY"] = str(library)
     runner.launch.pass_fds = tuple(pass_fds)
     runner.launch.on_start = on_start
     runner.launch.echo = not quiet
@@ -148,6 +152,7 @@ def simulate(
             log_file=str(log),
             seed=seed,
             testcase=testcase,
+            test_args=["-m", str(library)] if library is not None and sim == "icarus" else [],
             extra_env=run.env,
             timescale=("1ns", "1ps"),
         )

@@ -96,7 +96,7 @@ class TapBridge:
 @cocotb.test()
 async def live(dut: Any) -> None:
     job, progress = Job.load(), Progress()
-    bench = Bench(dut, bus=job.bus, seed=job.seed, memory=HostMemory(MEMORY))
+    bench = Bench(dut, seed=job.seed, memory=HostMemory(MEMORY))
     host = Host(bench.engine, "live", seed=job.seed, memory=bench.memory)
     nic = W2aNic(host.core, "eth0", MAC, bench.resources(host.kernel))
     await bench.start()

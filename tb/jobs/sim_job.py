@@ -101,7 +101,6 @@ async def http_over_the_nic(dut: Any) -> None:
     world = World(
         dut,
         WorldSettings(
-            bus=job.bus,
             seed=job.seed,
             capture=job.out / "wire.pcapng",
             probes=[lambda *frame: probe[0].wire(*frame)],

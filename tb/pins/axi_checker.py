@@ -59,6 +59,18 @@ def strobe_problem(burst: Burst, width: int, index: int, strobes: int) -> str | 
     return None
 
 
+def violation_texts(bits: int) -> list[tuple[str, str]]:
+    """What to report, as (kind, text), of `bench_top.violations`."""
+    return [
+        (
+            "axil" if channel.startswith("s_axil") else "axi",
+            f"{channel}: valid or payload changed before ready, or is unknown",
+        )
+        for index, channel in enumerate(CHANNELS)
+        if bits >> index & 1
+    ]
+
+
 class ViolationWatch:
     """Reports the violations that `bench_top` flags."""
 
@@ -71,13 +83,8 @@ class ViolationWatch:
         self._reports = reports
 
     def tick(self, flags: int, slot: int) -> None:
-        bits = self._violations.get_int()
-        for index, channel in enumerate(CHANNELS):
-            if bits >> index & 1:
-                kind = "axil" if channel.startswith("s_axil") else "axi"
-                self._reports.add(
-                    kind, f"{channel}: valid or payload changed before ready, or is unknown"
-                )
+        for kind, text in violation_texts(self._violations.get_int()):
+            self._reports.add(kind, text)
 
     def active(self) -> bool:
         return False

@@ -9,18 +9,15 @@ from __future__ import annotations
 
 import random
 from collections import deque
-from collections.abc import Callable
 from typing import Any
 
+from tb.bus import OnDma
 from tb.gpi import Pin
 from tb.host_port import HostPort
 from tb.pins.axi_checker import Burst, burst_problem, strobe_problem
 from tb.pins.flags import Flag, edge_ns
 from tb.reports import Reports
 from tb.settings import BusSettings, Resp
-
-OnDma = Callable[[str, int, int, int, int, bool], None]
-"""`on_dma(kind, addr, length, start_ns, end_ns, ok)` after each answered burst."""
 
 AW, W, B, AR, R = (int(flag) for flag in (Flag.AW, Flag.W, Flag.B, Flag.AR, Flag.R))
 

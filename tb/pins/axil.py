@@ -7,12 +7,11 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from tb.bus import Done
 from tb.gpi import Pin
 from tb.pins.flags import Flag
+from tb.reports import Reports
 from tb.settings import Resp
-
-Done = Callable[[int, Resp], None]
-"""`done(value, resp)`: the access is answered; `value` is 0 for a write."""
 
 AW, W, B, AR, R = (
     int(flag) for flag in (Flag.AXIL_AW, Flag.AXIL_W, Flag.AXIL_B, Flag.AXIL_AR, Flag.AXIL_R)
@@ -55,8 +54,16 @@ class AxilMaster:
 
     mask = AW | W | B | AR | R
 
-    def __init__(self, dut: Any, request: Callable[[], None], stall: float, seed: object) -> None:
+    def __init__(
+        self,
+        dut: Any,
+        request: Callable[[], None],
+        reports: Reports,
+        stall: float,
+        seed: object,
+    ) -> None:
         self._request = request
+        self._reports = reports
         self._stall = stall
         self._rng = random.Random(f"axil/{seed}")
         self._queue: deque[_Access] = deque()
@@ -84,10 +91,10 @@ class AxilMaster:
         self._wstrb.set_int(0xF)
         self._bready.set_int(1)
         self._rready.set_int(1)
-        current, self._current = self._current, None
+        current = self._current
         self.busy = bool(self._queue)
-        if current is not None and current.done is not None:
-            current.done(0, Resp.DECERR)
+        if current is not None:
+            self._end(current, 0, Resp.DECERR)
 
     def active(self) -> bool:
         return self._current is not None
@@ -164,3 +171,5 @@ class AxilMaster:
         self.busy = bool(self._queue)
         if access.done is not None:
             access.done(value, resp)
+        elif resp is not Resp.OKAY:
+            self._reports.add("axil", f"{resp.name} on a write to {access.addr:#x}")

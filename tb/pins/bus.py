@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 
-from tb.bus import BusContext
+from tb.bus import BusContext, Done, OnDma
 from tb.gpi import Pin
 from tb.pins.axi_checker import ViolationWatch
-from tb.pins.axi_memory import AxiReadMemory, AxiWriteMemory, OnDma
-from tb.pins.axil import AxilMaster, Done
+from tb.pins.axi_memory import AxiReadMemory, AxiWriteMemory
+from tb.pins.axil import AxilMaster
 from tb.pins.clock import Agent, PinClock
 from tb.pins.flags import PERIOD_PS
 from tb.pins.interrupts import InterruptLines
@@ -40,6 +41,26 @@ class PinWire:
         """`defect` makes it a bad frame."""
         self.source.send(frame, on_sent, defect)
 
+    def send_columns(
+        self, columns: Iterable[tuple[int, int]], on_sent: Callable[[], None] | None = None
+    ) -> None:
+        """Queue raw (data, control) columns, whatever they mean."""
+        self.source.send_columns(columns, on_sent)
+
+    @property
+    def ordered_sets(self) -> int:
+        """Columns from the NIC that tell of a fault."""
+        return self.sink.ordered_sets
+
+    @property
+    def ifg(self) -> int:
+        """The inter-frame gap that is kept on average, in bytes."""
+        return self.source.gap.ifg
+
+    @ifg.setter
+    def ifg(self, lanes: int) -> None:
+        self.source.gap.ifg = lanes
+
 
 class PinBus:
     """Drives every input of `bench_top` at once, so that the clock may start at any time."""
@@ -52,7 +73,7 @@ class PinBus:
         clock.on_error = context.on_error
         self.write_memory = AxiWriteMemory(dut, context.host, context.reports, settings, seed)
         self.read_memory = AxiReadMemory(dut, context.host, context.reports, settings, seed)
-        self.axil = AxilMaster(dut, clock.request, settings.stalls.axil, seed)
+        self.axil = AxilMaster(dut, clock.request, context.reports, settings.stalls.axil, seed)
         source = XgmiiSource(dut, clock.request)
         sink = XgmiiSink(dut, context.reports)
         self.wire = PinWire(source, sink)
@@ -89,6 +110,14 @@ class PinBus:
     def write(self, offset: int, value: int, done: Done | None = None) -> None:
         self.axil.write(offset, value, done)
 
+    def set_latency(
+        self, *, read: Sequence[int] | None = None, write: Sequence[int] | None = None
+    ) -> None:
+        if read is not None:
+            self.read_memory.settings = replace(self.read_memory.settings, read_latency=read)
+        if write is not None:
+            self.write_memory.settings = replace(self.write_memory.settings, write_latency=write)
+
     def listen_dma(self, on_dma: OnDma | None) -> None:
         self.write_memory.on_dma = self.read_memory.on_dma = on_dma
 
@@ -99,6 +128,17 @@ class PinBus:
     @property
     def cycles(self) -> int:
         return self.clock.cycles
+
+    def profile(self, on: bool) -> None:
+        self.clock.timed = on
+
+    def spent_ns(self) -> tuple[int, int]:
+        spent = self.clock.total_ns
+        return spent, spent
+
+    @property
+    def ticks(self) -> int:
+        return self.clock.ticks
 
     @property
     def skipped_ns(self) -> int:

@@ -7,6 +7,7 @@ grid, and slots pass while the clock stands.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -51,6 +52,8 @@ class PinClock:
         self.on_error: Callable[[BaseException], None] | None = None
         self.idle_skip = idle_skip
         self.held = False  # in reset: the clock runs and no model looks
+        self.timed = False
+        self.total_ns = 0  # wall time of the models, while `timed`
         self.ticks = 0
         self.stops = 0
         self.running = False
@@ -116,13 +119,20 @@ class PinClock:
 
     def _at_attention(self) -> None:
         try:
-            self._tick()
+            self._timed_tick()
         except Exception as error:
             self.close()
             if self.on_error is None:
                 raise
             self.on_error(error)
-        gpi.run_tasks()
+
+    def _timed_tick(self) -> None:
+        if not self.timed:
+            self._tick()
+            return
+        begin = time.perf_counter_ns()
+        self._tick()
+        self.total_ns += time.perf_counter_ns() - begin
 
     def _tick(self) -> None:
         if self.held:

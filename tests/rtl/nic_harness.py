@@ -37,6 +37,8 @@ SLOT = 4 * PAGE  # room round a buffer; its second page boundary is where positi
 MEMORY = 8 << 20
 CYCLE_PS = 6400
 
+BUSES = ("fast", "pins")
+
 BUILDS: dict[str, dict[str, int]] = {
     "default": {},
     "queues": {"Queues": 3},
@@ -55,10 +57,10 @@ def nic_test(build: str = "default", icarus: bool = True) -> Callable[[TestFunct
     return cocotb.test(skip=not here or (on_icarus and not icarus))
 
 
-def run_nic_tests(module: str, sim: str, build: str = "default") -> SimResult:
+def run_nic_tests(module: str, sim: str, build: str = "default", bus: str = "fast") -> SimResult:
     """Simulate one build of the NIC with the tests of `module` that are made for it."""
     result = simulate(
-        bench_design(**BUILDS[build]),
+        bench_design(bus, **BUILDS[build]),
         module,
         sim=sim,
         seed=SEED,
@@ -165,7 +167,7 @@ class Nic:
     def send(self, *frames: bytes, defect: Defect = SOUND) -> None:
         """Put frames on the wire to the NIC."""
         for frame in frames:
-            self.bench.bus.wire.send(frame, None, defect)  # type: ignore[call-arg]
+            self.bench.bus.wire.send(frame, None, defect)
 
     def _sent(self, frame: bytes, start_ns: int, end_ns: int) -> None:
         self.sent.append(frame)

@@ -137,7 +137,7 @@ async def error_rules_answer_slverr_and_decerr_and_leave_memory_alone(dut: Any) 
     assert bench.memory.read(0x10018, 4) == bytes([GUARD] * 4)
     assert (await bench.master.write(0x10018, bytes(4))).resp is AxiResp.OKAY
     assert rule.hits == 1
-    bench.host.fail("read", resp=Resp.SLVERR, when=lambda addr, length: length == 128)
+    bench.host.fail("read", resp=Resp.SLVERR, min_length=128)
     assert (await bench.master.read(0x10000, 16)).resp is AxiResp.OKAY
     answer = await bench.master.read(0x10000, 128)
     assert (answer.resp, answer.data) == (AxiResp.SLVERR, bytes(128))

@@ -9,6 +9,7 @@ import pytest
 from bench_probe import (
     ADDR_HI,
     ADDR_LO,
+    BUSES,
     BUSY,
     CHANGE_W,
     COMMAND,
@@ -18,10 +19,10 @@ from bench_probe import (
     FIRST_STRB,
     LAST_STRB,
     MISBEHAVE,
-    PROBE,
     RESULT,
     UNKNOWN_AW,
     WITHDRAW_AW,
+    probe,
 )
 from conftest import SEED, SIMS
 
@@ -86,6 +87,15 @@ async def an_iommu_fault_names_mapping_and_packet_and_answers_slverr(dut: Any) -
 
 
 @cocotb.test()
+async def an_error_rule_for_all_addresses_reaches_the_last_one(dut: Any) -> None:
+    bench = Bench(dut, iommu=False)
+    await bench.start()
+    rule = bench.host.fail("read")
+    assert await burst(bench, (1 << 64) - 16, 1, False) >> 1 & 3 == Resp.SLVERR
+    assert rule.hits == 1
+
+
+@cocotb.test()
 async def dma_listener_hears_each_burst_with_its_times(dut: Any) -> None:
     bench = Bench(dut, settings=BusSettings(read_latency=(50,), write_latency=(20,)))
     await bench.start()
@@ -102,8 +112,8 @@ async def dma_listener_hears_each_burst_with_its_times(dut: Any) -> None:
         ("read", 0x10000, 256, True),
         ("write", 0x20000, 16, False),
     ]
-    times = [end - start for _, _, _, start, end, _ in seen]
-    assert times[0] // 6.4 in (22, 23) and times[1] // 6.4 in (66, 67, 68)
+    cycles = [round((end - start) * 1000 / PERIOD_PS) for _, _, _, start, end, _ in seen]
+    assert cycles[0] in (22, 23) and cycles[1] in (66, 67, 68)
     assert begin < seen[0][3] < seen[1][3] < seen[2][3]
     bench.on_dma(None)
     await burst(bench, 0x10000, 2, True)
@@ -215,8 +225,9 @@ async def a_model_that_crashes_ends_the_run(dut: Any) -> None:
 
 
 @pytest.mark.parametrize("sim", SIMS)
-def test_bench_checks(sim: str) -> None:
-    simulate(PROBE, __name__, sim=sim, seed=SEED, timeout_seconds=60).check()
+@pytest.mark.parametrize("bus", BUSES)
+def test_bench_checks(sim: str, bus: str) -> None:
+    simulate(probe(bus), __name__, sim=sim, seed=SEED, timeout_seconds=60).check()
 
 
 def test_burst_rules_know_each_case() -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import random
 from typing import Any
 
 import cocotb
 import pytest
-from bench_probe import CORRUPT_WIRE, MISBEHAVE, PROBE
+from bench_probe import BUSES, CORRUPT_WIRE, MISBEHAVE, probe
+from cocotb.triggers import Timer
 from cocotbext.eth import XgmiiFrame, XgmiiSink, XgmiiSource
 from conftest import SEED, SIMS
 
@@ -18,6 +20,9 @@ from tb.reports import BenchError
 from wire2app.simulator import simulate
 
 LANE_PS = PERIOD_PS // 8
+# BUS=fast has no XGMII pins for another sender; the tests above hold it to the same rules.
+FAST = os.environ.get("COCOTB_TOPLEVEL") == "fast_top"
+on_pins = cocotb.test(skip=FAST)
 
 
 async def exchange(bench: Bench, frames: list[bytes]) -> list[tuple[bytes, int, int]]:
@@ -65,6 +70,7 @@ async def defects_are_what_they_say(dut: Any) -> None:
         (Defect(fcs_xor=1), "fcs", "frame of 64 bytes with FCS"),
         (Defect(error_at=20), "xgmii", "error character, in column 3"),
         (Defect(pad=False, cut_to=30), "xgmii", "frame of 26 bytes without FCS is a runt"),
+        (Defect(cut_to=0), "xgmii", "frame of 0 bytes without FCS is a runt"),
         (Defect(cut_to=40, terminate=False), "xgmii", "does not end a frame, in column 6"),
         (Defect(preamble=PREAMBLE[:7] + b"\xd4"), "xgmii", "preamble is fb5555555555" + "55d4"),
     ]
@@ -84,11 +90,11 @@ async def raw_columns_pass_as_given_and_ordered_sets_are_no_error(dut: Any) -> N
     bench = Bench(dut)
     await bench.start()
     local_fault = 0x0707_0707_0100_009C
-    bench.bus.wire.source.send_columns([(local_fault, 0xF1)] * 3)
+    bench.bus.wire.send_columns([(local_fault, 0xF1)] * 3)
     await bench.engine.run(until=bench.engine.now + 200)
-    assert bench.bus.wire.sink.ordered_sets == 3
+    assert bench.bus.wire.ordered_sets == 3
     bench.check()
-    bench.bus.wire.source.send_columns([(0x0707_0707_0707_07FB, 0xFF)])
+    bench.bus.wire.send_columns([(0x0707_0707_0707_07FB, 0xFF)])
     with pytest.raises(BenchError, match="column fb07070707070707/ff outside a frame"):
         await bench.engine.run(until=bench.engine.now + 200)
 
@@ -108,12 +114,42 @@ async def a_gap_that_is_too_short_is_reported(dut: Any) -> None:
     await bench.start()
     await exchange(bench, [bytes(60)] * 5)
     bench.check()
-    bench.bus.wire.source.gap.ifg = 8
+    bench.bus.wire.ifg = 8
     with pytest.raises(BenchError, match="inter-frame gap of 8 bytes, deficit 4 above 3"):
         await exchange(bench, [bytes(60)] * 3)
 
 
 @cocotb.test()
+async def a_frame_sent_before_the_start_is_lost_and_the_clock_runs(dut: Any) -> None:
+    bench = Bench(dut)
+    bench.wire.send(bytes(60))
+    await bench.start()
+    frame = bytes(range(100))
+    assert [got for got, _, _ in await exchange(bench, [frame])] == [frame]
+
+
+@cocotb.test(skip=not FAST)
+async def a_closed_bench_leaves_the_clock_alone(dut: Any) -> None:
+    bench = Bench(dut)
+    await bench.start()
+    bench.bus.close()
+    await Timer(1, "us")
+    before = bench.cycles
+    bench.wire.send(bytes(60))
+    await Timer(1, "us")
+    assert bench.cycles == before
+
+
+@cocotb.test(skip=not FAST)
+async def a_frame_longer_than_the_models_take_is_reported(dut: Any) -> None:
+    bench = Bench(dut)
+    await bench.start()
+    bench.wire.send(bytes((1 << 20) + 1))
+    with pytest.raises(BenchError, match="frame of 1048577 bytes is more than BUS=fast takes"):
+        await bench.engine.run(until=bench.engine.now + 1_000_000)
+
+
+@on_pins
 async def cocotbext_eth_receives_what_the_bench_sends(dut: Any) -> None:
     bench = Bench(dut, idle_skip=False)
     sink = XgmiiSink(dut.xgmii_txd, dut.xgmii_txc, dut.sample, dut.rst)
@@ -133,7 +169,7 @@ async def cocotbext_eth_receives_what_the_bench_sends(dut: Any) -> None:
     assert lanes == {0, 4} and sink.empty()
 
 
-@cocotb.test()
+@on_pins
 async def the_bench_receives_what_cocotbext_eth_sends(dut: Any) -> None:
     bench = Bench(dut, idle_skip=False)
     bench.reports.expected.add("xgmii")
@@ -154,8 +190,9 @@ async def the_bench_receives_what_cocotbext_eth_sends(dut: Any) -> None:
 
 
 @pytest.mark.parametrize("sim", SIMS)
-def test_bench_wire(sim: str) -> None:
-    simulate(PROBE, __name__, sim=sim, seed=SEED, timeout_seconds=60).check()
+@pytest.mark.parametrize("bus", BUSES)
+def test_bench_wire(sim: str, bus: str) -> None:
+    simulate(probe(bus), __name__, sim=sim, seed=SEED, timeout_seconds=60).check()
 
 
 def test_gaps_average_twelve_and_the_checker_agrees() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,6 +11,7 @@ from nic_harness_rings import ok
 from pystack.dev.drivers import w2a_regs as regs
 from pystack.dev.drivers.w2a_regs import CplStatus
 from tb.pins.xgmii_code import Defect
+from tb.settings import BusSettings
 
 BEAT = 16  # bytes of a bus beat in this build
 
@@ -224,16 +224,14 @@ async def a_full_receive_buffer_drops_whole_frames(dut: Any) -> None:
     """The bus answers late; what was stored arrives exact and in order, the rest is counted."""
     nic = Nic(dut, entries=64)
     await nic.start()
-    writes = nic.bench.bus.write_memory  # type: ignore[attr-defined]
-    quick = writes.settings
-    writes.settings = replace(quick, write_latency=(5500,))
+    nic.bench.bus.set_latency(write=(5500,))
     for _ in range(64):
         nic.rx.post(1514, PAGE - 40)
     await nic.rx.doorbell()
     frames = [nic.frame(1514) for _ in range(28)]
     nic.send(*frames)
     await nic.cycles(28 * 194)
-    writes.settings = quick
+    nic.bench.bus.set_latency(write=BusSettings().write_latency)
     lost = (await nic.counters()).get("rx_overflow", 0)
     assert 0 < lost < 12, "the buffer holds 32 KiB"
     await nic.until(lambda: len(nic.rx.done) == 28 - lost, "stored frames")

@@ -6,7 +6,7 @@ from typing import Any
 
 import cocotb
 import pytest
-from nic_harness import SIMS, Nic, nic_test, run_nic_tests
+from nic_harness import BUSES, SIMS, Nic, nic_test, run_nic_tests
 
 from tb.settings import BusSettings, Stalls
 
@@ -73,5 +73,6 @@ async def a_wide_bus_stalls(dut: Any) -> None:
 
 @pytest.mark.parametrize("sim", SIMS)
 @pytest.mark.parametrize("build", ("default", "narrow", "wide"))
-def test_nic_stalls(sim: str, build: str) -> None:
-    run_nic_tests(__name__, sim, build)
+@pytest.mark.parametrize("bus", BUSES)
+def test_nic_stalls(sim: str, build: str, bus: str) -> None:
+    run_nic_tests(__name__, sim, build, bus)

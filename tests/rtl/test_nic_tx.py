@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -117,8 +116,7 @@ async def slow_reads_never_cut_a_frame(dut: Any) -> None:
     """Answers that take longer than a frame: the wire waits for whole frames."""
     nic = Nic(dut)
     await nic.start()
-    reads = nic.bench.bus.read_memory  # type: ignore[attr-defined]
-    reads.settings = replace(reads.settings, read_latency=(300,))
+    nic.bench.bus.set_latency(read=(300,))
     await nic.transmit([nic.frame(length) for length in (1514, 60, 1514, 64, 1, 700)], [-33])
     assert "tx_underrun" not in await nic.counters()
     await nic.finish()

@@ -57,8 +57,7 @@ def client(socket: Any, up: bytes) -> tuple[str, int]:
 
 
 async def exchange(world: World, nbytes: int) -> None:
-    """`nbytes` each way, compared by hash; the world is brought up before and down after."""
-    await world.up()
+    """`nbytes` each way, compared by hash; the world, which is up, is brought down after."""
     up, down = (content(nbytes, f"{way}/{world.settings.seed}") for way in ("up", "down"))
     serving = world.server.process("sink", server, down)
     asking = world.client.process("source", client, up)
@@ -86,6 +85,7 @@ def run(sim: str, testcase: str, **env: object) -> None:
 async def impaired(dut: Any) -> None:
     setting = Impairment(loss=0.01, duplicate=0.01, reorder=0.01)
     world = World(dut, WorldSettings(seed=SEED, impairment=setting))
+    await world.up()
     await exchange(world, int(os.environ["W2A_BYTES"]))
     wire = world.impaired
     assert wire is not None
@@ -98,6 +98,7 @@ async def impaired(dut: Any) -> None:
 async def corrupted(dut: Any) -> None:
     """Flipped bits with a good FCS: only the checksums of IP and TCP can tell."""
     world = World(dut, WorldSettings(seed=SEED, impairment=Impairment(corrupt=0.02)))
+    await world.up()
     await exchange(world, MIB // 4)
     drops = accounts.drops(world)
     assert drops.get("server/tcp.bad_checksum", 0) + drops.get("client/tcp.bad_checksum", 0) > 0
@@ -107,6 +108,7 @@ async def corrupted(dut: Any) -> None:
 async def stalled(dut: Any) -> None:
     settings = BusSettings(Stalls.everywhere(0.3), range(4, 60), range(4, 60), reorder=True)
     world = World(dut, WorldSettings(seed=SEED, bus_settings=settings))
+    await world.up()
     await exchange(world, MIB // 8)
 
 
@@ -114,12 +116,14 @@ async def stalled(dut: Any) -> None:
 async def small_ring(dut: Any) -> None:
     """A ring of 4: descriptors run out, frames are dropped by name, TCP makes up for it."""
     world = World(dut, WorldSettings(seed=SEED, ring_entries=4))
+    await world.up()
     await exchange(world, MIB // 8)
 
 
 @cocotb.test()
 async def moderated(dut: Any) -> None:
     world = World(dut, WorldSettings(seed=SEED, moderation_cycles=3000, moderation_count=8))
+    await world.up()
     await exchange(world, MIB // 4)
     pair = world.nic.queues[0]
     assert pair.interrupts * 2 < pair.napi.packets
@@ -129,26 +133,13 @@ async def moderated(dut: Any) -> None:
 async def bus_errors(dut: Any) -> None:
     """Errors on frame data are survived by TCP, one on a completion by restarting the queue."""
     world = World(dut, WorldSettings(seed=SEED))
-    rng = random.Random(SEED)
-
-    def sometimes(addr: int, length: int) -> bool:
-        return rng.random() < 0.01
-
-    def is_buffer(addr: int, length: int) -> bool:
-        return length > 32 and sometimes(addr, length)
-
-    world.bench.host.fail("write", resp=Resp.SLVERR, when=is_buffer)
-    world.bench.host.fail("read", resp=Resp.DECERR, when=is_buffer)
-    completions = {"seen": 0}
-
-    def fortieth_completion(addr: int, length: int) -> bool:
-        ring = world.nic.queues[0].rx
-        if ring.completions <= addr < ring.completions + 16 * ring.entries:
-            completions["seen"] += 1
-            return completions["seen"] == 40
-        return False
-
-    world.bench.host.fail("write", resp=Resp.SLVERR, when=fortieth_completion)
+    await world.up()
+    fail = world.bench.host.fail
+    fail("write", resp=Resp.SLVERR, min_length=33, probability=0.01)  # longer than a completion
+    fail("read", resp=Resp.DECERR, min_length=33, probability=0.01)
+    ring = world.nic.queues[0].rx
+    end = ring.completions + 16 * ring.entries
+    fail("write", ring.completions, end, Resp.SLVERR, skip=39, times=1)
     await exchange(world, MIB // 4)
     assert world.nic.hw_errors["DATA_SLVERR"] > 0
     assert world.nic.hw_errors["DATA_DECERR"] > 0

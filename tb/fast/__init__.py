@@ -1,0 +1,1 @@
+"""BUS=fast: the models run in C beside the RTL, Python only when something happened."""
