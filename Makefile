@@ -1,6 +1,6 @@
 # Thin over the command `wire2app`; `make help` lists the targets.
 #
-#   SIM=verilator|icarus  SEED=1  WAVES=0|1  BUS=pins  FILE=path  RUN="command"  T=test-name
+#   SIM=verilator|icarus  SEED=1  WAVES=0|1  BUS=fast|pins  FILE=path  RUN="command"  T=test-name
 
 PYTHON ?= python3
 W2A := .venv/bin/wire2app
@@ -13,15 +13,15 @@ endif
 ifneq ($(value FILE),)
 override FILE := $(value FILE)
 endif
-export SIM SEED WAVES BUS FILE RUN T
+export SIM SEED WAVES BUS FILE RUN T SECTION
 
 .DEFAULT_GOAL := help
-.PHONY: help setup sim live waves test test-stack test-rtl test-system lint regs clean
+.PHONY: help setup sim live waves bench test test-stack test-rtl test-system lint regs clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-sim: .venv/ready-sim  ## the main job: HTTP over the RTL NIC, report, waves, capture (SIM SEED FILE WAVES BUS)
+sim: .venv/ready-sim  ## the main job: HTTP over the RTL NIC, report, capture (SIM SEED FILE WAVES BUS)
 	@$(W2A) sim
 
 live: .venv/ready-sim  ## the simulated host at 10.77.0.2 for real programs (RUN="curl ..." SIM FILE)
@@ -29,6 +29,9 @@ live: .venv/ready-sim  ## the simulated host at 10.77.0.2 for real programs (RUN
 
 waves: .venv/ready-sim  ## open the last run's signals in GTKWave
 	@$(W2A) waves
+
+bench: .venv/ready-sim  ## measure all speeds, in some minutes (SECTION="stack rtl ..." SEED)
+	@$(W2A) bench
 
 test: .venv/ready-test  ## every test, on both simulators unless SIM is given (SIM SEED T)
 	@$(W2A) test all

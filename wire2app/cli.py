@@ -29,7 +29,7 @@ app = typer.Typer(
 Sim = Annotated[str, typer.Option(envvar="SIM", help="verilator or icarus")]
 Seed = Annotated[int, typer.Option(envvar="SEED", min=0, help="decides everything random")]
 Out = Annotated[Path | None, typer.Option(help="folder of the artifacts, made empty first")]
-Bus = Annotated[str, typer.Option(envvar="BUS", help="how Python meets the NIC: pins")]
+Bus = Annotated[str, typer.Option(envvar="BUS", help="how Python meets the NIC: fast or pins")]
 
 
 @app.command()
@@ -39,8 +39,8 @@ def sim(
     file: Annotated[
         Path | None, typer.Option(envvar="FILE", help="file to fetch; 256 KiB of noise if none")
     ] = None,
-    waves: Annotated[bool, typer.Option(envvar="WAVES", help="record every signal")] = True,
-    bus: Bus = "pins",
+    waves: Annotated[bool, typer.Option(envvar="WAVES", help="record every signal")] = False,
+    bus: Bus = "fast",
     out: Out = None,
 ) -> int:
     """Fetch, list and post over HTTP through the RTL NIC, and report every hop."""
@@ -62,7 +62,7 @@ def live(
         str, typer.Option(envvar="RUN", help="shell command to run against the host, then stop")
     ] = "",
     waves: Annotated[bool, typer.Option(envvar="WAVES", help="record every signal")] = False,
-    bus: Bus = "pins",
+    bus: Bus = "fast",
     out: Out = None,
 ) -> int:
     """Put the simulated host at 10.77.0.2 of a network of its own, for real programs."""
@@ -74,7 +74,7 @@ def live(
 
 @app.command()
 def waves() -> int:
-    """Open the last run's signals in GTKWave, grouped in packet order."""
+    """Open the last run's signals in GTKWave, recording them first if they were not."""
     from wire2app.waves import open_waves
 
     return open_waves()
@@ -91,6 +91,22 @@ def test(
     from wire2app.suite import run_tests
 
     return run_tests(suite, sim=sim, seed=seed, only=only)
+
+
+@app.command()
+def bench(
+    sections: Annotated[
+        list[str] | None,
+        typer.Argument(envvar="SECTION", help="what to measure; everything if none is named"),
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="print the figures as JSON")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="fewer and shorter runs")] = False,
+    seed: Seed = 1,
+) -> int:
+    """Measure how fast it is and write build/bench/results.json."""
+    from wire2app.bench import BenchOptions, run_bench
+
+    return run_bench(BenchOptions(sections or (), quick, json, seed))
 
 
 @app.command()

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from tb.summary import Latency, Summary
 
-__all__ = ["console", "print_report", "verdict"]
+__all__ = ["console", "make_table", "print_report", "verdict"]
 
 PIPE_WIDTH = 100
 HASH_DIGITS = 16
@@ -65,7 +65,7 @@ def _parts(summary: Summary, fancy: bool) -> Iterator[RenderableType]:
         yield Text(f"failed: {failure}", style="red")
 
 
-def _table(title: str, fancy: bool, first: str, *numbers: str) -> Table:
+def make_table(title: str, fancy: bool, first: str, *numbers: str) -> Table:
     """A table with one column of names and right-aligned columns of numbers."""
     table = Table(
         title=title,
@@ -87,7 +87,7 @@ def _number(value: int) -> str:
 
 
 def _hops(summary: Summary, fancy: bool) -> Table:
-    table = _table("From wire to socket", fancy, "hop", "in", "bytes in", "out", "bytes out")
+    table = make_table("From wire to socket", fancy, "hop", "in", "bytes in", "out", "bytes out")
     for hop in summary.hops:
         counts = (hop.rx_frames, hop.rx_bytes, hop.tx_frames, hop.tx_bytes)
         table.add_row(hop.name, *map(_number, counts))
@@ -95,7 +95,7 @@ def _hops(summary: Summary, fancy: bool) -> Table:
 
 
 def _napi(summary: Summary, fancy: bool) -> Table:
-    table = _table(
+    table = make_table(
         "Interrupts and polls", fancy, "queue", "interrupts", "polls", "packets", "packets a poll"
     )
     for napi in summary.napi:
@@ -106,7 +106,7 @@ def _napi(summary: Summary, fancy: bool) -> Table:
 
 
 def _latency(latency: Latency, fancy: bool) -> Table:
-    table = _table(f"Latency: {latency.of}", fancy, "hop", "at ns", "step ns")
+    table = make_table(f"Latency: {latency.of}", fancy, "hop", "at ns", "step ns")
     table.add_column("")
     longest = max((step.delta_ns for step in latency.steps), default=0) or 1
     for step in latency.steps:
@@ -117,7 +117,7 @@ def _latency(latency: Latency, fancy: bool) -> Table:
 
 
 def _losses(summary: Summary, fancy: bool) -> Table:
-    table = _table("Balance", fancy, "what", "sent", "delivered", "dropped", "")
+    table = make_table("Balance", fancy, "what", "sent", "delivered", "dropped", "")
     for line in summary.balance:
         sign = Text("balances", "green") if line.ok else Text("DOES NOT BALANCE", "bold red")
         counts = map(_number, (line.sent, line.delivered, line.dropped))
@@ -130,7 +130,7 @@ def _losses(summary: Summary, fancy: bool) -> Table:
 
 
 def _transfers(summary: Summary, fancy: bool) -> Table:
-    table = _table("Content", fancy, "what", "bytes", "SHA-256 sent", "received", "")
+    table = make_table("Content", fancy, "what", "bytes", "SHA-256 sent", "received", "")
     for item in summary.transfers:
         hashes = (_short(item.sha256_sent), _short(item.sha256_received))
         sign = Text("equal", "green") if item.ok else Text("DIFFERENT", "bold red")
