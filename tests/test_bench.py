@@ -26,6 +26,7 @@ from wire2app.bench.wakeups import Crowd
 from wire2app.cli import run
 from wire2app.errors import ToolError
 from wire2app.report import PIPE_WIDTH
+from wire2app.simulator import Design
 
 DOCUMENTED = ("cosim", "stack", "ratios", "memory", "rtl", "startup", "idle")
 
@@ -178,11 +179,14 @@ def test_cosim_runs_everything_each_round_and_ratios_reuse_it(
 ) -> None:
     runs: list[tuple[str, str]] = []
 
-    def job(context: Context, module: str, sim: str, bus: str, name: str, settings: Any) -> Any:
-        runs.append((sim, bus))
+    def job(
+        context: Context, module: str, sim: str, bus: str, name: str, settings: Any, *design: Design
+    ) -> Any:
+        runs.append((sim, "cocotbext" if design else bus))
         return [record(bus, case) for case in settings["cases"]]
 
     monkeypatch.setattr(cosim, "run_job", job)
+    monkeypatch.setattr(ratios, "run_job", job)
     monkeypatch.setattr("wire2app.bench.context.check_simulator", lambda sim: None)
     context = Context(quick=True)
     rows = plain(cosim.run(context))
@@ -199,8 +203,11 @@ def test_cosim_runs_everything_each_round_and_ratios_reuse_it(
         "epoll_10000_over_10": 1.5,
         "fast_over_pins_verilator": 10.0,
         "fast_over_pins_icarus": 10.0,
+        "fast_over_cocotbext_verilator": 10.0,
+        "fast_over_cocotbext_icarus": 10.0,
     }
-    assert len(runs) == 8
+    taking_turns = ("fast", "cocotbext") * 2
+    assert runs[8:] == [(s, b) for s in ("verilator", "icarus") for b in taking_turns]
 
 
 def test_job_that_fails_is_named_with_its_log(

@@ -19,7 +19,7 @@ module handshake_checker #(
 
     always_ff @(posedge clk) begin
         waiting_q <= valid && !ready && !rst;
-        payload_q <= payload;
+        if (valid && !ready) payload_q <= payload;
     end
 
     wire unknown = ((valid ^ ready) === 1'bx);

@@ -8,19 +8,25 @@ from typing import Any
 
 from wire2app.bench.context import Context
 from wire2app.errors import ToolError
-from wire2app.simulator import bench_design, simulate
+from wire2app.simulator import Design, bench_design, simulate
 
 TIMEOUT_SECONDS = 240
 
 
 def run_job(
-    context: Context, module: str, sim: str, bus: str, name: str, settings: Mapping[str, Any]
+    context: Context,
+    module: str,
+    sim: str,
+    bus: str,
+    name: str,
+    settings: Mapping[str, Any],
+    design: Design | None = None,
 ) -> Any:
     """The JSON that `module` left at the path `out` of its settings.
 
     A job reads its settings from the JSON file named by W2A_JOB: `out`, `bus`, `sim`, `seed` and
-    those given here.  `name` tells its files under build/bench apart.  Raises ToolError with the
-    end of the log if the job failed.
+    those given here.  `name` tells its files under build/bench apart.  `design` is the toplevel,
+    that of the bus if None.  Raises ToolError with the end of the log if the job failed.
     """
     folder = context.out / "runs" / f"{name}-{sim}-{bus}"
     folder.mkdir(parents=True, exist_ok=True)
@@ -29,7 +35,7 @@ def run_job(
     fixed = {"out": str(out), "bus": bus, "sim": sim, "seed": context.seed}
     job.write_text(json.dumps({**fixed, **settings}, indent=2) + "\n")
     result = simulate(
-        bench_design(bus),
+        design or bench_design(bus),
         module,
         sim=sim,
         seed=context.seed,
