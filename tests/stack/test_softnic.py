@@ -42,3 +42,26 @@ def test_completions_interrupt_for_sixteen_frames_or_after_the_delay() -> None:
     assert (nic.interrupts, host.kernel.skbs_alive) == (4, 0)
     engine.run()
     assert nic.interrupts == 4, "the delay's end finds nothing to do"
+
+
+def test_frames_dropped_by_stop_do_not_complete_later_ones() -> None:
+    engine = VirtualEngine()
+    host = Host(engine, "h")
+    dev = host.add_softnic("eth0", b"\2\0\0\0\0\1", Link(engine).a)
+
+    def send(count: int) -> None:
+        for _ in range(count):
+            skb = SkBuff(host.kernel, memoryview(bytes(1500)))
+            skb.dev = dev
+            host.core.queue_xmit(skb)
+
+    def down_and_up() -> None:
+        host.core.open(dev)
+        send(20)
+        host.core.stop(dev)
+        host.core.open(dev)
+        send(1)
+
+    host.start(down_and_up)
+    engine.run()
+    assert host.kernel.skbs_alive == 0

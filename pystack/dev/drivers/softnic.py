@@ -8,6 +8,7 @@ real drivers have it (`ethtool -C`, tx-frames and tx-usecs): nobody waits for th
 from __future__ import annotations
 
 from collections import deque
+from functools import partial
 
 from pystack.core.cpu import Cpu
 from pystack.core.drop import Drop
@@ -42,12 +43,16 @@ class SoftNic:
         self._sent = 0
         self._tx_timer: Event | None = None
         self._irq_armed = True
+        self._ups = 0
+        self._done = partial(self._on_sent, 0)
         port.on_receive(self._arrived)
         core.register(self.dev)
 
     def open(self) -> None:
         self.napi.enable()
         self._irq_armed = True
+        self._ups += 1
+        self._done = partial(self._on_sent, self._ups)
 
     def stop(self) -> None:
         self.napi.disable()
@@ -62,7 +67,7 @@ class SoftNic:
         self.kernel.charge(self.kernel.costs.tx_packet)
         self.kernel.cpu.flush()
         self._in_flight.append(skb)
-        self.port.send(bytes(skb), self._on_sent)
+        self.port.send(bytes(skb), self._done)
         return True
 
     def get_stats(self) -> dict[str, int]:
@@ -79,8 +84,9 @@ class SoftNic:
             self._rx.append((frame, end))
             self._interrupt()
 
-    def _on_sent(self) -> None:
-        if self._in_flight:
+    def _on_sent(self, up: int) -> None:
+        """A frame has left; `up` tells one that was dropped by `stop` since from a new one."""
+        if up == self._ups and self._in_flight:
             self._sent += 1
             if self._sent >= TX_FRAMES:
                 self._interrupt()
