@@ -149,6 +149,7 @@ def _continues(held: _Held, skb: SkBuff, text_at: int) -> bool:
         ours[frame.SEQ] == held.next_seq
         and ours[frame.ACK] == theirs[frame.ACK]
         and ours[frame.DATA_OFFSET] == theirs[frame.DATA_OFFSET]
+        and ours[frame.WINDOW] == theirs[frame.WINDOW]
         and length <= (head.gso_size or head.end - held.text_at)
         and held.size + length <= GRO_MAX_SIZE
         and ours[frame.ETHERNET] == theirs[frame.ETHERNET]

@@ -29,6 +29,7 @@ SEQ = 15
 ACK = 16
 DATA_OFFSET = 17
 FLAGS = 18
+WINDOW = 19
 
 
 def unpack(buf: memoryview, off: int, end: int) -> Headers:
