@@ -49,6 +49,7 @@ class Design:
     public: the toplevel's signals that Python uses, None for all of them; Verilator cannot
     optimise what is public.
     main: the C++ file with Verilator's simulation loop and the clock, None for cocotb's.
+    optimize: compile for speed (two seconds longer for the NIC) instead of for a short build.
     """
 
     toplevel: str
@@ -57,6 +58,7 @@ class Design:
     library: tuple[Path, ...] = ()
     public: tuple[str, ...] | None = None
     main: Path | None = None
+    optimize: bool = False
 
 
 def nic_sources() -> tuple[Path, ...]:
@@ -78,8 +80,9 @@ def bench_design(bus: str = "fast", **parameters: int) -> Design:
             library=tuple(sorted((folder / "fast").glob("*.[ch]"))),
             public=FAST_PUBLIC,
             main=folder / "verilator_main.cpp",
+            optimize=True,
         )
-    return Design("bench_top", sources, parameters)
+    return Design("bench_top", sources, parameters, optimize=True)
 
 
 def _in_use_order(packages: list[Path]) -> list[Path]:
@@ -165,6 +168,7 @@ def _compile(
     runner = make_runner(sim, waves=folder / "wave.fst" if traced else None)
     if isinstance(runner, VerilatorRunner):
         runner.main = design.main
+        runner.optimize = design.optimize
     log = folder / "build.log"
     if design.library:
         library = _compile_library(design.library, sim, folder)
@@ -218,7 +222,8 @@ def _prune(folder: Path) -> None:
 def _digest(design: Design, sources: tuple[Path, ...], sim: str, traced: bool) -> str:
     """Names everything the compiled result depends on: text, parameters, flags, this file."""
     digest = hashlib.sha256(_tools_digest(sim).encode())
-    digest.update(repr((sorted(design.parameters.items()), design.public, traced)).encode())
+    facts = (sorted(design.parameters.items()), design.public, design.optimize, traced)
+    digest.update(repr(facts).encode())
     for path in (*sources, *design.library, *filter(None, (design.main,))):
         digest.update(path.name.encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()[:12]

