@@ -30,7 +30,14 @@ WRITER = rf"push|push_(full|status)|{STATE}|{JOB}|done_valid|m_axis_t(valid|read
 # Title, then which signals of which modules: the way of a frame in, then the way out.  A module
 # that serves both ways is named with the one it is inside.
 LAYOUT: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
-    ("bench", (("bench_top", r"clk|rst|attention|idle|irq"), ("bench_clock", r"cycles"))),
+    (
+        "bench",
+        (
+            ("bench_top", r"clk|rst|attention|idle|irq"),
+            ("bench_clock", r"cycles"),
+            ("fast_top", r"attention|parked|cycles"),
+        ),
+    ),
     ("RX 1: wire", (("bench_top", r"xgmii_rx[dc]"),)),
     ("RX 2: MAC", (("mac_rx_align", STATE), ("mac_rx", rf"link_up|m_axis_{BEAT}"))),
     ("RX 3: filter", (("rx_filter", rf"m_axis_{BEAT}"),)),
