@@ -106,6 +106,7 @@ class Bench:
         self.dma.on_fault = lambda text: self.reports.add("iommu", text)
         self._handlers: dict[int, tuple[Callable[[], None], Cpu]] = {}
         self._waiting: list[Event] = []
+        self._dead: BaseException | None = None
         self.on_irq: Callable[[int], None] | None = None  # sees every rising edge, for traces
         self.bus: Bus = BUSES[dut._name](
             BusContext(
@@ -163,7 +164,8 @@ class Bench:
         del self._handlers[line]
 
     def _crashed(self, error: BaseException) -> None:
-        """A bus model raised: whoever waits for the bus hears of it."""
+        """A bus model raised: whoever waits for the bus hears of it, now or later."""
+        self._dead = error
         self.engine.fail(error)
         for event in self._waiting:
             event.set()
@@ -193,6 +195,8 @@ class Bench:
     async def _access(
         self, begin: Callable[[Callable[[int, Resp], None]], None]
     ) -> tuple[int, Resp]:
+        if self._dead is not None:
+            raise BenchError("the bus has ended") from self._dead
         answered = Event()
         answers: list[tuple[int, Resp]] = []
 

@@ -66,6 +66,8 @@ class SimEngine(Engine):
 
         While the caller waits, events run in the simulator's callbacks; no cocotb task wakes.
         """
+        if self._running:
+            raise RuntimeError("the engine runs already: somebody else awaits run()")
         self._stop, self._until = stop, until
         self._running = True
         try:

@@ -41,6 +41,14 @@ class ErrorRule:
     hits: int = 0
     skipped: int = 0
 
+    def __post_init__(self) -> None:
+        if not 0 <= self.probability <= 1:
+            raise ValueError(f"probability {self.probability} is not in 0..1")
+        if not 0 <= self.start < self.end:
+            raise ValueError(f"no bytes in [{self.start:#x}, {self.end:#x})")
+        if min(self.min_length, self.skip, 0 if self.times is None else self.times) < 0:
+            raise ValueError("min_length, skip and times count from 0")
+
     def applies(self, kind: Kind, addr: int, length: int, rng: random.Random) -> bool:
         if (
             kind != self.kind
@@ -93,10 +101,14 @@ class HostPort:
         probability: float = 1.0,
         times: int | None = None,
     ) -> ErrorRule:
-        """Add an error rule and return it; `forgive` ends it."""
+        """Add an error rule and return it; `forgive` ends it.  ValueError if the bus cannot."""
         rule = ErrorRule(kind, start, end, resp, min_length, skip, probability, times)
         self.rules.append(rule)
-        self._rules_changed()
+        try:
+            self._rules_changed()
+        except ValueError:
+            self.rules.remove(rule)
+            raise
         return rule
 
     def forgive(self, rule: ErrorRule) -> None:

@@ -87,7 +87,7 @@ class FastBus:
             Kind.SENT: self._sent,
             Kind.DMA: self._dma,
             Kind.FAULT: self._fault,
-            Kind.RULE: self._rule_hit,
+            Kind.RULE: lambda *_: None,  # counted before all others
             Kind.REPORT: self._report,
             Kind.VIOLATION: self._violation,
         }
@@ -162,7 +162,7 @@ class FastBus:
     def _at_attention(self) -> None:
         try:
             self._drain()
-        except Exception as error:
+        except BaseException as error:  # pytest.fail is none of the others
             self.close()
             self._context.on_error(error)
 
@@ -173,7 +173,12 @@ class FastBus:
         if not count:
             return
         handlers = self._handlers
-        for kind, a, b, c, d, e in EVENT.iter_unpack(bytes(self._events[: count * EVENT.size])):
+        records = bytes(self._events[: count * EVENT.size])
+        if self._rules:  # first, for whoever hears of an event may change the rules
+            for kind, index, hit, *_ in EVENT.iter_unpack(records):
+                if kind == Kind.RULE:
+                    self._rule_hit(index, hit)
+        for kind, a, b, c, d, e in EVENT.iter_unpack(records):
             handlers[kind](a, b, c, d, e)
         shared.heap_used = 0
 
@@ -230,7 +235,7 @@ class FastBus:
         if self._lib.bus_rules(packed, len(packed)):
             raise ValueError(f"{len(packed)} error rules are more than BUS=fast can hold")
 
-    def _rule_hit(self, index: int, hit: int, c: int, d: int, e: int) -> None:
+    def _rule_hit(self, index: int, hit: int) -> None:
         if hit:
             self._rules[index].hits += 1
         else:

@@ -24,6 +24,7 @@ from bench_probe import (
     WITHDRAW_AW,
     probe,
 )
+from cocotb.triggers import Timer
 from conftest import SEED, SIMS
 
 from pystack.core.dma import Direction
@@ -222,6 +223,52 @@ async def a_model_that_crashes_ends_the_run(dut: Any) -> None:
     bench.bus.read(0, broken)
     with pytest.raises(KeyError, match="inside a callback"):
         await bench.read32(0)
+    with pytest.raises(BenchError, match="the bus has ended"):
+        await bench.read32(0)
+
+
+@cocotb.test()
+async def a_failing_test_inside_a_callback_says_so(dut: Any) -> None:
+    bench = Bench(dut)
+    await bench.start()
+    bench.bus.read(0, lambda value, resp: pytest.fail("seen in a callback"))
+    with pytest.raises(pytest.fail.Exception, match="seen in a callback"):
+        await bench.engine.run(until=bench.engine.now + 1000)
+
+
+@cocotb.test()
+async def two_cannot_run_the_engine_at_once(dut: Any) -> None:
+    bench = Bench(dut)
+    await bench.start()
+    first = cocotb.start_soon(bench.engine.run(until=bench.engine.now + 1000))
+    await Timer(100, "ns")
+    with pytest.raises(RuntimeError, match="somebody else"):
+        await bench.engine.run(until=bench.engine.now + 500)
+    await first
+
+
+@cocotb.test()
+async def rules_keep_count_while_others_come_and_go(dut: Any) -> None:
+    bench = Bench(dut, iommu=False)
+    await bench.start()
+    fail = bench.host.fail
+    rule = fail("write", 0x10000, 0x10100, Resp.SLVERR, skip=1, times=2)
+    early = fail("read", 0x20000, 0x20100)
+
+    def change(*_: object) -> None:
+        if early in bench.host.rules:
+            bench.host.forgive(early)
+        bench.host.forgive(fail("read", 0x30000, 0x30100))
+
+    bench.on_dma(change)
+    answers = [await burst(bench, 0x10000, 2, True) >> 1 & 3 for _ in range(5)]
+    assert answers[:2] == [Resp.OKAY, Resp.SLVERR]  # the stand-in remembers its first error
+    assert (rule.hits, rule.skipped) == (2, 1)
+    rules = list(bench.host.rules)
+    for bad in ({"probability": 1.5}, {"probability": float("nan")}, {"skip": -1}, {"end": 0}):
+        with pytest.raises(ValueError):
+            fail("write", **bad)  # type: ignore[arg-type]
+    assert bench.host.rules == rules
 
 
 @pytest.mark.parametrize("sim", SIMS)
