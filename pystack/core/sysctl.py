@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-DEFAULTS: dict[str, int | tuple[int, ...]] = {
+DEFAULTS: dict[str, int | str | tuple[int, ...]] = {
     "net.core.netdev_budget": 300,
     "net.core.netdev_budget_usecs": 2000,
     "net.core.netdev_max_backlog": 1000,
@@ -30,6 +30,27 @@ DEFAULTS: dict[str, int | tuple[int, ...]] = {
     "net.ipv4.tcp_max_syn_backlog": 512,
     "net.ipv4.tcp_abort_on_overflow": 0,
     "net.ipv4.tcp_adv_win_scale": 1,
+    "net.ipv4.tcp_dsack": 1,
+    "net.ipv4.tcp_frto": 2,
+    "net.ipv4.tcp_early_retrans": 3,
+    "net.ipv4.tcp_recovery": 1,
+    "net.ipv4.tcp_reordering": 3,
+    "net.ipv4.tcp_max_reordering": 300,
+    "net.ipv4.tcp_tso_rtt_log": 9,
+    "net.ipv4.tcp_notsent_lowat": 0xFFFFFFFF,
+    "net.ipv4.tcp_available_congestion_control": "reno cubic",
+    "net.ipv4.tcp_allowed_congestion_control": "reno cubic",
+    "net.ipv4.tcp_congestion_control": "cubic",
+    "net.ipv4.tcp_slow_start_after_idle": 1,
+    "net.ipv4.tcp_pacing_ss_ratio": 200,
+    "net.ipv4.tcp_pacing_ca_ratio": 120,
+    "net.ipv4.tcp_tso_win_divisor": 3,
+    "net.ipv4.tcp_min_tso_segs": 2,
+    "net.ipv4.tcp_ecn": 2,
+    "net.ipv4.tcp_ecn_fallback": 1,
+    "net.ipv4.tcp_syncookies": 1,
+    "tcp_cubic.hystart": 1,
+    "tcp_cubic.hystart_detect": 3,
     "net.ipv4.neigh.default.unres_qlen": 101,
     "net.ipv4.neigh.default.base_reachable_time_ms": 30000,
     "net.ipv4.neigh.default.retrans_time_ms": 1000,
@@ -42,15 +63,18 @@ DEFAULTS: dict[str, int | tuple[int, ...]] = {
 
 class Sysctl(dict[str, int]):
     """A host's settings.  An int is looked up at a dict's speed; what Linux has as a vector of
-    ints is had from `vector`."""
+    ints is had from `vector`, a name from `text`."""
 
     def __init__(self) -> None:
         super().__init__({k: v for k, v in DEFAULTS.items() if isinstance(v, int)})
         self._vectors = {k: v for k, v in DEFAULTS.items() if isinstance(v, tuple)}
+        self._texts = {k: v for k, v in DEFAULTS.items() if isinstance(v, str)}
 
     def __missing__(self, name: str) -> int:
         if name in self._vectors:
             raise TypeError(f"sysctl {name} is a vector; use vector()")
+        if name in self._texts:
+            raise TypeError(f"sysctl {name} is a text; use text()")
         raise KeyError(f"unknown sysctl {name}")
 
     def vector(self, name: str) -> tuple[int, ...]:
@@ -58,17 +82,36 @@ class Sysctl(dict[str, int]):
             return self._vectors[name]
         raise TypeError(f"sysctl {name} is a single value: {self[name]}")
 
-    def __setitem__(self, name: str, value: int | tuple[int, ...]) -> None:
-        old = self._vectors[name] if name in self._vectors else self[name]
-        if isinstance(old, tuple):
-            if not isinstance(value, tuple) or len(old) != len(value):
-                raise ValueError(f"sysctl {name}: {value!r} does not have the shape of {old!r}")
+    def text(self, name: str) -> str:
+        if name in self._texts:
+            return self._texts[name]
+        raise TypeError(f"sysctl {name} is a number: {self[name]}")
+
+    def __setitem__(self, name: str, value: int | tuple[int, ...] | str) -> None:
+        if name in self._texts:
+            self._set_text(name, value)
+        elif name in self._vectors and isinstance(value, tuple):
+            if len(value) != len(self._vectors[name]):
+                raise self._misfit(name, value)
             self._vectors[name] = value
-        elif isinstance(value, tuple):
-            raise ValueError(f"sysctl {name}: {value!r} does not have the shape of {old!r}")
-        else:
+        elif name in self and isinstance(value, int):
             super().__setitem__(name, value)
+        elif name in DEFAULTS:
+            raise self._misfit(name, value)
+        else:
+            raise KeyError(f"unknown sysctl {name}")
+
+    def _set_text(self, name: str, value: object) -> None:
+        """Names of congestion controls: of those there are."""
+        available = self._texts["net.ipv4.tcp_available_congestion_control"].split()
+        if not isinstance(value, str) or not set(value.split()) <= set(available):
+            raise ValueError(f"sysctl {name}: {value!r} is not among {' '.join(available)}")
+        self._texts[name] = value
+
+    def _misfit(self, name: str, value: object) -> ValueError:
+        return ValueError(f"sysctl {name}: {value!r} does not have the shape of {DEFAULTS[name]!r}")
 
     def __iter__(self) -> Iterator[str]:
         yield from super().__iter__()
         yield from self._vectors
+        yield from self._texts

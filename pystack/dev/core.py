@@ -118,21 +118,25 @@ class NetCore:
 
     # -- transmit --------------------------------------------------------------------------
 
-    def queue_xmit(self, skb: SkBuff) -> None:
-        """A whole frame for `skb.dev`, into queue `skb.queue` (`dev_queue_xmit`)."""
+    def queue_xmit(self, skb: SkBuff) -> bool:
+        """A whole frame for `skb.dev`, into queue `skb.queue` (`dev_queue_xmit`).
+
+        False if the device's queue is full: congestion within the host.
+        """
         dev: NetDevice = skb.dev
         if not dev.up:
             self.kernel.drop(skb, Drop.DEV_DOWN)
-            return
+            return True
         queue = dev.tx_queues[skb.queue % len(dev.tx_queues)]
         if len(queue.packets) >= dev.tx_queue_len:
             self.kernel.drop(skb, Drop.QDISC_FULL)
-            return
+            return False
         queue.packets.append(skb)
         cpu = self.kernel.cpu
         cpu.local_bh_disable()
         self._qdisc_run(dev, queue)
         cpu.local_bh_enable()
+        return True
 
     def wake_queue(self, dev: NetDevice, queue: int) -> None:
         """The driver's ring has room again (`netif_tx_wake_queue`)."""

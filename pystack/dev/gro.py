@@ -19,13 +19,14 @@ from pystack.core.headers.ipv4 import (
     IPPROTO_TCP,
     pseudo_header_sum,
 )
-from pystack.core.headers.tcp import TCP_HLEN, TH_ACK, TH_FIN, TH_PSH
+from pystack.core.headers.tcp import TCP_HLEN, TH_ACK, TH_CWR, TH_ECE, TH_FIN, TH_PSH
 from pystack.core.skb import CHECKSUM_NONE, CHECKSUM_UNNECESSARY, SkBuff
 from pystack.dev.netdev import NetDevice
 
 GRO_MAX_SIZE = 65535  # bytes of IP packet and all texts: what an IPv4 length can say
 MAX_HELD = 64  # flows: GRO_HASH_BUCKETS * MAX_GRO_SKBS
 _ENDS = TH_PSH | TH_FIN
+_ECN = TH_ECE | TH_CWR
 
 FlowKey = tuple[bytes, bytes, int, int]
 
@@ -125,7 +126,7 @@ def _text_offset(skb: SkBuff) -> int | None:
         or end > skb.end
         or hlen < TCP_HLEN
         or total <= IP_HLEN + hlen
-        or flags & ~_ENDS != TH_ACK
+        or flags & ~(_ENDS | _ECN) != TH_ACK
     ):
         return None
     text = start + IP_HLEN
@@ -149,6 +150,7 @@ def _continues(held: _Held, skb: SkBuff, text_at: int) -> bool:
         ours[frame.SEQ] == held.next_seq
         and ours[frame.ACK] == theirs[frame.ACK]
         and ours[frame.DATA_OFFSET] == theirs[frame.DATA_OFFSET]
+        and ours[frame.FLAGS] & _ECN == theirs[frame.FLAGS] & TH_ECE  # CWR begins a packet
         and ours[frame.WINDOW] == theirs[frame.WINDOW]
         and length <= (head.gso_size or head.end - held.text_at)
         and held.size + length <= GRO_MAX_SIZE

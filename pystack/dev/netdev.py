@@ -46,6 +46,7 @@ class NetDevice:
         self.up = False
         self.loopback = False
         self.tx_queue_len = TX_QUEUE_LEN
+        self.qdisc = "pfifo"  # or fq: TCP paces what goes out here
         self.features = {"gro": True}  # `ethtool -k`
         self.stats = DeviceStats()
         self.tx_queues = [TxQueue(i) for i in range(ops.tx_queues)]

@@ -57,14 +57,17 @@ class Arp:
         self.table: dict[tuple[str, bytes], Neighbour] = {}
         ethernet.register(ETH_P_ARP, self.receive)
 
-    def send(self, skb: SkBuff, dev: NetDevice, next_hop: bytes) -> None:
-        """Send an IPv4 packet to the neighbour `next_hop` on `dev`; takes ownership."""
+    def send(self, skb: SkBuff, dev: NetDevice, next_hop: bytes) -> bool:
+        """Send an IPv4 packet to the neighbour `next_hop` on `dev`; takes ownership.
+
+        False if the device's queue is full; a packet may be lost otherwise, too.
+        """
         neigh = self.table.get((dev.name, next_hop))
         if neigh is None:
             neigh = self._create(dev, next_hop)
             if neigh is None:
                 self.kernel.drop(skb, Drop.NEIGH_QUEUE_FULL)
-                return
+                return True
         neigh.used = self.kernel.now
         if neigh.state is NudState.FAILED:
             neigh.state = NudState.INCOMPLETE
@@ -75,12 +78,12 @@ class Arp:
             neigh.queue.append(skb)
             if not neigh.timer.pending:
                 self._solicit(neigh)
-            return
+            return True
         if neigh.state is NudState.STALE:
             neigh.state = NudState.DELAY
             delay = self.kernel.sysctl[SYSCTL + "delay_first_probe_time"]
             neigh.timer.mod(self.kernel.now + delay * 1000 * MS)
-        self.ethernet.send(skb, dev, neigh.mac, ETH_P_IP)
+        return self.ethernet.send(skb, dev, neigh.mac, ETH_P_IP)
 
     def confirm(self, dev: NetDevice, ip: bytes) -> None:
         """TCP made progress through this neighbour: it is reachable (`dst_confirm`)."""

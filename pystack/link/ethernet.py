@@ -49,9 +49,9 @@ class Ethernet:
         skb.off = off + ETH_HLEN
         handler(skb)
 
-    def send(self, skb: SkBuff, dev: NetDevice, dst: bytes, ethertype: int) -> None:
-        """Frame the packet and queue it on `dev`; takes ownership."""
+    def send(self, skb: SkBuff, dev: NetDevice, dst: bytes, ethertype: int) -> bool:
+        """Frame the packet and queue it on `dev`; takes ownership.  False: its queue is full."""
         skb.dev = dev
         skb.protocol = ethertype
         skb.push(pack_header(dst, dev.mac, ethertype))
-        self.core.queue_xmit(skb)
+        return self.core.queue_xmit(skb)

@@ -16,6 +16,7 @@ from pystack.core.drop import Drop
 from pystack.core.headers import frame
 from pystack.core.headers.ethernet import ETH_P_IP
 from pystack.core.headers.ipv4 import (
+    ECN_MASK,
     IP_DF,
     IP_HLEN,
     IP_MF,
@@ -30,6 +31,7 @@ from pystack.link.ethernet import Ethernet
 from pystack.net.route import Fib, FibEntry, Route
 
 BROADCAST = b"\xff" * 4
+_ECN_COUNTERS = ("IpExtInNoECTPkts", "IpExtInECT1Pkts", "IpExtInECT0Pkts", "IpExtInCEPkts")
 
 ErrorHandler = Callable[[int, int, int, SkBuff], None]
 
@@ -74,6 +76,19 @@ class Ipv4:
         network = ipaddress.IPv4Network("0.0.0.0/0" if prefix == "default" else prefix)
         self.fib.add(FibEntry(network, link.dev, via, link.saddr, metric))
 
+    def set_route_metrics(self, prefix: str, **metrics: int) -> None:
+        """`ip route change PREFIX ... initcwnd 20`, for routes looked up from now on.
+
+        OSError(ENETUNREACH) if there is no route to the prefix.
+        """
+        network = ipaddress.IPv4Network("0.0.0.0/0" if prefix == "default" else prefix)
+        entry = next((e for e in self.fib.entries if e.network == network), None)
+        if entry is None:
+            link = self.fib.lookup(network.network_address.packed)
+            entry = FibEntry(network, link.dev, link.gateway, link.saddr, 0)
+            self.fib.add(entry)
+        entry.metrics.update(metrics)
+
     def register(self, protocol: int, receive: Callable[[SkBuff], None]) -> None:
         """`receive(skb)` owns the packet; `skb.off` is at the transport header."""
         self._handlers[protocol] = receive
@@ -92,6 +107,7 @@ class Ipv4:
         kernel.charge(kernel.costs.ip_packet)
         mib["IpInReceives"] += 1
         mib["IpExtInOctets"] += skb.end - skb.off + skb.data_len
+        mib[_ECN_COUNTERS[skb.headers[frame.TOS] & ECN_MASK]] += 1
         if self._tp_rcv.enabled:
             for part in skb.parts():
                 self._tp_rcv(part.packet_id, len(part))
@@ -180,8 +196,9 @@ class Ipv4:
         if self.is_local(daddr):
             return Route(self.loopback, saddr or daddr, b"", self.loopback.mtu)
         entry = self.fib.lookup(daddr)
-        mtu = min(entry.dev.mtu, self._pmtu.get(daddr, entry.dev.mtu))
-        return Route(entry.dev, saddr or entry.saddr, entry.gateway, mtu)
+        mtu = min(entry.metrics.get("mtu", entry.dev.mtu), entry.dev.mtu)
+        mtu = min(mtu, self._pmtu.get(daddr, mtu))
+        return Route(entry.dev, saddr or entry.saddr, entry.gateway, mtu, entry.metrics)
 
     def send(
         self,
@@ -194,8 +211,11 @@ class Ipv4:
         ttl: int | None = None,
         tos: int = 0,
         dont_fragment: bool = True,
-    ) -> None:
-        """Send a transport packet; takes ownership.  Longer than the MTU is dropped here."""
+    ) -> bool:
+        """Send a transport packet; takes ownership.  Longer than the MTU is dropped here.
+
+        False if the device's queue was full, so that the sender may wait a little.
+        """
         kernel, mib = self.kernel, self.kernel.mib
         kernel.charge(kernel.costs.ip_packet)
         length = IP_HLEN + len(skb)
@@ -203,7 +223,7 @@ class Ipv4:
         mib["IpExtOutOctets"] += length
         if length > route.mtu:
             kernel.drop(skb, Drop.IP_TOO_BIG)
-            return
+            return True
         self._identification = (self._identification + 1) & 0xFFFF
         skb.push(
             pack_header(
@@ -219,11 +239,10 @@ class Ipv4:
         )
         skb.saddr, skb.daddr = saddr, daddr
         if route.dev.loopback:
-            self.ethernet.send(skb, route.dev, route.dev.mac, ETH_P_IP)
-        elif daddr in self._broadcasts:
-            self.ethernet.send(skb, route.dev, b"\xff" * 6, ETH_P_IP)
-        else:
-            self.arp.send(skb, route.dev, route.gateway or daddr)
+            return self.ethernet.send(skb, route.dev, route.dev.mac, ETH_P_IP)
+        if daddr in self._broadcasts:
+            return self.ethernet.send(skb, route.dev, b"\xff" * 6, ETH_P_IP)
+        return self.arp.send(skb, route.dev, route.gateway or daddr)
 
     def _arp_source(self, dev: NetDevice, target: bytes) -> bytes:
         """The sender address of an ARP request: ours in the target's subnet."""

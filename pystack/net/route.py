@@ -5,19 +5,31 @@ from __future__ import annotations
 import errno
 import ipaddress
 import os
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
 
 from pystack.dev.netdev import NetDevice
+
+_NO_METRICS: Mapping[str, int] = MappingProxyType({})
+
+
+def _no_metrics() -> Mapping[str, int]:
+    return _NO_METRICS
 
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """How to reach a destination: `gateway` empty when it is on the link.  `mtu` in bytes."""
+    """How to reach a destination: `gateway` empty when it is on the link.  `mtu` in bytes.
+
+    `metrics` are those of `ip route` that a transport asks for by name, as `initcwnd`.
+    """
 
     dev: NetDevice
     saddr: bytes
     gateway: bytes
     mtu: int
+    metrics: Mapping[str, int] = field(default_factory=_no_metrics)
 
 
 @dataclass(frozen=True)
@@ -27,6 +39,7 @@ class FibEntry:
     gateway: bytes
     saddr: bytes
     metric: int
+    metrics: dict[str, int] = field(default_factory=dict, compare=False)
 
 
 class Fib:

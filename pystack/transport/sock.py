@@ -34,6 +34,7 @@ MSG_DONTWAIT = int(socket.MSG_DONTWAIT)
 MSG_WAITALL = int(socket.MSG_WAITALL)
 MSG_NOSIGNAL = int(socket.MSG_NOSIGNAL)
 MSG_MORE = int(socket.MSG_MORE)
+MSG_EOR = int(socket.MSG_EOR)
 
 
 def os_error(number: int) -> OSError:
@@ -221,6 +222,10 @@ class Sock(ABC):
     @abstractmethod
     def outq(self) -> int:
         """Bytes not yet acknowledged (SIOCOUTQ)."""
+
+    def outq_nsd(self) -> int:
+        """Bytes not yet sent (SIOCOUTQNSD); ENOTTY for what has no such queue."""
+        raise os_error(errno.ENOTTY)
 
     @abstractmethod
     def getsockname(self) -> Address: ...

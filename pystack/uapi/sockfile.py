@@ -32,6 +32,7 @@ T = TypeVar("T")
 WAIT_READ = EPOLLIN | EPOLLRDHUP | EPOLLERR | EPOLLHUP
 WAIT_WRITE = EPOLLOUT | EPOLLERR | EPOLLHUP
 ADDRESS_BYTES: dict[int, int] = {so.AF_INET: 4, so.AF_INET6: 16}
+SIOCOUTQNSD = 0x894B
 _TIMEVAL = struct.Struct("=qq")
 _TIMEOUTS: dict[int, str] = {so.SO_RCVTIMEO: "rcvtimeo", so.SO_SNDTIMEO: "sndtimeo"}
 _READ_ONLY = {so.SO_TYPE, so.SO_ERROR, so.SO_DOMAIN, so.SO_PROTOCOL, so.SO_ACCEPTCONN}
@@ -178,6 +179,8 @@ class SocketFile(File):
             return self.sk.inq()
         if request == termios.TIOCOUTQ:
             return self.sk.outq()
+        if request == SIOCOUTQNSD:
+            return self.sk.outq_nsd()
         return super().ioctl(request, arg)
 
     def setsockopt(self, level: int, name: int, value: int | bytes) -> None:
@@ -187,7 +190,7 @@ class SocketFile(File):
                 return
             if name in _READ_ONLY:
                 raise os_error(errno.ENOPROTOOPT)
-        if isinstance(value, bytes) and len(value) < 4:
+        if isinstance(value, bytes) and len(value) < 4 and level != so.IPPROTO_IP:
             raise os_error(errno.EINVAL)
         self.sk.setsockopt(level, name, value)
 

@@ -72,19 +72,22 @@ class FakeIpv4:
     def route(self, daddr: bytes, saddr: bytes = b"") -> Route:
         if self.unreachable:
             raise OSError(101, "Network is unreachable")
-        return Route(cast(Any, SimpleNamespace(mtu=self.mtu)), saddr or US, b"", self.mtu)
+        return Route(
+            cast(Any, SimpleNamespace(mtu=self.mtu, qdisc="pfifo")), saddr or US, b"", self.mtu
+        )
 
     def is_local(self, addr: bytes) -> bool:
         return addr == US
 
     def send(
         self, skb: SkBuff, route: Route, saddr: bytes, daddr: bytes, protocol: int, **_: Any
-    ) -> None:
+    ) -> bool:
         assert protocol == IPPROTO_TCP
         assert len(skb) + 20 <= route.mtu, "segment longer than the path allows"
         self.sent.append((self.kernel.now, bytes(skb), saddr, daddr))
         skb.free()
         self.on_send()
+        return True
 
 
 class Dialogue:

@@ -71,7 +71,7 @@ def test_fin_rides_on_the_last_data() -> None:
     t = Dialogue()
     t.accept(win=2000)
     t.write(b"a" * 2500)
-    t.expect(". 1:1001(1000) ack 1", ". 1001:2001(1000) ack 1")
+    t.expect(". 1:1001(1000) ack 1", "P. 1001:2001(1000) ack 1")
     t.call(t.sk.close)
     t.silent()
     t.inject(". 1:1(0) ack 2001 win 2000")
@@ -118,7 +118,7 @@ def test_lost_fin_is_retransmitted() -> None:
 
 
 def test_orphan_gives_up_after_its_retries() -> None:
-    t = Dialogue()
+    t = Dialogue(tcp_early_retrans=0)
     t.accept()
     t.call(t.sk.close)
     t.run(10 * 60_000)

@@ -42,7 +42,7 @@ def test_sweep_over_seeds(seed: int) -> None:
         net = Net(
             number,
             Impairment(
-                loss=rng.choice([0, 0.01, 0.05, 0.1]),
+                loss=rng.choice([0, 0.01, 0.05, 0.1, 0.2]),
                 duplicate=rng.choice([0, 0.02]),
                 reorder=rng.choice([0, 0.05]),
                 corrupt=rng.choice([0, 0.01]),
@@ -56,6 +56,9 @@ def test_sweep_over_seeds(seed: int) -> None:
                 "net.ipv4.tcp_sack": rng.choice([0, 1, 1]),
                 "net.ipv4.tcp_timestamps": rng.choice([0, 1, 1]),
                 "net.ipv4.tcp_window_scaling": rng.choice([0, 1, 1]),
+                "net.ipv4.tcp_recovery": rng.choice([0, 1, 1]),
+                "net.ipv4.tcp_early_retrans": rng.choice([0, 3, 3]),
+                "net.ipv4.tcp_frto": rng.choice([0, 2, 2]),
             },
         )
         transfer(net, rng.choice([0, 1000, 30_000, 100_000]))

@@ -326,7 +326,7 @@ def test_abort_on_overflow_resets_instead() -> None:
 
 
 def test_full_syn_queue_drops_syns() -> None:
-    t = Dialogue()
+    t = Dialogue(tcp_syncookies=0)
     t.listen(backlog=2)
     for port in range(1001, 1006):
         t.rport = port

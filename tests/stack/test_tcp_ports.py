@@ -222,6 +222,6 @@ def test_congestion_control_can_be_named() -> None:
 def test_unknown_options_are_enoprotoopt() -> None:
     t = Dialogue()
     sk = t.tcp.socket()
-    for level, name in ((so.SOL_SOCKET, 999), (so.IPPROTO_TCP, 999), (so.IPPROTO_IP, 1)):
+    for level, name in ((so.SOL_SOCKET, 999), (so.IPPROTO_TCP, 999), (so.IPPROTO_IP, 999)):
         assert t.errno(sk.setsockopt, level, name, 1) == errno.ENOPROTOOPT
         assert t.errno(sk.getsockopt, level, name) == errno.ENOPROTOOPT

@@ -7,16 +7,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pystack.core.headers.tcp import TH_SYN
-from pystack.transport.tcp import recovery, renosack, rto, sacktag
+from pystack.core.headers.tcp import TH_ECE, TH_SYN
+from pystack.transport.tcp import prr, rack, recovery, renosack, rto, sacktag, tlp, undo
 from pystack.transport.tcp.ackevent import (
     ACKED,
     CA_ALERT,
     DATA,
     DATA_ACKED,
     DSACKING_ACK,
+    ECE,
+    FORWARD_PROGRESS,
     NO_CHALLENGE_ACK,
     NOT_DUP,
+    ORIG_SACK_ACKED,
     RETRANS_DATA_ACKED,
     SACK_RENEGING,
     SET_XMIT_TIMER,
@@ -27,13 +30,14 @@ from pystack.transport.tcp.ackevent import (
     WIN_UPDATE,
     AckEvent,
 )
-from pystack.transport.tcp.congestion import reordering_seen, restart_after_idle
-from pystack.transport.tcp.constants import MAX_REORDERING, MSEC, REORDERING, USEC
+from pystack.transport.tcp.congestion import restart_after_idle
+from pystack.transport.tcp.constants import MSEC, USEC
 from pystack.transport.tcp.mss import current_mss, sync_mss
 from pystack.transport.tcp.paws import replace_ts_recent
 from pystack.transport.tcp.segment import EVER_RETRANS, SACKED_ACKED, RxSegment, TxSegment
 from pystack.transport.tcp.seq import SEQ_MASK, after, before, seq_add, seq_diff
 from pystack.transport.tcp.state import CaState
+from pystack.transport.tcp.stats import BUSY
 from pystack.transport.tcp.transmit import send_challenge_ack, timestamp
 
 if TYPE_CHECKING:
@@ -47,7 +51,8 @@ ACK_INVALID = -1  # drop the segment
 def process(sk: TcpSock, segment: RxSegment, flag: int) -> int:
     """Take in an ACK; `flag` has SLOWPATH unless window and options are as they were."""
     prior_una, ack, rtx = sk.snd_una, segment.ack, sk.rtx
-    event = AckEvent(flag, rtx.highest_sack if rtx.sacked_out else prior_una)
+    sacked = rtx.sacked_out and sk.sack_ok
+    event = AckEvent(flag, prior_una, rtx.highest_sack if sacked else prior_una)
     if before(ack, prior_una):
         return _old(sk, segment, event)
     if after(ack, sk.snd_nxt):
@@ -72,13 +77,28 @@ def process(sk: TcpSock, segment: RxSegment, flag: int) -> int:
     sk.probes_out = 0
     if had_packets:
         _clean_rtx_queue(sk, event)
+        if sk.sack_ok:
+            rack.update_reo_wnd(sk)
+        if sk.undo.tlp_high_seq is not None:
+            tlp.process_ack(sk, ack, event.flag)
         _control(sk, event)
     else:
-        _ack_probe(sk)
+        _nothing_in_flight(sk, event, ack)
+    sk.stats.delivered += event.delivered
     return ACK_OK
 
 
+def _nothing_in_flight(sk: TcpSock, event: AckEvent, ack: int) -> None:
+    if event.flag & DSACKING_ACK:
+        recovery.fastretrans_alert(sk, event, 0)  # perhaps a reduction can be undone
+    _ack_probe(sk)
+    if sk.undo.tlp_high_seq is not None:
+        tlp.process_ack(sk, ack, event.flag)
+
+
 def _slow_path(sk: TcpSock, segment: RxSegment, event: AckEvent) -> None:
+    if sk.ecn is not None and segment.flags & (TH_ECE | TH_SYN) == TH_ECE:
+        event.flag |= ECE
     if segment.seq != segment.end_seq:
         event.flag |= DATA
     else:
@@ -89,16 +109,20 @@ def _slow_path(sk: TcpSock, segment: RxSegment, event: AckEvent) -> None:
 
 
 def _old(sk: TcpSock, segment: RxSegment, event: AckEvent) -> int:
-    """Below SND.UNA; too far below is no honest segment (RFC 5961, 5.2)."""
-    window = min(sk.max_window, sk.bytes_acked)
+    """Below SND.UNA; too far below is no honest segment (RFC 5961, 5.2).
+
+    The number of our SYN is one we have sent; newer Linux forgets that of a passive open.
+    """
+    window = min(sk.max_window, max(sk.bytes_acked, 1))
     if before(segment.ack, seq_add(sk.snd_una, -window)):
         if not event.flag & NO_CHALLENGE_ACK:
             send_challenge_ack(sk)
         return ACK_INVALID
-    if segment.options.sack and sk.sack_ok and sk.rtx:
+    if segment.options.sack and sk.sack_ok:
         sacktag.tag(sk, segment, event)
-        if recovery.fastretrans_alert(sk, event, 0):
-            recovery.retransmit_lost(sk)
+        rexmit = recovery.fastretrans_alert(sk, event, 0)
+        sk.stats.delivered += event.delivered
+        recovery.xmit(sk, rexmit)
     return ACK_OLD
 
 
@@ -140,60 +164,94 @@ def _clean_rtx_queue(sk: TcpSock, event: AckEvent) -> None:
     """Take acknowledged segments from the queue, and an RTT from them (Karn's rule)."""
     rtx = sk.rtx
     acked = 0
-    lowest: int | None = None
+    lowest: int | None = None  # of those that were sent once and not SACKed before
+    newest: TxSegment | None = None
     while rtx and not after(rtx.head.end_seq, sk.snd_una):
         segment = rtx.pop_acked()
         acked += 1
         sk.wmem_queued -= segment.truesize
-        if segment.flags & TH_SYN:
-            event.flag |= SYN_ACKED
-        else:
-            event.flag |= DATA_ACKED
+        event.flag |= SYN_ACKED if segment.flags & TH_SYN else DATA_ACKED
         if segment.sacked & EVER_RETRANS:
-            event.flag |= RETRANS_DATA_ACKED
-            event.resent = max(event.resent, segment.sent_at)
+            _retransmitted_acked(sk, segment, event)
         elif not segment.sacked & SACKED_ACKED:
-            if event.first_sent is None:
-                event.first_sent = segment.sent_at
             if lowest is None:
                 lowest = segment.seq
+                event.first_sent = segment.sent_at
+            newest = segment
         if sk.sack_ok and not segment.sacked & SACKED_ACKED:
             event.delivered += 1
+    if newest is not None:
+        _originals_acked(sk, newest, lowest, event)
+    if event.flag & SYN_ACKED:
+        sk.undo.retrans_stamp = None
     if rtx and rtx.head.sacked & SACKED_ACKED:
         event.flag |= SACK_RENEGING
     measured = _update_rtt(sk, event)
+    if not rtx:
+        chrono = sk.stats.chrono
+        chrono.end(sk.kernel.now, BUSY, idle=not sk.unsent)
     if event.flag & ACKED:
         event.flag |= SET_XMIT_TIMER
         if not sk.sack_ok:
             renosack.remove(sk, acked, event)
+            if event.flag & RETRANS_DATA_ACKED:
+                event.flag &= ~ORIG_SACK_ACKED  # nothing tells which transmission it was
         elif lowest is not None and before(lowest, event.prior_fack):
-            reordering_seen(sk, lowest, event.prior_fack, MAX_REORDERING)
+            rack.check_sack_reordering(sk, lowest)
     elif rtx and measured and _sacked_newer(event, rtx.head):
         event.flag |= SET_XMIT_TIMER  # SACKs show the path works: do not time the head out yet
 
 
+def _retransmitted_acked(sk: TcpSock, segment: TxSegment, event: AckEvent) -> None:
+    event.flag |= RETRANS_DATA_ACKED
+    event.resent = max(event.resent, segment.sent_at)
+    if segment.sacked & SACKED_ACKED or not sk.sack_ok:
+        return
+    if not undo.spurious_retrans(sk, event, segment):
+        rack.advance(sk, segment)
+
+
+def _originals_acked(sk: TcpSock, newest: TxSegment, lowest: int | None, event: AckEvent) -> None:
+    """Segments sent once, in this order, up to `newest`: for RACK that one counts."""
+    event.last_sent = newest.sent_at
+    if sk.sack_ok:
+        rack.advance(sk, newest)
+    if sk.cw.state is CaState.LOSS and lowest is not None and before(lowest, sk.high_seq):
+        event.flag |= ORIG_SACK_ACKED
+
+
 def _sacked_newer(event: AckEvent, head: TxSegment) -> bool:
+    """The sample is of data sent after the head was last sent; a late one must not put the
+    timeout off for ever."""
     return event.sack_sent is not None and event.sack_sent < head.sent_at
 
 
 def _update_rtt(sk: TcpSock, event: AckEvent) -> bool:
-    """One RTT sample if there is an unambiguous one (RFC 6298, 3; RFC 7323, 4.1)."""
-    sent = event.first_sent
+    """One RTT sample if there is an unambiguous one (RFC 6298, 3; RFC 7323, 4.1).
+
+    The least RTT is taken from the last segment that the ACK is for.
+    """
+    now = sk.kernel.now
+    first, last = event.first_sent, event.last_sent
     if event.flag & RETRANS_DATA_ACKED:
-        sent = None
-    if sent is None:
-        sent = event.sack_sent
-    if sent is not None:
-        rtt_us = (sk.kernel.now - sent) // USEC
+        first = last = None
+    if first is None:
+        first = event.sack_sent
+    if event.last_sacked is not None:
+        last = event.last_sacked
+    if first is not None and last is not None:
+        rtt_us, latest_us = (now - first) // USEC, (now - last) // USEC
     elif event.tsecr and sk.tstamp_ok and event.flag & ACKED:
         ticks = (timestamp(sk) - event.tsecr) & SEQ_MASK
         if ticks > SEQ_MASK >> 1 or _echo_is_stale(sk, event, ticks):
             return False
-        rtt_us = max(ticks, 1) * (MSEC // USEC)
+        rtt_us = latest_us = max(ticks, 1) * (MSEC // USEC)
     else:
         return False
-    sk.rtt.sample(rtt_us, sk.snd_una, sk.snd_nxt)
+    sk.rtt.sample(rtt_us, sk.snd_una, sk.snd_nxt, latest_us)
     sk.backoff = 0
+    if event.flag & ACKED:
+        sk.cw.algorithm.pkts_acked(sk.cw, latest_us)
     return True
 
 
@@ -215,22 +273,27 @@ def _echo_is_stale(sk: TcpSock, event: AckEvent, ticks: int) -> bool:
 
 def _control(sk: TcpSock, event: AckEvent) -> None:
     """Recovery, timer and congestion window; then what may be retransmitted."""
-    cw = sk.cw
-    retransmit = False
+    cw, lost = sk.cw, sk.rtx.lost_total
+    rexmit = recovery.Rexmit.NONE
     flag = event.flag
     if not flag & NOT_DUP or flag & CA_ALERT or cw.state is not CaState.OPEN:
         duplicate = not flag & (SND_UNA_ADVANCED | NOT_DUP | DSACKING_ACK)
-        retransmit = recovery.fastretrans_alert(sk, event, int(duplicate))
+        rexmit = recovery.fastretrans_alert(sk, event, int(duplicate))
     if event.flag & SET_XMIT_TIMER:
-        rto.rearm_rto(sk)
+        rto.set_xmit_timer(sk)
     if cw.reducing:
         advanced = bool(event.flag & SND_UNA_ADVANCED)
-        recovery.reduce_cwnd(sk, event.delivered, event.lost, advanced)
-    elif event.flag & (ACKED if sk.reordering > REORDERING else DATA_ACKED):
+        prr.reduce_cwnd(sk, event.delivered, sk.rtx.lost_total - lost, advanced)
+    elif event.flag & (FORWARD_PROGRESS if _reorders(sk) else DATA_ACKED):
         cw.algorithm.cong_avoid(cw, event.delivered)
         cw.stamp = sk.kernel.now
-    if retransmit:
-        recovery.retransmit_lost(sk)
+    if rexmit is not recovery.Rexmit.NONE:
+        recovery.xmit(sk, rexmit)
+
+
+def _reorders(sk: TcpSock) -> bool:
+    """The path reorders so much that cwnd must grow with whatever is delivered."""
+    return sk.reordering > sk.kernel.sysctl["net.ipv4.tcp_reordering"]
 
 
 def _ack_probe(sk: TcpSock) -> None:
@@ -241,6 +304,7 @@ def _ack_probe(sk: TcpSock) -> None:
     fin = sk.unsent.fin and length == sk.unsent.length
     if not after(seq_add(sk.snd_nxt, length + fin), sk.wnd_end):
         sk.backoff = 0
+        sk.probes_since = None
         rto.clear(sk)  # the data goes out behind this ACK
     else:
         rto.arm_probe(sk)

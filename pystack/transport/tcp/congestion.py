@@ -1,46 +1,38 @@
-"""Congestion control (RFC 5681): the interface of an algorithm, Reno, and the window's validity.
+"""The congestion window (RFC 5681) and its validity (RFC 2861); algorithms are in `cc`.
 
-Called by `ack` and `recovery`.  An algorithm is an object of its own for each connection.
+Called by `ack`, `recovery`, `output` and `stream`.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
+from pystack.transport.tcp import pacing
 from pystack.transport.tcp.constants import INFINITE_SSTHRESH, INIT_CWND
-from pystack.transport.tcp.seq import before, seq_diff
+from pystack.transport.tcp.seq import before
 from pystack.transport.tcp.state import CaState
 
 if TYPE_CHECKING:
+    from pystack.transport.tcp.cc import CongestionControl
     from pystack.transport.tcp.sock import TcpSock
 
-
-class CongestionControl(Protocol):
-    """What an algorithm decides (`struct tcp_congestion_ops`); windows are in segments."""
-
-    name: str
-
-    def ssthresh(self, cw: CongestionWindow) -> int:
-        """The slow-start threshold after a loss."""
-        ...
-
-    def cong_avoid(self, cw: CongestionWindow, acked: int) -> None:
-        """`acked` segments have been delivered and the window was in use: raise it."""
-        ...
+NO_CLAMP = 0x7FFFFFFF
 
 
 class CongestionWindow:
     """cwnd and what belongs to it, in segments."""
 
     __slots__ = (
-        *("algorithm", "cwnd", "cwnd_cnt", "limited", "max_packets_out", "ssthresh"),
-        *("stamp", "state", "usage_seq", "used"),
+        *("algorithm", "chosen", "clamp", "cwnd", "cwnd_cnt", "limited", "max_packets_out"),
+        *("ssthresh", "stamp", "state", "usage_seq", "used"),
     )
 
     def __init__(self, algorithm: CongestionControl) -> None:
         self.algorithm = algorithm
+        self.chosen = False  # by TCP_CONGESTION, not by the sysctl
         self.cwnd = INIT_CWND
         self.cwnd_cnt = 0  # segments acked towards the next increase
+        self.clamp = NO_CLAMP  # cwnd never grows beyond it
         self.ssthresh = INFINITE_SSTHRESH
         self.state = CaState.OPEN
         self.stamp = 0  # ns: when the window was last fully used
@@ -55,14 +47,14 @@ class CongestionWindow:
 
     @property
     def reducing(self) -> bool:
-        """Proportional rate reduction sets cwnd (RFC 6937)."""
-        return self.state is CaState.RECOVERY
+        """Proportional rate reduction sets cwnd (RFC 6937; `tcp_in_cwnd_reduction`)."""
+        return self.state is CaState.RECOVERY or self.state is CaState.CWR
 
     def slow_start(self, acked: int) -> int:
         """RFC 5681, 3.1; returns the segments left over for congestion avoidance."""
         cwnd = min(self.cwnd + acked, self.ssthresh)
         left = acked - (cwnd - self.cwnd)
-        self.cwnd = cwnd
+        self.cwnd = min(cwnd, self.clamp)
         return left
 
     def avoid_additively(self, per: int, acked: int) -> None:
@@ -74,6 +66,7 @@ class CongestionWindow:
         if self.cwnd_cnt >= per:
             more, self.cwnd_cnt = divmod(self.cwnd_cnt, per)
             self.cwnd += more
+        self.cwnd = min(self.cwnd, self.clamp)
 
     def current_ssthresh(self) -> int:
         """`tcp_current_ssthresh`: never below three quarters of a window that was in use."""
@@ -88,32 +81,21 @@ class CongestionWindow:
         return self.in_slow_start and self.cwnd < 2 * self.max_packets_out
 
 
-class Reno:
-    """RFC 5681 (`net/ipv4/tcp_cong.c`)."""
-
-    __slots__ = ()
-    name = "reno"
-
-    def ssthresh(self, cw: CongestionWindow) -> int:
-        return max(cw.cwnd >> 1, 2)
-
-    def cong_avoid(self, cw: CongestionWindow, acked: int) -> None:
-        if not cw.is_limited():
-            return
-        if cw.in_slow_start:
-            acked = cw.slow_start(acked)
-            if not acked:
-                return
-        cw.avoid_additively(cw.cwnd, acked)
-
-
-ALGORITHMS: dict[str, type[CongestionControl]] = {"reno": Reno}
+def initial_cwnd(sk: TcpSock) -> int:
+    """RFC 6928, or what the route says (`tcp_init_cwnd`)."""
+    metric = 0 if sk.route is None else sk.route.metrics.get("initcwnd", 0)
+    return min(metric or INIT_CWND, sk.cw.clamp)
 
 
 def init_cwnd(sk: TcpSock) -> None:
-    """RFC 6928; one segment after a SYN was lost (RFC 5681, 3.1)."""
-    sk.cw.cwnd = 1 if sk.total_retrans > 1 else INIT_CWND
-    sk.cw.stamp = sk.kernel.now
+    """The transfer starts; with one segment after a SYN was lost (RFC 5681, 3.1)."""
+    cw = sk.cw
+    if sk.route is not None and "cwnd" in sk.route.metrics:
+        cw.clamp = sk.route.metrics["cwnd"]
+    cw.cwnd = 1 if sk.total_retrans > 1 else initial_cwnd(sk)
+    cw.stamp = sk.kernel.now
+    cw.algorithm.init()
+    pacing.start(sk)
 
 
 def cwnd_validate(sk: TcpSock, limited: bool) -> None:
@@ -133,7 +115,8 @@ def cwnd_validate(sk: TcpSock, limited: bool) -> None:
         cw.stamp = now
         return
     cw.used = max(cw.used, packets_out)
-    if now - cw.stamp >= sk.rtt.rto:
+    idle = sk.kernel.sysctl["net.ipv4.tcp_slow_start_after_idle"]
+    if idle and now - cw.stamp >= sk.rtt.rto:
         _application_limited(sk)
 
 
@@ -141,7 +124,7 @@ def _application_limited(sk: TcpSock) -> None:
     """The application does not fill the window: let it decay (RFC 2861, 3.2)."""
     cw = sk.cw
     if cw.state is CaState.OPEN and not sk.nospace:
-        used = max(cw.used, INIT_CWND)
+        used = max(cw.used, initial_cwnd(sk))
         if used < cw.cwnd:
             cw.ssthresh = cw.current_ssthresh()
             cw.cwnd = (cw.cwnd + used) >> 1
@@ -150,24 +133,21 @@ def _application_limited(sk: TcpSock) -> None:
 
 
 def restart_after_idle(sk: TcpSock) -> None:
-    """Before sending after a pause: halve cwnd for each RTO of it (RFC 5681, 4.1)."""
+    """Before sending after a pause: halve cwnd for each RTO of it (RFC 5681, 4.1).
+
+    Never below the initial window (`tcp_slow_start_after_idle_check`).
+    """
     idle = sk.kernel.now - sk.lsndtime
     if sk.rtx or idle <= sk.rtt.rto:
         return
+    if not sk.kernel.sysctl["net.ipv4.tcp_slow_start_after_idle"]:
+        return
     cw = sk.cw
     cw.ssthresh = cw.current_ssthresh()
-    floor = min(INIT_CWND, cw.cwnd)
+    floor = min(initial_cwnd(sk), cw.cwnd)
     while idle > sk.rtt.rto and cw.cwnd > floor:
         cw.cwnd >>= 1
         idle -= sk.rtt.rto
     cw.cwnd = max(cw.cwnd, floor)
     cw.stamp = sk.kernel.now
     cw.used = 0
-
-
-def reordering_seen(sk: TcpSock, low_seq: int, high_seq: int, limit: int) -> None:
-    """A segment arrived behind later ones: tolerate that much (`tcp_check_sack_reordering`)."""
-    metric = seq_diff(high_seq, low_seq)
-    if metric > sk.reordering * sk.mss_cache:
-        sk.reordering = min(-(-metric // sk.mss_cache), limit)
-        sk.kernel.mib["TcpExtTCPSACKReorder"] += 1

@@ -10,9 +10,9 @@ from pystack.core.headers.tcp import TCP_HLEN, TCPOLEN_TSTAMP_ALIGNED, TH_ACK, T
 from pystack.core.skb import SkBuff
 from pystack.transport.sock import Address, os_error
 from pystack.transport.tcp import ack as ackmod
-from pystack.transport.tcp import congestion, delack, lifecycle, output, paws, ports, reply
+from pystack.transport.tcp import congestion, delack, ecn, lifecycle, output, paws, ports, reply
 from pystack.transport.tcp.ackevent import SLOWPATH
-from pystack.transport.tcp.constants import MSEC, MSS_DEFAULT, TIMEOUT_MIN
+from pystack.transport.tcp.constants import INIT_CWND, MSEC, MSS_DEFAULT, TIMEOUT_MIN
 from pystack.transport.tcp.mss import advertised_mss, sync_mss
 from pystack.transport.tcp.rto import XmitTimer, arm
 from pystack.transport.tcp.segment import RxSegment, TxSegment
@@ -72,16 +72,16 @@ def _send_syn(sk: TcpSock, mtu: int) -> None:
     sync_mss(sk, mtu)
     delack.initialize_rcv_mss(sk)
     space = full_space(sk)
-    clamp = space if sk.rcvbuf_locked else 0
+    clamp = sk.clamp_wanted or (space if sk.rcvbuf_locked else 0)
     scaling = bool(kernel.sysctl["net.ipv4.tcp_window_scaling"])
     window = initial_window(kernel.sysctl, space, sk.advmss, clamp, scaling)
     sk.rcv_wnd, sk.window_clamp, sk.rcv_wscale = window
     sk.rcv_ssthresh = sk.rcv_wnd
     sk.snd_una = sk.snd_nxt = sk.snd_sml = sk.iss
-    sk.write_seq = seq_add(sk.iss, 1)
+    sk.write_seq = sk.pushed_seq = seq_add(sk.iss, 1)
     sk.syn_sent_at = kernel.now
     kernel.mib["TcpActiveOpens"] += 1
-    output.queue_and_send(sk, TxSegment(sk.iss, sk.write_seq, TH_SYN))
+    output.queue_and_send(sk, TxSegment(sk.iss, sk.write_seq, TH_SYN | ecn.syn_flags(sk)))
 
 
 # -- segments in SYN_SENT ------------------------------------------------------------------
@@ -153,12 +153,14 @@ def _sequence_numbers(sk: TcpSock, segment: RxSegment) -> None:
 
 
 def _established(sk: TcpSock, segment: RxSegment) -> None:
+    ecn.receive_synack(sk, segment)
     _take_options(sk, segment)
     sk.snd_wl1 = segment.seq
     ackmod.process(sk, segment, SLOWPATH)
     _sequence_numbers(sk, segment)
     sync_mss(sk, sk.pmtu)
     delack.initialize_rcv_mss(sk)
+    sk.ack.lrcvtime = sk.kernel.now
     finish_connect(sk)
     sk.wake()
     send_ack(sk)
@@ -170,15 +172,17 @@ def finish_connect(sk: TcpSock) -> None:
     congestion.init_cwnd(sk)
     sk.lsndtime = sk.kernel.now
     init_buffer_space(sk)
+    sk.stats.rcv_space = min(sk.rcv_ssthresh, sk.rcv_wnd, INIT_CWND * sk.advmss)
 
 
 def _crossed_syn(sk: TcpSock, segment: RxSegment) -> None:
     """Simultaneous open (RFC 9293, 3.5, figure 7): our SYN goes out again, with an ACK."""
     lifecycle.set_state(sk, TcpState.SYN_RECV)
+    ecn.receive_crossed_syn(sk, segment)
     _take_options(sk, segment)
     _sequence_numbers(sk, segment)
     sync_mss(sk, sk.pmtu)
     delack.initialize_rcv_mss(sk)
     syn = sk.rtx.head
-    syn.flags |= TH_ACK
+    syn.flags = ecn.synack_flags(sk, syn.flags | TH_ACK)
     transmit(sk, syn.seq, syn.flags)

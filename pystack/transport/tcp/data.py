@@ -12,7 +12,7 @@ from pystack.core.drop import Drop
 from pystack.core.headers.tcp import TH_FIN
 from pystack.core.skb import SkBuff
 from pystack.transport.sock import truesize
-from pystack.transport.tcp import delack, rcvbuf, timewait
+from pystack.transport.tcp import delack, ecn, rcvbuf, timewait
 from pystack.transport.tcp.constants import RCV_SHUTDOWN
 from pystack.transport.tcp.delack import ACK_NOW
 from pystack.transport.tcp.lifecycle import set_state
@@ -32,6 +32,8 @@ def queue(sk: TcpSock, skb: SkBuff) -> None:
     if segment.seq == segment.end_seq:
         skb.free()
         return
+    if sk.ecn is not None:
+        ecn.accept_cwr(sk, sk.ecn, segment)
     sk.sacks.dsack = None
     if segment.seq == sk.rcv_nxt:
         if not receive_window(sk):
@@ -57,7 +59,7 @@ def queue(sk: TcpSock, skb: SkBuff) -> None:
 
 def set_dsack(sk: TcpSock, start: int, end: int) -> None:
     """Report a duplicate with the next ACK (RFC 2883)."""
-    if sk.sack_ok:
+    if sk.sack_ok and sk.kernel.sysctl["net.ipv4.tcp_dsack"]:
         counter = "TcpExtTCPDSACKOldSent"
         if not before(start, sk.rcv_nxt):
             counter = "TcpExtTCPDSACKOfoSent"
@@ -90,6 +92,8 @@ def _queue_in_order(sk: TcpSock, skb: SkBuff) -> None:
     length = len(skb)
     if length:
         delack.data_received(sk, skb)
+        if sk.ecn is not None:
+            ecn.check_ce(sk, sk.ecn, skb)
     fin = _append(sk, skb)
     if fin:
         rcv_fin(sk)
@@ -113,6 +117,7 @@ def _data_ready(sk: TcpSock) -> None:
 def _append(sk: TcpSock, skb: SkBuff) -> bool:
     """Put a packet at the end of the receive queue; returns whether it carries a FIN."""
     segment: RxSegment = skb.cb
+    sk.stats.bytes_received += (segment.end_seq - sk.rcv_nxt) & SEQ_MASK
     sk.rcv_nxt = segment.end_seq
     fin = bool(segment.flags & TH_FIN)
     if not len(skb):
@@ -146,7 +151,10 @@ def _drain_out_of_order(sk: TcpSock) -> None:
 def _queue_out_of_order(sk: TcpSock, skb: SkBuff) -> None:
     """There is a gap before it: keep it, and tell the sender at once (`tcp_data_queue_ofo`)."""
     mib, segment = sk.kernel.mib, skb.cb
+    sk.stats.rcv_ooopack += 1 if skb.frags is None else 1 + len(skb.frags)
     sk.ack.schedule()
+    if sk.ecn is not None:
+        ecn.check_ce(sk, sk.ecn, skb)
     if not rcvbuf.schedule(sk):
         mib["TcpExtTCPOFODrop"] += 1
         sk.kernel.drop(skb, Drop.TCP_OFO_FULL)

@@ -22,7 +22,7 @@ from pystack.transport.tcp.constants import (
     USEC,
 )
 from pystack.transport.tcp.seq import SEQ_MASK
-from pystack.transport.tcp.state import UNCONNECTED
+from pystack.transport.tcp.state import UNCONNECTED, TcpState
 
 if TYPE_CHECKING:
     from pystack.transport.tcp.sock import TcpSock
@@ -87,8 +87,8 @@ def increase_quickack(sk: TcpSock, limit: int = MAX_QUICKACKS) -> None:
     sk.ack.quick = max(sk.ack.quick, min(acks, limit))
 
 
-def enter_quickack(sk: TcpSock) -> None:
-    increase_quickack(sk)
+def enter_quickack(sk: TcpSock, limit: int = MAX_QUICKACKS) -> None:
+    increase_quickack(sk, limit)
     sk.ack.pingpong = 0
     sk.ack.ato = ATO_MIN
 
@@ -205,6 +205,23 @@ def after_read(sk: TcpSock, copied: int) -> None:
         due = _window_worth_telling(sk)
     if due:
         transmit.send_ack(sk)
+
+
+def set_quickack(sk: TcpSock, value: int) -> None:
+    """TCP_QUICKACK: not permanent, as any ACK may enter the interactive mode again.
+
+    An even value other than 0 sends what is due and then delays as before.
+    """
+    ack = sk.ack
+    if not value:
+        ack.pingpong = PINGPONG_THRESH
+        return
+    ack.pingpong = 0
+    if sk.state in (TcpState.ESTABLISHED, TcpState.CLOSE_WAIT) and ack.pending & ACK_SCHED:
+        ack.pending |= ACK_PUSHED
+        after_read(sk, 1)
+        if not value & 1:
+            ack.pingpong = PINGPONG_THRESH
 
 
 def _window_worth_telling(sk: TcpSock) -> bool:

@@ -17,8 +17,8 @@ from pystack.core.headers.icmp import (
 )
 from pystack.core.skb import SkBuff
 from pystack.transport.tcp import lifecycle
+from pystack.transport.tcp.loss import simple_retransmit
 from pystack.transport.tcp.mss import sync_mss
-from pystack.transport.tcp.recovery import simple_retransmit
 from pystack.transport.tcp.request import RequestSock
 from pystack.transport.tcp.seq import between
 from pystack.transport.tcp.state import OPENING, UNCONNECTED, TcpState

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pystack.core.drop import Drop
-from pystack.core.headers.tcp import TH_ACK, TH_FIN, TH_RST, TH_SYN
+from pystack.core.headers.tcp import TH_ACK, TH_CWR, TH_ECE, TH_FIN, TH_RST, TH_SYN
 from pystack.core.skb import SkBuff
 from pystack.transport.tcp import ack, data, lifecycle, reply, timers, timewait
 from pystack.transport.tcp.ackevent import (
@@ -32,11 +32,15 @@ from pystack.transport.tcp.validate import validate
 if TYPE_CHECKING:
     from pystack.transport.tcp.sock import TcpSock
 
-_PREDICTED = TH_FIN | TH_SYN | TH_RST | TH_ACK
+_PREDICTED = TH_FIN | TH_SYN | TH_RST | TH_ACK | TH_ECE | TH_CWR
 
 
 def do_rcv(sk: TcpSock, skb: SkBuff) -> None:
-    state = sk.state
+    state, stats = sk.state, sk.stats
+    segments = 1 if skb.frags is None else 1 + len(skb.frags)
+    stats.segs_in += segments
+    if skb.end > skb.off:
+        stats.data_segs_in += segments
     if state is TcpState.ESTABLISHED:
         _established(sk, skb)
     elif state is TcpState.SYN_SENT:

@@ -28,6 +28,11 @@ class Secrets:
         """What is added to the millisecond clock of TSval (RFC 7323, 5.4)."""
         return self._hash(b"ts", laddr, raddr)
 
+    def cookie_hash(self, tuple4: tuple[bytes, int, bytes, int], count: int | None) -> int:
+        """Of a SYN cookie: a part that stays, and for `count` one of that minute."""
+        period = b"" if count is None else count.to_bytes(8, "big")
+        return self._hash(b"cookie", *tuple4, period)
+
     def port_offset(self, laddr: bytes, raddr: bytes, rport: int) -> int:
         """Where the search for an ephemeral port starts (RFC 6056, 3.3.3)."""
         return self._hash(b"port", laddr, raddr, rport)

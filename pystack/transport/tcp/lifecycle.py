@@ -50,6 +50,8 @@ def clear_timers(sk: TcpSock) -> None:
     sk.xmit_pending = None
     sk.xmit_timer.delete()
     sk.delack_timer.delete()
+    if sk.pacing is not None:
+        sk.pacing.timer.delete()
     sk.ack.pending = 0
     sk.sk_timer.delete()
 

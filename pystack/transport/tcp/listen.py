@@ -18,7 +18,7 @@ from pystack.core.headers.tcp import (
     TH_SYN,
 )
 from pystack.core.skb import SkBuff
-from pystack.transport.tcp import paws, reply
+from pystack.transport.tcp import paws, reply, syncookies
 from pystack.transport.tcp.constants import INVALID_RATELIMIT
 from pystack.transport.tcp.mss import advertised_mss
 from pystack.transport.tcp.request import RequestSock
@@ -36,6 +36,10 @@ def receive(listener: TcpSock, skb: SkBuff, isn: int | None = None) -> None:
     kernel = listener.kernel
     flags = skb.cb.flags
     if flags & TH_ACK:
+        req = syncookies.check(listener, skb)
+        if req is not None and _route_request(req, skb):
+            _complete(req, skb)
+            return
         reply.send_reset(listener.tcp, skb)
         kernel.drop(skb, Drop.TCP_BAD_FLAGS)
     elif flags & TH_RST:
@@ -50,27 +54,26 @@ def _conn_request(listener: TcpSock, skb: SkBuff, isn: int | None) -> None:
     """A SYN: remember it and answer (`tcp_conn_request`)."""
     kernel, tcp = listener.kernel, listener.tcp
     segment: RxSegment = skb.cb
-    refused = _refusal(listener)
+    want_cookie = _want_cookie(listener)
+    refused = None if want_cookie else _refusal(listener)
+    if acceptq_is_full(listener):
+        kernel.mib["TcpExtListenOverflows"] += 1
+        refused = Drop.TCP_LISTEN_OVERFLOW
     if refused is not None:
         kernel.mib["TcpExtListenDrops"] += 1
         kernel.drop(skb, refused)
         return
-    try:
-        route = tcp.ipv4.route(skb.saddr, skb.daddr)
-    except OSError:
-        kernel.mib["TcpExtListenDrops"] += 1
-        kernel.drop(skb, Drop.IP_NO_ROUTE)
-        return
     if isn is None:
         isn = tcp.secrets.isn(skb.daddr, skb.saddr, segment.dport, segment.sport, kernel.now)
     req = RequestSock(listener, skb, segment, isn)
-    req.advmss = advertised_mss(route.mtu, listener.user_mss)
-    space = full_space(listener)
-    clamp = space if listener.rcvbuf_locked else 0
-    mss = req.advmss - (TCPOLEN_TSTAMP_ALIGNED if req.tstamp_ok else 0)
-    scaling = req.snd_wscale is not None
-    window = initial_window(kernel.sysctl, space, mss, clamp, scaling)
-    req.rcv_wnd, req.window_clamp, req.rcv_wscale = window
+    if not _route_request(req, skb):
+        kernel.mib["TcpExtListenDrops"] += 1
+        kernel.drop(skb, Drop.IP_NO_ROUTE)
+        return
+    if want_cookie:
+        skb.free()
+        syncookies.send(req)
+        return
     tcp.tables.connections[req.four_tuple] = req
     listener.requests[req] = None
     req.timer.mod(kernel.now + req.timeout())
@@ -78,18 +81,44 @@ def _conn_request(listener: TcpSock, skb: SkBuff, isn: int | None) -> None:
     req.send_synack()
 
 
+def _route_request(req: RequestSock, skb: SkBuff) -> bool:
+    """What the way back and the listener's buffer allow; False if there is no way."""
+    listener, sysctl = req.listener, req.tcp.kernel.sysctl
+    try:
+        route = req.tcp.ipv4.route(skb.saddr, skb.daddr)
+    except OSError:
+        return False
+    req.advmss = advertised_mss(route.mtu, listener.user_mss)
+    space = full_space(listener)
+    clamp = space if listener.rcvbuf_locked else 0
+    mss = req.advmss - (TCPOLEN_TSTAMP_ALIGNED if req.tstamp_ok else 0)
+    window = initial_window(sysctl, space, mss, clamp, req.snd_wscale is not None)
+    req.rcv_wnd, req.window_clamp, req.rcv_wscale = window
+    return True
+
+
+def _queue_is_full(listener: TcpSock) -> bool:
+    return len(listener.requests) > listener.max_ack_backlog
+
+
+def _want_cookie(listener: TcpSock) -> bool:
+    """No room to remember the SYN, or no wish to (`tcp_syn_flood_action`)."""
+    cookies = listener.kernel.sysctl["net.ipv4.tcp_syncookies"]
+    if cookies == 2 or (cookies and _queue_is_full(listener)):
+        listener.kernel.mib["TcpExtTCPReqQFullDoCookies"] += 1
+        return True
+    return False
+
+
 def _refusal(listener: TcpSock) -> Drop | None:
-    """Are the queues full?  The peer's SYN will come again."""
-    mib, sysctl = listener.kernel.mib, listener.kernel.sysctl
-    young = len(listener.requests)
-    if young > listener.max_ack_backlog:
-        mib["TcpExtTCPReqQFullDrop"] += 1
+    """Is the queue of requests full?  The peer's SYN will come again."""
+    sysctl = listener.kernel.sysctl
+    if _queue_is_full(listener):
+        listener.kernel.mib["TcpExtTCPReqQFullDrop"] += 1
         return Drop.TCP_SYN_QUEUE_FULL
-    if acceptq_is_full(listener):
-        mib["TcpExtListenOverflows"] += 1
-        return Drop.TCP_LISTEN_OVERFLOW
     limit = sysctl["net.ipv4.tcp_max_syn_backlog"]
-    if limit - young < limit >> 2:
+    crowded = limit - len(listener.requests) < limit >> 2
+    if crowded and not sysctl["net.ipv4.tcp_syncookies"]:
         return Drop.TCP_SYN_QUEUE_FULL
     return None
 
@@ -133,6 +162,8 @@ def receive_request(req: RequestSock, skb: SkBuff) -> None:
         _embryonic_reset(req, skb, bool(flags & TH_RST))
     elif not flags & TH_ACK:
         kernel.drop(skb, Drop.TCP_BAD_FLAGS)
+    elif req.defers(segment):
+        skb.free()
     else:
         _complete(req, skb)
 

@@ -32,10 +32,10 @@ def sync_mss(sk: TcpSock, mtu: int) -> None:
     if sk.tstamp_ok:
         mss -= TCPOLEN_TSTAMP_ALIGNED
     sk.pmtu = mtu
-    sk.mss_cache = _bound_to_half_window(sk, max(mss, MIN_SND_MSS))
+    sk.mss_cache = bound_to_half_window(sk, max(mss, MIN_SND_MSS))
 
 
-def _bound_to_half_window(sk: TcpSock, size: int) -> int:
+def bound_to_half_window(sk: TcpSock, size: int) -> int:
     """Two segments must fit into the peer's window, or each would wait for an ACK."""
     cutoff = sk.max_window >> 1 if sk.max_window > MSS_DEFAULT else sk.max_window
     if cutoff and size > cutoff:

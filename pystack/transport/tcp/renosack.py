@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pystack.transport.tcp.constants import MAX_REORDERING
-
 if TYPE_CHECKING:
     from pystack.transport.tcp.ackevent import AckEvent
     from pystack.transport.tcp.sock import TcpSock
@@ -35,5 +33,7 @@ def _check_reordering(sk: TcpSock, addend: int) -> None:
     holes = min(max(rtx.lost_out, 1), rtx.packets_out)
     if rtx.sacked_out + holes > rtx.packets_out:
         rtx.sacked_out = rtx.packets_out - holes
-        sk.reordering = min(rtx.packets_out + addend, MAX_REORDERING)
+        limit = sk.kernel.sysctl["net.ipv4.tcp_max_reordering"]
+        sk.reordering = min(rtx.packets_out + addend, limit)
+        sk.stats.reord_seen += 1
         sk.kernel.mib["TcpExtTCPRenoReorder"] += 1

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pystack.core.headers.tcp import TH_ACK, TH_SYN, TcpOptions
-from pystack.transport.tcp import reply
+from pystack.core.headers.tcp import TH_ACK, TH_ECE, TH_SYN, TcpOptions
+from pystack.transport.tcp import ecn, reply
 from pystack.transport.tcp.constants import MSEC, RTO_MAX, TIMEOUT_INIT
 from pystack.transport.tcp.seq import SEQ_MASK, seq_add
 from pystack.transport.tcp.state import TcpState
@@ -23,10 +23,10 @@ class RequestSock:
     """What the SYN said and what the SYN-ACK says; a timer repeats that."""
 
     __slots__ = (
-        *("advmss", "four_tuple", "last_oow_ack_time", "listener", "mss", "num_retrans"),
+        *("advmss", "ecn_ok", "four_tuple", "last_oow_ack_time", "listener", "mss", "num_retrans"),
         *("num_timeout", "rcv_isn", "rcv_wnd", "rcv_wscale", "sack_ok", "sent_at", "snd_wnd"),
         *("snd_wscale", "snt_isn", "state", "tcp", "timer", "ts_offset", "ts_recent"),
-        *("ts_recent_stamp", "tstamp_ok", "window_clamp"),
+        *("acked", "ts_recent_stamp", "tstamp_ok", "window_clamp"),
     )
 
     def __init__(self, listener: TcpSock, skb: SkBuff, segment: RxSegment, isn: int) -> None:
@@ -42,6 +42,7 @@ class RequestSock:
         self.mss = options.mss
         self.tstamp_ok = options.timestamps is not None and bool(sysctl["net.ipv4.tcp_timestamps"])
         self.sack_ok = options.sack_permitted and bool(sysctl["net.ipv4.tcp_sack"])
+        self.ecn_ok = ecn.request_agrees(sysctl, skb, segment)
         self.snd_wscale: int | None = None
         if sysctl["net.ipv4.tcp_window_scaling"]:
             self.snd_wscale = options.wscale
@@ -52,7 +53,8 @@ class RequestSock:
         self.rcv_wnd = 0
         self.window_clamp = 0
         self.rcv_wscale = 0
-        self.sent_at = listener.kernel.now
+        self.sent_at: int | None = listener.kernel.now
+        self.acked = False  # the bare ACK has come; TCP_DEFER_ACCEPT waits for data
         self.num_timeout = 0
         self.num_retrans = 0
         self.last_oow_ack_time: int | None = None
@@ -74,12 +76,25 @@ class RequestSock:
 
     def _expired(self) -> None:
         """No ACK came: repeat the SYN-ACK, five times (`reqsk_timer_handler`)."""
-        if self.num_timeout >= self.tcp.kernel.sysctl["net.ipv4.tcp_synack_retries"]:
+        defer = self.listener.defer_accept
+        if self.num_timeout >= self.tcp.kernel.sysctl["net.ipv4.tcp_synack_retries"] and (
+            not self.acked or self.num_timeout >= defer
+        ):
             self.unlink()
             return
+        resend = not self.acked or self.num_timeout >= defer - 1
         self.num_timeout += 1
         self.timer.mod(self.tcp.kernel.now + self.timeout())
-        self.retransmit_synack()
+        if resend:
+            self.retransmit_synack()
+
+    def defers(self, segment: RxSegment) -> bool:
+        """TCP_DEFER_ACCEPT: the ACK alone makes no socket, data will; for some time."""
+        if self.num_timeout >= self.listener.defer_accept or segment.end_seq != self.rcv_nxt:
+            return False
+        self.acked = True
+        self.tcp.kernel.mib["TcpExtTCPDeferAcceptDrop"] += 1
+        return True
 
     def retransmit_synack(self) -> None:
         self.num_retrans += 1
@@ -88,14 +103,17 @@ class RequestSock:
         mib["TcpExtTCPSynRetrans"] += 1
         self.send_synack()
 
-    def send_synack(self) -> None:
+    def send_synack(self, clock: int | None = None) -> None:
+        """`clock`: in milliseconds, what TSval is made of instead of now."""
         options = TcpOptions(
             mss=self.advmss,
             wscale=None if self.snd_wscale is None else self.rcv_wscale,
             sack_permitted=self.sack_ok,
-            timestamps=self._timestamps(),
+            timestamps=self._timestamps(clock),
         ).pack()
         flags, window = TH_SYN | TH_ACK, min(self.rcv_wnd, 65535)
+        if self.ecn_ok:
+            flags |= TH_ECE
         reply.send(self.tcp, self.four_tuple, self.snt_isn, self.rcv_nxt, flags, window, options)
 
     def send_ack(self) -> None:
@@ -107,7 +125,8 @@ class RequestSock:
             reply.BareAck(*self.four_tuple, seq, self.rcv_nxt, window, self._timestamps()),
         )
 
-    def _timestamps(self) -> tuple[int, int] | None:
+    def _timestamps(self, clock: int | None = None) -> tuple[int, int] | None:
         if not self.tstamp_ok:
             return None
-        return (self.tcp.kernel.now // MSEC + self.ts_offset) & SEQ_MASK, self.ts_recent
+        clock = self.tcp.kernel.now // MSEC if clock is None else clock
+        return (clock + self.ts_offset) & SEQ_MASK, self.ts_recent

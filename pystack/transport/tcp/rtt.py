@@ -30,10 +30,15 @@ class RttEstimator:
         self.rto = TIMEOUT_INIT  # ns, with the timer's backoff in it
         self.samples = 0
 
-    def sample(self, rtt_us: int, snd_una: int, snd_nxt: int) -> None:
-        """Take in one measurement and set `rto` anew, which ends a backoff (RFC 6298, 5.7)."""
+    def sample(self, rtt_us: int, snd_una: int, snd_nxt: int, latest_us: int | None = None) -> None:
+        """Take in one measurement and set `rto` anew, which ends a backoff (RFC 6298, 5.7).
+
+        `latest_us`: of the last segment that the same ACK is for; the least RTT is of these.
+        """
         self.samples += 1
-        self.min_us = rtt_us if self.min_us is None else min(self.min_us, rtt_us)
+        latest = rtt_us if latest_us is None else latest_us
+        if self.min_us is None or latest < self.min_us:
+            self.min_us = latest
         if self.srtt_us:
             self._smooth(rtt_us)
             if after(snd_una, self.rtt_seq):

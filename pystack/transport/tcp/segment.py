@@ -11,7 +11,7 @@ LOST = 0x04
 EVER_RETRANS = 0x80
 RETRANS = SACKED_RETRANS | EVER_RETRANS
 
-SEGMENT_OVERHEAD = 768  # what a queued segment costs beside its payload, as in Linux roughly
+SEGMENT_OVERHEAD = 1280  # truesize of a packet made for sending, beside its payload
 
 
 class RxSegment:
@@ -43,7 +43,7 @@ class RxSegment:
 class TxSegment:
     """A sent segment: its payload is kept for retransmission.  `sent_at` in ns."""
 
-    __slots__ = ("data", "end_seq", "flags", "sacked", "sent_at", "seq")
+    __slots__ = ("burst", "data", "end_seq", "flags", "overhead", "sacked", "sent_at", "seq")
 
     def __init__(self, seq: int, end_seq: int, flags: int, data: memoryview = EMPTY) -> None:
         self.seq = seq
@@ -52,7 +52,9 @@ class TxSegment:
         self.data = data
         self.sacked = 0
         self.sent_at = 0
+        self.burst = seq  # where the burst it was sent in begins
+        self.overhead = 0  # truesize beside the payload: the first segment of a burst bears it
 
     @property
     def truesize(self) -> int:
-        return len(self.data) + SEGMENT_OVERHEAD
+        return len(self.data) + self.overhead

@@ -16,28 +16,37 @@ from pystack.core.skb import SkBuff
 from pystack.net.route import Route
 from pystack.transport.sock import Address, Sock, os_error
 from pystack.transport.tcp import (
+    cc,
     close,
     connect,
     delack,
     input,
     lifecycle,
+    output,
     ports,
     sockopt,
     stream,
     timers,
 )
-from pystack.transport.tcp.congestion import CongestionWindow, Reno
-from pystack.transport.tcp.constants import MSS_DEFAULT, REORDERING, USEC
+from pystack.transport.tcp.congestion import CongestionWindow
+from pystack.transport.tcp.constants import IP_PMTUDISC_WANT, MSS_DEFAULT, USEC
 from pystack.transport.tcp.delack import AckState
+from pystack.transport.tcp.ecn import EcnState
+from pystack.transport.tcp.info import NO_LIMIT
 from pystack.transport.tcp.mss import sync_mss
 from pystack.transport.tcp.ofo import OutOfOrderQueue
+from pystack.transport.tcp.pacing import Pacing
+from pystack.transport.tcp.rack import Rack
 from pystack.transport.tcp.rto import XmitTimer
 from pystack.transport.tcp.rtt import RttEstimator
 from pystack.transport.tcp.sackblocks import SackBlocks
-from pystack.transport.tcp.sendqueue import RtxQueue, WriteQueue
+from pystack.transport.tcp.sendqueue import RtxQueue
 from pystack.transport.tcp.seq import seq_add
 from pystack.transport.tcp.state import OPENING, UNCONNECTED, ConnState, TcpState
+from pystack.transport.tcp.stats import ConnStats
 from pystack.transport.tcp.tables import ANY, FourTuple
+from pystack.transport.tcp.undo import Undo
+from pystack.transport.tcp.writequeue import WriteQueue
 
 if TYPE_CHECKING:
     from pystack.transport.tcp.protocol import Tcp
@@ -58,13 +67,24 @@ class TcpSock(Sock):
         *("receive_queue", "ofo", "unsent", "rtx", "requests", "accept_queue"),
         *("max_ack_backlog", "xmit_timer", "delack_timer", "sk_timer", "xmit_pending"),
         *("done", "nospace", "iss", "snd_una", "snd_nxt", "write_seq", "snd_wnd", "snd_wl1"),
-        *("max_window", "snd_sml", "bytes_acked", "lsndtime", "rcv_tstamp", "syn_sent_at"),
+        *(
+            "max_window",
+            "snd_sml",
+            "pushed_seq",
+            "bytes_acked",
+            "lsndtime",
+            "rcv_tstamp",
+            "syn_sent_at",
+        ),
         *("rcv_nxt", "rcv_wup", "copied_seq", "rcv_wnd", "rcv_ssthresh", "window_clamp"),
         *("wscale_ok", "tstamp_ok", "sack_ok", "snd_wscale", "rcv_wscale", "ts_offset"),
         *("ts_recent", "ts_recent_stamp", "header_length", "advmss", "mss_cache", "mss_clamp"),
         *("pmtu", "ack", "sacks", "last_oow_ack_time", "rtt", "cw", "reordering", "high_seq"),
-        *("prior_cwnd", "prr_delivered", "prr_out", "retransmits", "first_timeout"),
-        *("total_retrans", "backoff", "probes_out"),
+        *("pacing", "ecn", "prior_cwnd", "prr_delivered", "prr_out", "rack", "undo"),
+        *("retransmits", "first_timeout"),
+        *("total_retrans", "backoff", "probes_out", "probes_since", "stats"),
+        *("user_timeout", "notsent_lowat", "max_pacing_rate", "priority"),
+        *("defer_accept", "tos", "ttl", "pmtudisc", "clamp_wanted"),
     )
 
     def __init__(self, tcp: Tcp) -> None:
@@ -96,6 +116,15 @@ class TcpSock(Sock):
         self.user_mss = 0
         self.syn_retries = 0
         self.linger2: int | None = None
+        self.user_timeout = 0  # ms; 0: as long as tcp_retries2 says
+        self.notsent_lowat = 0  # bytes; 0: as the sysctl says
+        self.defer_accept = 0  # retransmissions of the SYN-ACK that wait for data
+        self.max_pacing_rate = NO_LIMIT
+        self.priority = 0
+        self.clamp_wanted = 0  # TCP_WINDOW_CLAMP
+        self.tos = 0
+        self.ttl: int | None = None
+        self.pmtudisc = IP_PMTUDISC_WANT
         self.sk_keepalive = False  # SO_KEEPALIVE
         self.keepalive_time = self.keepalive_intvl = 0  # seconds; 0: as the sysctl says
         self.keepalive_probes = 0
@@ -121,6 +150,7 @@ class TcpSock(Sock):
         self.iss = self.snd_una = self.snd_nxt = self.write_seq = 0
         self.snd_wnd = self.snd_wl1 = self.max_window = 0
         self.snd_sml = 0  # end of the last small segment (Minshall)
+        self.pushed_seq = 0  # end of what was last pushed
         self.bytes_acked = 0
         self.lsndtime = self.rcv_tstamp = self.syn_sent_at = 0  # ns
         # receive sequence space
@@ -140,8 +170,13 @@ class TcpSock(Sock):
         self.last_oow_ack_time: int | None = None
         # loss and congestion
         self.rtt = RttEstimator()
-        self.cw = CongestionWindow(Reno())
-        self.reordering = REORDERING
+        default = self.kernel.sysctl.text("net.ipv4.tcp_congestion_control")
+        self.cw = CongestionWindow(cc.create(default, self))
+        self.pacing: Pacing | None = None
+        self.ecn: EcnState | None = None
+        self.reordering = self.kernel.sysctl["net.ipv4.tcp_reordering"]
+        self.rack = Rack()
+        self.undo = Undo()
         self.high_seq = 0  # snd_nxt when the current trouble began
         self.prior_cwnd = self.prr_delivered = self.prr_out = 0
         self.retransmits = 0  # timeouts in a row
@@ -149,6 +184,8 @@ class TcpSock(Sock):
         self.total_retrans = 0
         self.backoff = 0
         self.probes_out = 0
+        self.probes_since: int | None = None  # ns: when the peer's window was found closed
+        self.stats = ConnStats()
 
     def init_child(self, req: RequestSock, segment: RxSegment) -> None:
         """Become the connection of a completed handshake (`tcp_create_openreq_child`)."""
@@ -162,6 +199,7 @@ class TcpSock(Sock):
             setattr(self, name, getattr(parent, name))
         self.iss = req.snt_isn
         self.snd_una = self.snd_nxt = self.write_seq = self.snd_sml = seq_add(req.snt_isn, 1)
+        self.pushed_seq = self.snd_nxt
         self.rcv_nxt = self.rcv_wup = self.copied_seq = req.rcv_nxt
         self.rcv_wnd = self.rcv_ssthresh = req.rcv_wnd
         self.window_clamp = req.window_clamp
@@ -183,10 +221,21 @@ class TcpSock(Sock):
         sync_mss(self, self.route.mtu)
         delack.initialize_rcv_mss(self)
         self.ack.lrcvtime = self.lsndtime = self.kernel.now
+        if parent.cw.chosen:
+            self.set_congestion_control(parent.cw.algorithm.name)
+        if req.ecn_ok:
+            self.ecn = EcnState()
         self.total_retrans = req.num_retrans
-        if not req.num_retrans:
+        if req.sent_at is not None and not req.num_retrans:
             rtt_us = (self.kernel.now - req.sent_at) // USEC
             self.rtt.sample(rtt_us, self.snd_una, self.snd_nxt)
+
+    def set_congestion_control(self, name: str) -> None:
+        """Change the algorithm; KeyError (`tcp_set_congestion_control`)."""
+        self.cw.algorithm = cc.create(name, self)
+        self.cw.chosen = True
+        if self.state not in UNCONNECTED:
+            self.cw.algorithm.init()
 
     @property
     def four_tuple(self) -> FourTuple:
@@ -207,6 +256,10 @@ class TcpSock(Sock):
 
     def _write_timer(self) -> None:
         timers.write_timer(self)
+
+    def continue_sending(self) -> None:
+        """Pacing allows the next burst."""
+        output.push_pending(self)
 
     def _delack_timer_expired(self) -> None:
         self.lock.run(self._delack_timer)
@@ -302,6 +355,9 @@ class TcpSock(Sock):
     def outq(self) -> int:
         return stream.outq(self)
 
+    def outq_nsd(self) -> int:
+        return stream.outq_nsd(self)
+
     def getsockname(self) -> Address:
         return (self.laddr if self.laddr != ANY else self.rcv_saddr), self.lport
 
@@ -336,4 +392,12 @@ _INHERITED = (
     "keepalive_time",
     "keepalive_intvl",
     "keepalive_probes",
+    "user_timeout",
+    "notsent_lowat",
+    "max_pacing_rate",
+    "priority",
+    "tos",
+    "ttl",
+    "pmtudisc",
+    "clamp_wanted",
 )

@@ -48,10 +48,11 @@ ON_CLOSE: dict[TcpState, tuple[TcpState, bool]] = {
 
 
 class CaState(enum.IntEnum):
-    """Where congestion control stands (`enum tcp_ca_state`, whose 2 is ECN's CWR)."""
+    """Where congestion control stands (`enum tcp_ca_state`)."""
 
     OPEN = 0
     DISORDER = 1  # duplicate ACKs or SACKs have come, too few to call it a loss
+    CWR = 2  # the window is being reduced without a loss, for ECN told so
     RECOVERY = 3  # fast recovery
     LOSS = 4  # the retransmission timer expired
 

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pystack.transport.tcp import keepalive, lifecycle, output, recovery, timewait
+from pystack.transport.tcp import keepalive, lifecycle, loss, output, recovery, timewait, tlp
 from pystack.transport.tcp.constants import (
+    MSEC,
     RTO_MAX,
     RTO_MIN,
     TIMEOUT_INIT,
@@ -21,6 +22,7 @@ from pystack.transport.tcp.transmit import send_active_reset
 if TYPE_CHECKING:
     from pystack.transport.tcp.sock import TcpSock
 
+RESOURCE_PROBE_INTERVAL = 500 * MSEC  # our own device's queue was full
 ORPHAN_RETRIES = 8  # what net.ipv4.tcp_orphan_retries = 0 means
 
 
@@ -29,6 +31,12 @@ def write_timer(sk: TcpSock) -> None:
     pending = sk.xmit_pending
     if sk.state in UNCONNECTED or pending is None or sk.xmit_timer.pending:
         return  # cleared, or armed anew, while the socket was locked
+    if pending is XmitTimer.REO_TIMEOUT:
+        recovery.reorder_timeout(sk)
+        return
+    if pending is XmitTimer.LOSS_PROBE:
+        tlp.send_probe(sk)
+        return
     sk.xmit_pending = None
     if pending is XmitTimer.RETRANS:
         _retransmit_timer(sk)
@@ -46,7 +54,7 @@ def _retransmit_timer(sk: TcpSock) -> None:
         if sk.kernel.now - sk.rcv_tstamp > 2 * RTO_MAX:
             lifecycle.write_error(sk)
             return
-        recovery.enter_loss(sk)
+        loss.enter_loss(sk)
     else:
         if _write_timeout(sk):
             return
@@ -54,14 +62,24 @@ def _retransmit_timer(sk: TcpSock) -> None:
         if not sk.retransmits:
             sk.first_timeout = sk.kernel.now
             _count_failure(sk)
-        recovery.enter_loss(sk)
+        loss.enter_loss(sk)
+        sk.stats.total_rto_recoveries += not sk.retransmits
+        sk.stats.total_rto += 1
         sk.retransmits += 1
     output.retransmit(sk, sk.rtx.head)
     sk.backoff += 1
     sk.rtt.back_off()
-    arm(sk, XmitTimer.RETRANS, sk.rtt.rto)
+    arm(sk, XmitTimer.RETRANS, _rto_or_user_timeout(sk))
     if _timed_out(sk, sk.kernel.sysctl["net.ipv4.tcp_retries1"] + 1):
         sk.route = None
+
+
+def _rto_or_user_timeout(sk: TcpSock) -> int:
+    """The RTO, but no longer than TCP_USER_TIMEOUT lasts (`tcp_clamp_rto_to_user_timeout`)."""
+    if not sk.user_timeout:
+        return sk.rtt.rto
+    left = sk.user_timeout * MSEC - (sk.kernel.now - sk.first_timeout)
+    return min(sk.rtt.rto, max(left, MSEC))
 
 
 def _count_failure(sk: TcpSock) -> None:
@@ -87,7 +105,7 @@ def _write_timeout(sk: TcpSock) -> bool:
         retries = sysctl["net.ipv4.tcp_retries2"]
         if sk.dead:
             retries = _orphan_retries(sk, alive=sk.rtt.rto < RTO_MAX)
-        expired = _timed_out(sk, retries)
+        expired = _timed_out(sk, retries, sk.user_timeout)
     if expired:
         lifecycle.write_error(sk)
     return expired
@@ -100,7 +118,7 @@ def _orphan_retries(sk: TcpSock, alive: bool) -> int:
     return ORPHAN_RETRIES if not retries and alive else retries
 
 
-def _timed_out(sk: TcpSock, retries: int) -> bool:
+def _timed_out(sk: TcpSock, retries: int, user_timeout: int = 0) -> bool:
     """No progress for as long as `retries` retransmissions with the shortest RTO would take.
 
     Linux counts from the first retransmission of the loss episode, which on a bad path gives up
@@ -109,7 +127,8 @@ def _timed_out(sk: TcpSock, retries: int) -> bool:
     if not sk.retransmits:
         return False
     base = TIMEOUT_INIT if sk.state in OPENING else RTO_MIN
-    return sk.kernel.now - sk.first_timeout >= model_timeout(retries, base)
+    limit = user_timeout * MSEC if user_timeout else model_timeout(retries, base)
+    return sk.kernel.now - sk.first_timeout >= limit
 
 
 def model_timeout(retries: int, base: int) -> int:
@@ -124,6 +143,10 @@ def _probe_timer(sk: TcpSock) -> None:
     """The peer's window is closed: ask (RFC 9293, 3.8.6.1)."""
     if sk.rtx or not sk.unsent:
         sk.probes_out = 0
+        sk.probes_since = None
+        return
+    if _probed_too_long(sk):
+        lifecycle.write_error(sk)
         return
     limit = sk.kernel.sysctl["net.ipv4.tcp_retries2"]
     if sk.dead:
@@ -135,14 +158,26 @@ def _probe_timer(sk: TcpSock) -> None:
     if sk.probes_out >= limit:
         lifecycle.write_error(sk)
         return
-    output.write_wakeup(sk)
+    went_out = output.write_wakeup(sk)
     if sk.rtx or not sk.unsent:
         sk.probes_out = 0
         sk.backoff = 0
         return
     sk.probes_out += 1
+    if not went_out:
+        arm(sk, XmitTimer.PROBE0, RESOURCE_PROBE_INTERVAL)
+        return
     sk.backoff += sk.backoff < sk.kernel.sysctl["net.ipv4.tcp_retries2"]
     arm_probe(sk)
+
+
+def _probed_too_long(sk: TcpSock) -> bool:
+    """TCP_USER_TIMEOUT holds for data that cannot be sent, too (RFC 5482)."""
+    now = sk.kernel.now
+    if sk.probes_since is None:
+        sk.probes_since = now
+        return False
+    return bool(sk.user_timeout) and now - sk.probes_since >= sk.user_timeout * MSEC
 
 
 def sk_timer(sk: TcpSock) -> None:

@@ -22,7 +22,8 @@ from pystack.core.headers.tcp import (
     timestamp_option,
 )
 from pystack.core.skb import EMPTY, SkBuff
-from pystack.transport.tcp.constants import INVALID_RATELIMIT, MSEC
+from pystack.transport.tcp import ecn
+from pystack.transport.tcp.constants import INVALID_RATELIMIT, IP_PMTUDISC_DONT, MSEC
 from pystack.transport.tcp.mss import sack_room
 from pystack.transport.tcp.seq import SEQ_MASK, after, before, seq_add, seq_diff
 from pystack.transport.tcp.state import TcpState
@@ -61,8 +62,11 @@ def timestamp(sk: TcpSock) -> int:
     return (sk.kernel.now // MSEC + sk.ts_offset) & SEQ_MASK
 
 
-def transmit(sk: TcpSock, seq: int, flags: int, data: memoryview = EMPTY) -> None:
-    """Send one segment of this connection; ACK, window and options are filled in."""
+def transmit(sk: TcpSock, seq: int, flags: int, data: memoryview = EMPTY) -> bool:
+    """Send one segment of this connection; ACK, window and options are filled in.
+
+    False if it did not get beyond the queue of our own device.
+    """
     kernel = sk.kernel
     kernel.charge(kernel.costs.tcp_packet)
     if flags & TH_SYN:
@@ -71,12 +75,21 @@ def transmit(sk: TcpSock, seq: int, flags: int, data: memoryview = EMPTY) -> Non
         options, window = _options(sk), select_window(sk)
     ack = sk.rcv_nxt if flags & TH_ACK else 0
     tuple4 = sk.laddr, sk.lport, sk.raddr, sk.rport
+    tos = sk.tos
+    if sk.ecn is not None and not flags & TH_SYN:
+        more, bits = ecn.mark(sk, sk.ecn, seq, len(data) > 0)
+        tos |= bits
+        flags |= more
     skb = build(kernel, tuple4, seq, ack, flags, window, options, data)
     if flags & TH_ACK:
         sk.ack.sent()
         sk.delack_timer.delete()
+    stats = sk.stats
+    stats.segs_out += 1
     if data:
         _data_sent(sk)
+        stats.data_segs_out += 1
+        stats.bytes_sent += len(data)
     end_seq = seq_add(seq, len(data) + bool(flags & (TH_SYN | TH_FIN)))
     if seq == end_seq or after(end_seq, sk.snd_nxt):
         kernel.mib["TcpOutSegs"] += 1
@@ -90,13 +103,24 @@ def transmit(sk: TcpSock, seq: int, flags: int, data: memoryview = EMPTY) -> Non
         except OSError as exc:
             sk.sk_err_soft = exc.errno or 0
             kernel.drop(skb, Drop.IP_NO_ROUTE)
-            return
-    sk.tcp.ipv4.send(skb, route, sk.laddr, sk.raddr, IPPROTO_TCP)
+            return True
+    return sk.tcp.ipv4.send(
+        skb,
+        route,
+        sk.laddr,
+        sk.raddr,
+        IPPROTO_TCP,
+        ttl=sk.ttl,
+        tos=tos,
+        dont_fragment=sk.pmtudisc != IP_PMTUDISC_DONT,
+    )
 
 
 def _data_sent(sk: TcpSock) -> None:
     """`tcp_event_data_sent`: data that follows data received soon is an answer."""
     now, ack = sk.kernel.now, sk.ack
+    if not sk.rtx.in_flight:
+        sk.cw.algorithm.tx_start()
     sk.lsndtime = now
     if now - ack.lrcvtime < ack.ato:
         ack.pingpong = min(ack.pingpong + 1, 255)
