@@ -13,12 +13,13 @@ ROOT = Path(__file__).resolve().parent.parent
 # A layer may import itself and those before it; apps are programs, on top of all.  Files directly
 # in the package, as `pystack/host.py`, put a host together from all layers; none may import them.
 LAYERS = ("core", "dev", "link", "net", "transport", "uapi", "tools", "apps")
-PACKAGES = ("pystack", "tb", "labs", "wire2app")
+PACKAGES = ("pystack", "packetdrill", "tb", "labs", "wire2app")
 ALLOWED = {
     "pystack": {"pystack"},
+    "packetdrill": {"packetdrill", "tb", "pystack"},
     "tb": {"tb", "pystack"},
-    "labs": {"labs", "tb", "pystack"},
-    "wire2app": {"wire2app", "tb", "pystack"},
+    "labs": {"labs", "tb", "packetdrill", "pystack"},
+    "wire2app": {"wire2app", "tb", "packetdrill", "pystack"},
 }
 SIMULATOR_ONLY = ("cocotb", "cocotbext", "cocotb_tools")
 
@@ -84,6 +85,8 @@ def test_every_folder_of_pystack_is_a_known_layer() -> None:
         ("tb/x.py", "from wire2app.summary import Summary"),
         ("tb/x.py", "import labs"),
         ("labs/x.py", "import wire2app.cli"),
+        ("packetdrill/x.py", "import wire2app"),
+        ("pystack/x.py", "import packetdrill"),
     ],
 )
 def test_scan_finds_an_import_that_breaks_the_rule(file: str, statement: str) -> None:

@@ -94,6 +94,27 @@ def test(
 
 
 @app.command()
+def packetdrill(
+    scripts: Annotated[
+        list[Path] | None,
+        typer.Argument(envvar="SCRIPTS", help="scripts, or folders of them; ours if none"),
+    ] = None,
+    json: Annotated[Path | None, typer.Option(help="write the results to this file")] = None,
+    ipv6: Annotated[bool, typer.Option("--ipv6", help="run over IPv6")] = False,
+    verbose: Annotated[bool, typer.Option("-v", "--verbose", help="tell every event")] = False,
+    rtl: Annotated[bool, typer.Option("--rtl", envvar="RTL", help="with the RTL NIC")] = False,
+    sim: Sim = "verilator",
+    bus: Bus = "fast",
+    seed: Seed = 1,
+) -> int:
+    """Run packetdrill scripts against the kernel; 2 if one asks for what it does not have."""
+    from wire2app.packetdrill import OverRtl, run_packetdrill
+
+    over = OverRtl(sim, bus, seed) if rtl else None
+    return run_packetdrill(scripts or (), json, ipv6, verbose, over)
+
+
+@app.command()
 def bench(
     sections: Annotated[
         list[str] | None,

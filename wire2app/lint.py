@@ -13,7 +13,7 @@ from wire2app.simulator import ROOT, nic_sources
 __all__ = ["run_lint"]
 
 BENCH = ("--timing", "--timescale", "1ns/1ps")  # as it is built
-PYTHON = ("wire2app", "pystack", "tb", "labs", "tests")
+PYTHON = ("wire2app", "pystack", "packetdrill", "tb", "labs", "tests")
 
 
 def run_lint() -> int:
@@ -40,6 +40,7 @@ def _checks() -> list[tuple[str, list[str]]]:
         ("ruff format", [ruff, "format", "--check", "--quiet", *python]),
         ("ruff check", [ruff, "check", "--quiet", *python]),
         ("mypy --strict pystack", [*mypy, "--strict", "pystack"]),
+        ("mypy --strict packetdrill", [*mypy, "--strict", "packetdrill"]),
         ("mypy --strict tb", [*mypy, "--strict", "tb"]),
         ("mypy --strict wire2app", [*mypy, "--strict", "wire2app"]),
         ("verilator -Wall nic_top", [*verilator, "--top-module", "nic_top", *nic]),
