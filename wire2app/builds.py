@@ -248,7 +248,11 @@ def _tools_digest(sim: str) -> str:
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
     """Hold the folder's lock, so that of several workers one compiles and the others wait."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with open(folder.with_suffix(".lock"), "w") as lock:
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        lock = open(folder.with_suffix(".lock"), "w")  # noqa: SIM115 (closed below)
+    except OSError as error:
+        raise ToolError(f"Cannot keep builds in {folder.parent}: {error.strerror}.") from error
+    with lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield

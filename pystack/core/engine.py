@@ -99,6 +99,7 @@ class VirtualEngine(Engine):
 
         With `until` the time afterwards is `until`, unless `stop` ended the run earlier.
         """
+        outer = self.hub, self._until, self._stop  # an event may run events itself
         self.hub = getcurrent()
         self._until = NEVER if until is None else until
         self._stop = stop
@@ -117,7 +118,7 @@ class VirtualEngine(Engine):
                 event.fn, event.args = None, ()
                 fn(*args)
         finally:
-            self._until = GONE
+            self.hub, self._until, self._stop = outer
 
     def advance(self, ns: int) -> bool:
         when = self.now + ns

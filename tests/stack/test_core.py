@@ -346,3 +346,13 @@ def test_checksum_is_the_sum_of_words_with_the_carries_added(
     assert ones_sum(data, start) == total
     assert ones_sum(memoryview(bytes(offset) + data)[offset:], start) == total
     assert checksum(bytes(2000)) == 0xFFFF
+
+
+def test_an_event_may_run_events_itself() -> None:
+    engine = VirtualEngine()
+    ran: list[int] = []
+    engine.call_at(5, lambda: engine.run(until=7))
+    for when in (6, 10, 15):
+        engine.call_at(when, lambda: ran.append(engine.now))
+    engine.run(until=20)
+    assert (ran, engine.now) == ([6, 10, 15], 20)

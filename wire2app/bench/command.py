@@ -41,6 +41,7 @@ def run_bench(options: BenchOptions) -> int:
     Raises ToolError for a section that does not exist.
     """
     names = choose(options.sections)
+    _make(options.out)
     context = Context(quick=options.quick, out=options.out, seed=options.seed)
     # With --json standard output is for the document alone.
     terminal = console(sys.stderr) if options.json else console()
@@ -54,6 +55,14 @@ def run_bench(options: BenchOptions) -> int:
     for section, sentence in context.missing.items():
         print(f"wire2app: bench {section} is incomplete: {sentence}", file=sys.stderr)
     return 2 if context.missing else 0
+
+
+def _make(folder: Path) -> None:
+    """Before minutes of measuring: will the results have a place?"""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ToolError(f"Cannot write results to {folder}: {error.strerror}.") from error
 
 
 def choose(wanted: Sequence[str]) -> list[str]:
