@@ -20,8 +20,8 @@ from cocotbext.eth import XgmiiFrame, XgmiiSink, XgmiiSource
 
 from pystack.core.dma import DmaMapper
 from pystack.core.memory import HostMemory
+from tb.pins.flags import PERIOD_PS
 
-PERIOD_PS = 6400
 MEMORY = 16 << 20
 
 

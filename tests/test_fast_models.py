@@ -182,3 +182,10 @@ def test_a_refused_frame_leaves_its_senders_in_order() -> None:
 def test_stalls_that_are_no_probability_or_never_end_are_refused(stalls: Stalls) -> None:
     with pytest.raises(ValueError, match="from 0 to 1, axil below 1"):
         bus._stalls(BusSettings(stalls))
+
+
+def test_the_loop_that_is_the_clock_keeps_the_grid() -> None:
+    text = (ROOT / "hdl" / "sim" / "verilator_main.cpp").read_text()
+    found = re.search(r"PERIOD = (\d+), HALF = PERIOD / 2, PHASE = (\d+);", text)
+    assert found is not None
+    assert [int(value) for value in found.groups()] == [flags.PERIOD_PS, flags.PHASE_PS]

@@ -18,7 +18,7 @@ from wire2app.errors import ToolError
 from wire2app.runners import CACHE, ROOT, VerilatorRunner, check_simulator, make_runner
 from wire2app.vvp_events import mend
 
-__all__ = ["CACHE", "ROOT", "Design", "bench_design", "build", "nic_sources"]
+__all__ = ["BUSES", "CACHE", "ROOT", "Design", "bench_design", "build", "nic_sources"]
 
 DEFINES = re.compile(r"^\s*(?:module|package)\s+(\w+)", re.MULTILINE)
 LOG_LINES = 30
@@ -35,6 +35,7 @@ C_FLAGS = (
 )
 C_ENTRY = {"verilator": "dpi.c", "icarus": "vpi.c"}  # what a simulator calls a library through
 LIBRARY = "models.so"
+BUSES = ("fast", "pins")  # the default first
 FAST_PUBLIC = ("rst", "kick", "parked", "attention", "cycles", "idle", "irq")
 TRACE_FLAGS = ("--trace-fst", "--trace-structs")
 ICARUS_FLAGS = ("-Wall", "-Wno-timescale")
@@ -69,7 +70,12 @@ def nic_sources() -> tuple[Path, ...]:
 
 
 def bench_design(bus: str = "fast", **parameters: int) -> Design:
-    """The NIC on the toplevel of a bus: `hdl/sim/bench_top.sv` or `hdl/sim/fast_top.sv`."""
+    """The NIC on the toplevel of a bus: `hdl/sim/bench_top.sv` or `hdl/sim/fast_top.sv`.
+
+    Raises ToolError for a bus that does not exist.
+    """
+    if bus not in BUSES:
+        raise ToolError(f"Unknown bus {bus!r}: BUS is {' or '.join(BUSES)}.")
     folder = ROOT / "hdl" / "sim"
     sources = (*nic_sources(), *sorted(folder.glob("*.sv")))
     if bus == "fast":

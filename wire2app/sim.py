@@ -25,13 +25,12 @@ from wire2app.errors import ToolError
 from wire2app.gtkw import write_gtkw
 from wire2app.progress import Display, Event, show
 from wire2app.report import console, print_report
-from wire2app.simulator import ROOT, SimResult, bench_design, check_simulator, simulate
+from wire2app.simulator import BUSES, ROOT, SimResult, bench_design, check_simulator, simulate
 
 __all__ = ["OUT", "SimOptions", "check_bus", "check_file", "make_empty", "run_sim"]
 
 OUT = ROOT / "build" / "sim"
 JOB = "tb.jobs.sim_job"
-BUSES = ("fast", "pins")  # the default first
 NOISE_BYTES = 256 * 1024
 LICENSE = ROOT / "LICENSE"
 # Files served have one date, so that a listing is the same bytes on every machine.

@@ -19,11 +19,12 @@ from pathlib import Path
 from subprocess import Popen
 from xml.etree import ElementTree
 
-from wire2app.builds import ROOT, Design, bench_design, build, library_path, nic_sources
+from wire2app.builds import BUSES, ROOT, Design, bench_design, build, library_path, nic_sources
 from wire2app.errors import ToolError
 from wire2app.runners import SIMULATORS, check_simulator, make_runner
 
 __all__ = [
+    "BUSES",
     "ROOT",
     "SIMULATORS",
     "Design",

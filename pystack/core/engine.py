@@ -74,17 +74,6 @@ class Engine:
             heappop(heap)[2].when = GONE
         return heap[0][0] if heap else None
 
-    def run_due(self) -> None:
-        """Run every event whose time has come, with those they make for the same time."""
-        self.hub = getcurrent()
-        heap = self._heap
-        while heap and heap[0][0] <= self.now:
-            event = heappop(heap)[2]
-            fn, args = event.fn, event.args
-            if fn is not None:
-                event.cancel()
-                fn(*args)
-
 
 class VirtualEngine(Engine):
     """Time jumps to the next event: hours cost nothing."""

@@ -58,10 +58,6 @@ class Fib:
         self.entries.sort(key=lambda e: (-e.network.prefixlen, e.metric))
         self._cache.clear()
 
-    def remove_device(self, dev: NetDevice) -> None:
-        self.entries = [e for e in self.entries if e.dev is not dev]
-        self._cache.clear()
-
     def lookup(self, daddr: bytes) -> FibEntry:
         """OSError(ENETUNREACH) if no entry matches."""
         try:

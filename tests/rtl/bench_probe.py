@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from wire2app.simulator import BUSES as BUSES
 from wire2app.simulator import ROOT, Design, bench_design
-
-BUSES = ("fast", "pins")
 
 
 def probe(bus: str) -> Design:

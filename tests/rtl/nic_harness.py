@@ -27,6 +27,7 @@ from tb import gpi
 from tb.bench import Bench
 from tb.pins.xgmii_code import SOUND, Defect
 from tb.settings import BusSettings
+from wire2app.simulator import BUSES as BUSES
 from wire2app.simulator import SimResult, bench_design, simulate
 
 OWN = bytes.fromhex("02a1b2c3d4e5")
@@ -36,8 +37,6 @@ PAGE = 4096
 SLOT = 4 * PAGE  # room round a buffer; its second page boundary is where positions are counted from
 MEMORY = 8 << 20
 CYCLE_PS = 6400
-
-BUSES = ("fast", "pins")
 
 BUILDS: dict[str, dict[str, int]] = {
     "default": {},

@@ -12,7 +12,6 @@ from wire2app.progress import Event
 from wire2app.runners import ROOT, SIMULATORS, check_simulator
 
 OUT = ROOT / "build" / "bench"
-BUSES = ("fast", "pins")
 T = TypeVar("T")
 
 

@@ -10,9 +10,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from wire2app.bench.context import BUSES, Context
+from wire2app.bench.context import Context
 from wire2app.bench.figures import Figure, Tree, TreeDict
 from wire2app.bench.simjob import run_job
+from wire2app.simulator import BUSES
 
 JOB = "tb.jobs.bench_job"
 DIRECTIONS = ("rx", "tx")

@@ -5,9 +5,10 @@ The job `tb.jobs.idle_job` checks the virtual times and leaves `{"wall_s": ...}`
 
 from __future__ import annotations
 
-from wire2app.bench.context import BUSES, Context
+from wire2app.bench.context import Context
 from wire2app.bench.figures import Figure, TreeDict
 from wire2app.bench.simjob import run_job
+from wire2app.simulator import BUSES
 
 JOB = "tb.jobs.idle_job"
 SIM = "verilator"

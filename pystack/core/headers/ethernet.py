@@ -6,9 +6,6 @@ import struct
 from typing import NamedTuple
 
 ETH_HLEN = 14
-ETH_ZLEN = 60  # shortest frame without FCS
-ETH_FCS_LEN = 4
-ETH_DATA_LEN = 1500
 ETH_P_IP = 0x0800
 ETH_P_ARP = 0x0806
 ETH_BROADCAST = b"\xff" * 6
@@ -39,7 +36,3 @@ def pack_header(dst: bytes, src: bytes, ethertype: int) -> bytes:
 def is_multicast(addr: bytes) -> bool:
     """Group bit: multicast or broadcast."""
     return bool(addr[0] & 1)
-
-
-def format_mac(addr: bytes) -> str:
-    return addr.hex(":")

@@ -32,6 +32,16 @@ class CongestionControl:
 
     def cong_avoid(self, cw: CongestionWindow, acked: int) -> None:
         """`acked` segments have been delivered: raise the window if it was in use."""
+        if not cw.is_limited():
+            return
+        if cw.in_slow_start:
+            acked = cw.slow_start(acked)
+            if not acked:
+                return
+        self.avoid(cw, acked)
+
+    def avoid(self, cw: CongestionWindow, acked: int) -> None:
+        """Raise the window in congestion avoidance."""
         raise NotImplementedError
 
     def undo_cwnd(self, cw: CongestionWindow) -> int:

@@ -100,13 +100,7 @@ class Cubic(CongestionControl):
             self.last_max_cwnd = cwnd
         return max(cwnd * BETA // BETA_SCALE, 2)
 
-    def cong_avoid(self, cw: CongestionWindow, acked: int) -> None:
-        if not cw.is_limited():
-            return
-        if cw.in_slow_start:
-            acked = cw.slow_start(acked)
-            if not acked:
-                return
+    def avoid(self, cw: CongestionWindow, acked: int) -> None:
         self._update(cw.cwnd, acked)
         cw.avoid_additively(self.cnt, acked)
 

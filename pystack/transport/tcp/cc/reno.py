@@ -17,11 +17,5 @@ class Reno(CongestionControl):
     def ssthresh(self, cw: CongestionWindow) -> int:
         return max(cw.cwnd >> 1, 2)
 
-    def cong_avoid(self, cw: CongestionWindow, acked: int) -> None:
-        if not cw.is_limited():
-            return
-        if cw.in_slow_start:
-            acked = cw.slow_start(acked)
-            if not acked:
-                return
+    def avoid(self, cw: CongestionWindow, acked: int) -> None:
         cw.avoid_additively(cw.cwnd, acked)
