@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from wire2app.bench import idle, rtl, simjob
-from wire2app.bench.context import BUSES, Context
+from wire2app.bench.context import Context
+from wire2app.simulator import BUSES
 
 SETTINGS = {"sizes": [60, 1514], "frames": 100, "samples": 4}
 TWO_HOURS = 7200 * 10**9
