@@ -55,6 +55,8 @@ class Drop(enum.Enum):
     ICMP_TOO_SHORT = "icmp.too_short"
     ICMP_BAD_CHECKSUM = "icmp.bad_checksum"
     ICMP_UNKNOWN_TYPE = "icmp.unknown_type"
+    # netfilter
+    NETFILTER_DROP = "netfilter.drop"
     # TCP
     TCP_TOO_SHORT = "tcp.too_short"
     TCP_BAD_HEADER = "tcp.bad_header"

@@ -32,6 +32,7 @@ class SkBuff:
     and all but the last are `gso_size` long as its own is.  `truesize` belongs to the transport.
     `headers` are the fields of its first headers (`core/headers/frame.py`).
     `saddr`/`daddr` are network-order bytes, 4 (IPv4) or 16 (IPv6) long.
+    `mark` is for netfilter and routing, `nfct` what connection tracking knows of the packet.
     `tstamp` is the time of reception in ns, `packet_id` a number that stays with the packet.
     """
 
@@ -50,7 +51,9 @@ class SkBuff:
         "ip_summed",
         "kernel",
         "mac_header",
+        "mark",
         "network_header",
+        "nfct",
         "off",
         "packet_id",
         "protocol",
@@ -88,6 +91,8 @@ class SkBuff:
         self.headers: Headers = ()
         self.mac_header = self.network_header = self.transport_header = 0
         self.saddr = self.daddr = b""
+        self.mark = 0
+        self.nfct: Any = None
         self.sk: Any = None
         self.cb: Any = None  # of the layer that has the packet, as in Linux
         self.xmit_done: Callable[[], None] | None = None  # TX completed: socket wmem uncharge

@@ -154,6 +154,7 @@ class Loopback:
         received.dev = self.dev
         received.tstamp = kernel.now
         received.ip_summed = CHECKSUM_UNNECESSARY
+        received.mark, received.nfct = skb.mark, skb.nfct  # it has not left the host
         skb.free()
         self.core.netif_rx(received)
         return True
