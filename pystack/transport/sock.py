@@ -10,16 +10,39 @@ import errno
 import os
 import socket
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from types import TracebackType
+from typing import Any, NamedTuple
 
 from pystack.core.kernel import Kernel
 from pystack.core.skb import SkBuff
 from pystack.core.wait import WaitQueue, wait_event
 
-Address = tuple[bytes, int]
-"""IP address in network order and port."""
+Address = Any
+"""A socket address; the shape tells the family.
+
+AF_INET `(ip, port)`, the ip 4 bytes in network order; AF_INET6 `(ip, port, flowinfo, scope_id)`,
+16 bytes; AF_PACKET `(ifindex, protocol, pkttype, hatype, addr)`; AF_UNIX bytes: a path, an
+abstract name with its leading 0, or b"" for none."""
+
+Cmsg = tuple[int, int, Any]
+"""Control data: level, type, and its bytes; for SCM_RIGHTS the open files, inside the kernel."""
+
+
+class Message(NamedTuple):
+    """What `recvmsg` gives.  A stream gives data only.
+
+    `flags` are msg_flags (MSG_TRUNC, MSG_CTRUNC, ...); `length` is that of a whole datagram, of
+    which `data` may be a part.
+    """
+
+    data: bytes
+    address: Address | None = None
+    control: tuple[Cmsg, ...] = ()
+    flags: int = 0
+    length: int = 0
+
 
 SKB_STRUCT = 256  # sizeof(struct sk_buff), aligned
 SKB_SHARED_INFO = 320  # sizeof(struct skb_shared_info)
@@ -35,6 +58,10 @@ MSG_WAITALL = int(socket.MSG_WAITALL)
 MSG_NOSIGNAL = int(socket.MSG_NOSIGNAL)
 MSG_MORE = int(socket.MSG_MORE)
 MSG_EOR = int(socket.MSG_EOR)
+MSG_TRUNC = int(socket.MSG_TRUNC)
+MSG_CTRUNC = int(socket.MSG_CTRUNC)
+MSG_ERRQUEUE = int(socket.MSG_ERRQUEUE)
+MSG_CMSG_CLOEXEC = int(socket.MSG_CMSG_CLOEXEC)
 
 
 def os_error(number: int) -> OSError:
@@ -186,23 +213,31 @@ class Sock(ABC):
     @abstractmethod
     def bind(self, address: Address) -> None: ...
 
-    @abstractmethod
-    def listen(self, backlog: int) -> None: ...
+    def listen(self, backlog: int) -> None:
+        """EOPNOTSUPP for what takes no connections (`sock_no_listen`)."""
+        raise os_error(errno.EOPNOTSUPP)
 
     @abstractmethod
     def connect(self, address: Address) -> None:
         """EINPROGRESS while the handshake runs; call again for its outcome."""
 
-    @abstractmethod
-    def accept(self) -> Sock: ...
+    def accept(self) -> Sock:
+        """The next connection; EAGAIN when there is none."""
+        raise os_error(errno.EOPNOTSUPP)
 
     @abstractmethod
-    def sendmsg(self, data: memoryview, flags: int) -> int:
-        """Bytes taken, at least one; EAGAIN when there is no room."""
+    def sendmsg(
+        self,
+        data: memoryview,
+        flags: int,
+        address: Address | None = None,
+        control: Sequence[Cmsg] = (),
+    ) -> int:
+        """Bytes taken, of a stream at least one; EAGAIN when there is no room."""
 
     @abstractmethod
-    def recvmsg(self, n: int, flags: int) -> bytes:
-        """Up to `n` bytes; b"" at the end of the stream."""
+    def recvmsg(self, n: int, flags: int) -> Message:
+        """Up to `n` bytes; b"" at the end of the stream.  EAGAIN when there is nothing."""
 
     @abstractmethod
     def shutdown(self, how: int) -> None: ...

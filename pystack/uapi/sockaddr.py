@@ -1,11 +1,15 @@
-"""Socket addresses: Python's `(host, port)` tuples and the kernel's `(ip bytes, port)`."""
+"""Socket addresses: as Python programs write them, and as the kernel does (`Address`)."""
 
 from __future__ import annotations
 
+import os
 import socket as so
 from collections.abc import Mapping
+from typing import Any
 
 from pystack.transport.sock import Address
+
+UNIX_PATH_MAX = 108
 
 
 class Hosts:
@@ -28,6 +32,8 @@ class Hosts:
 
 def to_kernel(family: int, address: object, hosts: Hosts, call: str) -> Address:
     """Check and convert with CPython's errors; `call` is named in them."""
+    if family == so.AF_UNIX:
+        return _unix_to_kernel(address)
     name = so.AddressFamily(family).name
     if not isinstance(address, tuple):
         kind = type(address).__name__
@@ -44,11 +50,34 @@ def to_kernel(family: int, address: object, hosts: Hosts, call: str) -> Address:
         raise TypeError(f"'{type(port).__name__}' object cannot be interpreted as an integer")
     if not 0 <= port <= 0xFFFF:
         raise OverflowError(f"{call}(): port must be 0-65535.")
-    return hosts.resolve(family, host), port
+    ip = hosts.resolve(family, host)
+    if family != so.AF_INET6:
+        return ip, port
+    flowinfo, scope_id = (*address[2:], 0, 0)[:2]
+    if not 0 <= flowinfo <= 0xFFFFF:
+        raise OverflowError(f"{call}(): flowinfo must be 0-1048575.")
+    return ip, port, flowinfo, scope_id
 
 
-def from_kernel(family: int, address: Address) -> tuple[str, int] | tuple[str, int, int, int]:
-    ip, port = address
+def _unix_to_kernel(address: object) -> bytes:
+    if isinstance(address, str):
+        path = os.fsencode(address)
+    elif isinstance(address, (bytes, bytearray, memoryview)):
+        path = bytes(address)
+    else:
+        kind = type(address).__name__
+        raise TypeError(f"a bytes-like object is required, not '{kind}'")
+    if len(path) > UNIX_PATH_MAX or (len(path) == UNIX_PATH_MAX and path[0]):
+        raise OSError("AF_UNIX path too long")
+    return path
+
+
+def from_kernel(family: int, address: Address) -> Any:
+    """What a Python program is given: strings for IPs and paths."""
     if family == so.AF_INET6:
-        return so.inet_ntop(family, ip), port, 0, 0
+        ip, port, flowinfo, scope_id = address
+        return so.inet_ntop(family, ip), port, flowinfo, scope_id
+    if family == so.AF_UNIX:
+        return address if address[:1] == b"\0" else os.fsdecode(address)
+    ip, port = address
     return so.inet_ntop(so.AF_INET, ip), port

@@ -11,7 +11,7 @@ import os
 import socket as so
 import struct
 import termios
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from select import EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLLRDHUP
 from typing import TypeVar
@@ -22,6 +22,8 @@ from pystack.transport.sock import (
     MSG_PEEK,
     MSG_WAITALL,
     Address,
+    Cmsg,
+    Message,
     Sock,
     os_error,
 )
@@ -31,7 +33,6 @@ from pystack.uapi.files import File, OpenFiles
 T = TypeVar("T")
 WAIT_READ = EPOLLIN | EPOLLRDHUP | EPOLLERR | EPOLLHUP
 WAIT_WRITE = EPOLLOUT | EPOLLERR | EPOLLHUP
-ADDRESS_BYTES: dict[int, int] = {so.AF_INET: 4, so.AF_INET6: 16}
 SIOCOUTQNSD = 0x894B
 _TIMEVAL = struct.Struct("=qq")
 _TIMEOUTS: dict[int, str] = {so.SO_RCVTIMEO: "rcvtimeo", so.SO_SNDTIMEO: "sndtimeo"}
@@ -61,45 +62,43 @@ class SocketFile(File):
         self.sk.close()
 
     def read(self, n: int) -> bytes:
-        return self.recvmsg(n, 0)
+        return self.recvmsg(n, 0).data
 
     def write(self, data: bytes | bytearray | memoryview) -> int:
         return self.sendmsg(data, 0)
 
     # -- data ------------------------------------------------------------------------------
 
-    def recvmsg(self, n: int, flags: int) -> bytes:
+    def recvmsg(self, n: int, flags: int) -> Message:
         """Up to `n` bytes, b"" at the end; with MSG_WAITALL `n` unless the stream ends or fails."""
         deadline = self._deadline(self.rcvtimeo, flags)
         if not flags & MSG_WAITALL or self.sk.type != so.SOCK_STREAM:
             return self._retry(partial(self.sk.recvmsg, n, flags), WAIT_READ, deadline)
         if flags & MSG_PEEK:
             return self._peek_all(n, flags, deadline)
-        receive: Callable[[int, int], bytes] = self.sk.recvmsg
-        parts: list[bytes] = []
-        while n > 0:
+        message = self._retry(partial(self.sk.recvmsg, n, flags), WAIT_READ, deadline)
+        parts, part = [message.data], message
+        n -= len(message.data)
+        while n > 0 and part.data and not part.control:  # never past what control data goes with
+            more = partial(self._receive_more, n, flags)
             try:
-                part = self._retry(partial(receive, n, flags), WAIT_READ, deadline)
+                part = self._retry(more, WAIT_READ, deadline)
             except OSError:
-                if not parts:
-                    raise
                 break
-            if not part:
-                break
-            parts.append(part)
-            n -= len(part)
-            receive = self._receive_more
-        return b"".join(parts)
+            parts.append(part.data)
+            n -= len(part.data)
+        return part._replace(data=b"".join(parts))
 
-    def _receive_more(self, n: int, flags: int) -> bytes:
+    def _receive_more(self, n: int, flags: int) -> Message:
         """Data first: an error that comes after some stays with the socket for the next call."""
-        return b"" if self.sk.poll() & EPOLLERR else self.sk.recvmsg(n, flags)
+        return Message(b"") if self.sk.poll() & EPOLLERR else self.sk.recvmsg(n, flags)
 
-    def _peek_all(self, n: int, flags: int, deadline: Deadline) -> bytes:
+    def _peek_all(self, n: int, flags: int, deadline: Deadline) -> Message:
         """MSG_PEEK takes nothing away, so more is waited for by looking at all of it again."""
         peek = partial(self.sk.recvmsg, n, flags)
-        if not self._retry(peek, WAIT_READ, deadline):
-            return b""
+        message = self._retry(peek, WAIT_READ, deadline)
+        if not message.data:
+            return message
         ends = EPOLLRDHUP | EPOLLERR | EPOLLHUP
         wait_on(
             self.kernel,
@@ -110,27 +109,37 @@ class SocketFile(File):
         )
         return peek()
 
-    def sendmsg(self, data: bytes | bytearray | memoryview, flags: int) -> int:
-        """All of `data`, unless it fails half-way; non-blocking: what there is room for."""
+    def sendmsg(
+        self,
+        data: bytes | bytearray | memoryview,
+        flags: int,
+        address: Address | None = None,
+        control: Sequence[Cmsg] = (),
+    ) -> int:
+        """All of `data`, unless it fails half-way; non-blocking: what there is room for.
+
+        `control` goes with the first byte.
+        """
         view = memoryview(data).cast("B")
         deadline = self._deadline(self.sndtimeo, flags)
-        send: Callable[[memoryview, int], int] = self.sk.sendmsg
-        sent = 0
-        while True:
+        send = partial(self.sk.sendmsg, view, flags, address, control)
+        sent = self._retry(send, WAIT_WRITE, deadline)
+        while 0 < sent < len(view):
+            more = partial(self._send_more, view[sent:], flags, address)
             try:
-                n = self._retry(partial(send, view[sent:], flags), WAIT_WRITE, deadline)
+                n = self._retry(more, WAIT_WRITE, deadline)
             except OSError:
-                if not sent:
-                    raise
-                return sent
+                break
+            if n == 0:
+                break
             sent += n
-            if n == 0 or sent >= len(view):
-                return sent
-            send = self._send_more
+        return sent
 
-    def _send_more(self, data: memoryview, flags: int) -> int:
+    def _send_more(self, data: memoryview, flags: int, address: Address | None) -> int:
         """As `_receive_more`: what has been sent is reported before the error."""
-        return 0 if self.sk.poll() & (EPOLLERR | EPOLLHUP) else self.sk.sendmsg(data, flags)
+        if self.sk.poll() & (EPOLLERR | EPOLLHUP):
+            return 0
+        return self.sk.sendmsg(data, flags, address)
 
     # -- connections -----------------------------------------------------------------------
 
@@ -169,7 +178,7 @@ class SocketFile(File):
         return self._retry(self.sk.accept, WAIT_READ, deadline, exclusive=True)
 
     def _check_family(self, address: Address) -> None:
-        if len(address[0]) != ADDRESS_BYTES.get(self.sk.family, len(address[0])):
+        if self.sk.family == so.AF_INET and (len(address) != 2 or len(address[0]) != 4):
             raise os_error(errno.EAFNOSUPPORT)
 
     # -- options ---------------------------------------------------------------------------

@@ -7,16 +7,19 @@ what is not simulated does not exist.
 
 from __future__ import annotations
 
+import array
 import errno
 import os
 import signal
 import socket as so
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from pystack.uapi.process import Process
 from pystack.uapi.sockaddr import Hosts
-from pystack.uapi.sockobj import SimSocket, SocketDefaults, check_timeout
+from pystack.uapi.sockobj import SimSocket
+from pystack.uapi.socktime import SocketDefaults, check_timeout
+from pystack.uapi.syscalls import Buffer
 
 PURE = (
     *("error", "timeout", "gaierror", "herror", "AddressFamily", "SocketKind", "SocketIO"),
@@ -61,6 +64,30 @@ class SocketModule:
 
     def fromfd(self, fd: int, family: int, type: int, proto: int = 0) -> SimSocket:
         return self.socket(family, type, proto, fileno=self._process.sys.dup(fd))
+
+    # -- descriptors over AF_UNIX (Lib/socket.py) ------------------------------------------
+
+    def send_fds(
+        self,
+        sock: SimSocket,
+        buffers: Iterable[Buffer],
+        fds: Iterable[int],
+        flags: int = 0,
+        address: Any = None,
+    ) -> int:
+        rights = so.SOL_SOCKET, so.SCM_RIGHTS, array.array("i", fds).tobytes()
+        return sock.sendmsg(buffers, [rights], flags, address)
+
+    def recv_fds(
+        self, sock: SimSocket, bufsize: int, maxfds: int, flags: int = 0
+    ) -> tuple[bytes, list[int], int, Any]:
+        fds = array.array("i")
+        space = so.CMSG_LEN(maxfds * fds.itemsize)
+        data, control, msg_flags, address = sock.recvmsg(bufsize, space, flags)
+        for level, type_, rights in control:
+            if (level, type_) == (so.SOL_SOCKET, so.SCM_RIGHTS):
+                fds.frombytes(rights[: len(rights) // fds.itemsize * fds.itemsize])
+        return data, list(fds), msg_flags, address
 
     # -- names -----------------------------------------------------------------------------
 

@@ -9,47 +9,21 @@ from __future__ import annotations
 import errno
 import fcntl
 import io
-import math
 import select as sel
 import socket as so
-import termios
 import warnings
-from collections.abc import Callable
-from typing import Any, ClassVar, Self, TypeVar
+from typing import Any, Self
 
 from pystack.transport.sock import os_error
-from pystack.uapi.sockaddr import Hosts, from_kernel, to_kernel
-from pystack.uapi.syscalls import Buffer, Syscalls
+from pystack.uapi.sockaddr import from_kernel
+from pystack.uapi.sockdata import DataSocket
+from pystack.uapi.syscalls import Buffer
 
-T = TypeVar("T")
 _TYPE_FLAGS = so.SOCK_NONBLOCK | so.SOCK_CLOEXEC
-_CHUNK = 8192
 
 
-class SocketDefaults:
-    """What `setdefaulttimeout` sets; seconds or None."""
-
-    def __init__(self) -> None:
-        self.timeout: float | None = None
-
-
-def check_timeout(value: float | None) -> float | None:
-    if value is None:
-        return None
-    seconds = float(value)
-    if math.isnan(seconds):
-        raise ValueError("Invalid value NaN (not a number)")
-    if seconds < 0:
-        raise ValueError("Timeout value out of range")
-    return seconds
-
-
-class SimSocket:
+class SimSocket(DataSocket):
     """The module facade derives `socket` from this, bound to a process."""
-
-    _sys: ClassVar[Syscalls]
-    _hosts: ClassVar[Hosts]
-    _defaults: ClassVar[SocketDefaults]
 
     def __init__(
         self, family: int = -1, type: int = -1, proto: int = -1, fileno: int | None = None
@@ -76,11 +50,6 @@ class SimSocket:
             self._timeout = 0.0
         elif self._defaults.timeout is not None:
             self.settimeout(self._defaults.timeout)
-
-    def _option(self, fd: int, name: int) -> int:
-        value = self._sys.getsockopt(fd, so.SOL_SOCKET, name)
-        assert isinstance(value, int)
-        return value
 
     def __enter__(self) -> Self:
         return self
@@ -148,51 +117,10 @@ class SimSocket:
     def set_inheritable(self, inheritable: bool) -> None:
         self._sys.fcntl(self._fd, fcntl.F_SETFD, 0 if inheritable else fcntl.FD_CLOEXEC)
 
-    # -- timeouts --------------------------------------------------------------------------
-
-    def settimeout(self, value: float | None) -> None:
-        """None: blocking; 0: non-blocking; else seconds."""
-        timeout = check_timeout(value)
-        self._timeout = timeout
-        self._sys.ioctl(self._fd, termios.FIONBIO, int(timeout is not None))
-
-    def gettimeout(self) -> float | None:
-        return self._timeout
-
-    timeout = property(gettimeout)
-
-    def setblocking(self, flag: bool) -> None:
-        self.settimeout(None if flag else 0.0)
-
-    def getblocking(self) -> bool:
-        return self._timeout != 0.0
-
-    def _deadline(self) -> float | None:
-        return self._now() + self._timeout if self._timeout else None
-
-    def _now(self) -> float:
-        return self._sys.process.kernel.now / 1e9
-
-    def _await(self, events: int, deadline: float) -> None:
-        left = deadline - self._now()
-        if left < 0 or not self._sys.poll([(self._fd, events)], math.ceil(left * 1000))[0]:
-            raise TimeoutError("timed out")
-
-    def _call(self, op: Callable[[], T], events: int, deadline: float | None) -> T:
-        """`sock_call`: with a deadline, poll, try, and poll again after EAGAIN."""
-        if deadline is None:
-            return op()
-        while True:
-            self._await(events, deadline)
-            try:
-                return op()
-            except BlockingIOError:
-                continue
-
     # -- connections -----------------------------------------------------------------------
 
     def bind(self, address: Any) -> None:
-        self._sys.bind(self._fd, to_kernel(self.family, address, self._hosts, "bind"))
+        self._sys.bind(self._fd, self._target(address, "bind"))
 
     def listen(self, backlog: int | None = None) -> None:
         self._sys.listen(self._fd, min(so.SOMAXCONN, 128) if backlog is None else max(backlog, 0))
@@ -205,7 +133,7 @@ class SimSocket:
         return new, from_kernel(self.family, address)
 
     def connect(self, address: Any) -> None:
-        target = to_kernel(self.family, address, self._hosts, "connect")
+        target = self._target(address, "connect")
         deadline = self._deadline()
         try:
             self._sys.connect(self._fd, target)
@@ -234,75 +162,7 @@ class SimSocket:
     def getpeername(self) -> Any:
         return from_kernel(self.family, self._sys.getpeername(self._fd))
 
-    # -- data ------------------------------------------------------------------------------
-
-    def recvfrom(self, bufsize: int, flags: int = 0) -> tuple[bytes, Any]:
-        if bufsize < 0:
-            raise ValueError("negative buffersize in recvfrom")
-        data, address = self._call(
-            lambda: self._sys.recvfrom(self._fd, bufsize, flags), sel.POLLIN, self._deadline()
-        )
-        return data, None if address is None else from_kernel(self.family, address)
-
-    def recv(self, bufsize: int, flags: int = 0) -> bytes:
-        if bufsize < 0:
-            raise ValueError("negative buffersize in recv")
-        return self.recvfrom(bufsize, flags)[0]
-
-    def recvfrom_into(self, buffer: Any, nbytes: int = 0, flags: int = 0) -> tuple[int, Any]:
-        view = memoryview(buffer).cast("B")
-        if nbytes < 0:
-            raise ValueError("negative buffersize in recv_into")
-        if nbytes > len(view):
-            raise ValueError("buffer too small for requested bytes")
-        if not view:
-            return 0, None
-        data, address = self.recvfrom(nbytes or len(view), flags)
-        view[: len(data)] = data
-        return len(data), address
-
-    def recv_into(self, buffer: Any, nbytes: int = 0, flags: int = 0) -> int:
-        return self.recvfrom_into(buffer, nbytes, flags)[0]
-
-    def send(self, data: Buffer, flags: int = 0) -> int:
-        return self._call(
-            lambda: self._sys.sendto(self._fd, data, flags), sel.POLLOUT, self._deadline()
-        )
-
-    def sendall(self, data: Buffer, flags: int = 0) -> None:
-        """All of `data` within one timeout."""
-        view = memoryview(data).cast("B")
-        deadline = self._deadline()
-        while view:
-            view = view[self._send_some(view, flags, deadline) :]
-
-    def _send_some(self, view: memoryview, flags: int, deadline: float | None) -> int:
-        return self._call(lambda: self._sys.sendto(self._fd, view, flags), sel.POLLOUT, deadline)
-
-    def sendto(self, data: Buffer, *args: Any) -> int:
-        """`sendto(data, address)` or `sendto(data, flags, address)`."""
-        if not 1 <= len(args) <= 2:
-            raise TypeError(f"sendto() takes 2 or 3 arguments ({1 + len(args)} given)")
-        flags = args[0] if len(args) == 2 else 0
-        target = to_kernel(self.family, args[-1], self._hosts, "sendto")
-        return self._call(
-            lambda: self._sys.sendto(self._fd, data, flags, target), sel.POLLOUT, self._deadline()
-        )
-
-    def sendfile(self, file: Any, offset: int = 0, count: int | None = None) -> int:
-        """Send a binary file to the end, or `count` bytes of it; returns how many."""
-        if self._timeout == 0.0:
-            raise ValueError("non-blocking sockets are not supported")
-        if offset:
-            file.seek(offset)
-        total = 0
-        while count is None or total < count:
-            data = file.read(_CHUNK if count is None else min(_CHUNK, count - total))
-            if not data:
-                break
-            self.sendall(data)
-            total += len(data)
-        return total
+    # -- files -----------------------------------------------------------------------------
 
     def makefile(
         self,

@@ -19,7 +19,16 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from pystack.core.wait import WaitQueue
-from pystack.transport.sock import MSG_NOSIGNAL, Address, Sock, os_error
+from pystack.transport.sock import (
+    MSG_CMSG_CLOEXEC,
+    MSG_NOSIGNAL,
+    Address,
+    Cmsg,
+    Message,
+    Sock,
+    os_error,
+)
+from pystack.uapi import scm
 from pystack.uapi.block import ProcessExit, wait_on
 from pystack.uapi.epoll import Epoll
 from pystack.uapi.files import File
@@ -166,13 +175,37 @@ class Syscalls:
     def sendto(self, fd: int, data: Buffer, flags: int = 0, address: Address | None = None) -> int:
         """A stream socket ignores `address`, as Linux's TCP does."""
         with self._socket(fd) as file:
-            return self._or_sigpipe(lambda: file.sendmsg(data, flags), flags)
+            return self._or_sigpipe(lambda: file.sendmsg(data, flags, address), flags)
 
     @syscall
-    def recvfrom(self, fd: int, n: int, flags: int = 0) -> tuple[bytes, Address | None]:
+    def recvfrom(self, fd: int, n: int, flags: int = 0) -> Message:
         """A stream socket names no sender."""
         with self._socket(fd) as file:
-            return file.recvmsg(n, flags), None
+            return file.recvmsg(n, flags)
+
+    @syscall
+    def sendmsg(
+        self,
+        fd: int,
+        buffers: Sequence[Buffer],
+        flags: int = 0,
+        address: Address | None = None,
+        control: Sequence[Cmsg] = (),
+    ) -> int:
+        """The data of `control` is bytes; descriptors for SCM_RIGHTS are ints in them."""
+        with self._socket(fd) as file, scm.sending(self._table, control) as passed:
+            data = buffers[0] if len(buffers) == 1 else b"".join(buffers)
+            return self._or_sigpipe(lambda: file.sendmsg(data, flags, address, passed), flags)
+
+    @syscall
+    def recvmsg(self, fd: int, n: int, controllen: int = 0, flags: int = 0) -> Message:
+        """Control data up to `controllen` bytes, in `CMSG_SPACE`s; the rest is MSG_CTRUNC."""
+        with self._socket(fd) as file:
+            message = file.recvmsg(n, flags)
+            if not message.control:
+                return message
+            cloexec = bool(flags & MSG_CMSG_CLOEXEC)
+            return scm.receive(self._table, message, controllen, cloexec)
 
     @syscall
     def shutdown(self, fd: int, how: int) -> None:

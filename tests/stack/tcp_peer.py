@@ -144,7 +144,7 @@ class Dialogue:
         return cast(int, self.call(self.sk.sendmsg, memoryview(data), flags))
 
     def read(self, n: int = 1 << 20, flags: int = 0) -> bytes:
-        return cast(bytes, self.call(self.sk.recvmsg, n, flags))
+        return cast(bytes, self.call(self.sk.recvmsg, n, flags).data)
 
     # -- segments --------------------------------------------------------------------------
 

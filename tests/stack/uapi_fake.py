@@ -10,6 +10,7 @@ from select import EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLLRDHUP
 
 from pystack.core.kernel import Kernel
 from pystack.core.wait import WaitQueue
+from pystack.transport.sock import Message
 
 LATENCY = 1000  # ns for a handshake
 ANY, LOOPBACK = bytes(4), b"\x7f\0\0\x01"
@@ -121,7 +122,9 @@ class FakeSock:
     def room(self) -> int:
         return 0 if self.peer is None else self.net.buffer - len(self.peer.received)
 
-    def sendmsg(self, data: memoryview, flags: int) -> int:
+    def sendmsg(
+        self, data: memoryview, flags: int, address: object = None, control: object = ()
+    ) -> int:
         if self.err:
             raise err(self.take_error())
         if self.sent_fin or self.peer is None:
@@ -133,18 +136,18 @@ class FakeSock:
         self.peer.wq.wake(EPOLLIN)
         return len(data)
 
-    def recvmsg(self, n: int, flags: int) -> bytes:
+    def recvmsg(self, n: int, flags: int) -> Message:
         if self.received:
             data = bytes(self.received[:n])
             if not flags & so.MSG_PEEK:
                 del self.received[:n]
                 if self.peer is not None:
                     self.peer.wq.wake(EPOLLOUT)
-            return data
+            return Message(data)
         if self.err:
             raise err(self.take_error())
         if self.fin:
-            return b""
+            return Message(b"")
         if self.state in ("closed", "listen"):
             raise err(errno.ENOTCONN)
         raise err(errno.EAGAIN)

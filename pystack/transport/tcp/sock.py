@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import errno
 from collections import deque
+from collections.abc import Sequence
 from socket import AF_INET, IPPROTO_TCP, SOCK_STREAM
 from typing import TYPE_CHECKING
 
 from pystack.core.headers.tcp import TCP_HLEN, TCPOLEN_TSTAMP_ALIGNED
 from pystack.core.skb import SkBuff
 from pystack.net.route import Route
-from pystack.transport.sock import Address, Sock, os_error
+from pystack.transport.sock import Address, Cmsg, Message, Sock, os_error
 from pystack.transport.tcp import (
     cc,
     close,
@@ -322,13 +323,20 @@ class TcpSock(Sock):
             raise self.would_block()
         return self.accept_queue.popleft()
 
-    def sendmsg(self, data: memoryview, flags: int) -> int:
+    def sendmsg(
+        self,
+        data: memoryview,
+        flags: int,
+        address: Address | None = None,
+        control: Sequence[Cmsg] = (),
+    ) -> int:
+        """`address` is ignored, as by `tcp_sendmsg`."""
         with self.lock:
             return stream.sendmsg(self, data, flags)
 
-    def recvmsg(self, n: int, flags: int) -> bytes:
+    def recvmsg(self, n: int, flags: int) -> Message:
         with self.lock:
-            return stream.recvmsg(self, n, flags)
+            return Message(stream.recvmsg(self, n, flags))
 
     def shutdown(self, how: int) -> None:
         with self.lock:
@@ -369,27 +377,15 @@ class TcpSock(Sock):
 
 
 _INHERITED = (
-    "sk_rcvbuf",
-    "sk_sndbuf",
-    "sk_rcvlowat",
-    "rcvbuf_locked",
-    "sndbuf_locked",
-    "sk_uid",
-    "sk_reuse",
-    "sk_linger",
-    "nonagle",
-    "user_mss",
-    "linger2",
-    "sk_keepalive",
-    "keepalive_time",
-    "keepalive_intvl",
-    "keepalive_probes",
-    "user_timeout",
-    "notsent_lowat",
-    "max_pacing_rate",
-    "priority",
-    "tos",
-    "ttl",
-    "pmtudisc",
-    "clamp_wanted",
+    *("sk_rcvbuf", "sk_sndbuf", "sk_rcvlowat", "rcvbuf_locked", "sndbuf_locked", "sk_uid"),
+    *("sk_reuse", "sk_linger", "nonagle", "user_mss", "linger2", "sk_keepalive"),
+    *(
+        "keepalive_time",
+        "keepalive_intvl",
+        "keepalive_probes",
+        "user_timeout",
+        "notsent_lowat",
+        "max_pacing_rate",
+    ),
+    *("priority", "tos", "ttl", "pmtudisc", "clamp_wanted"),
 )
