@@ -12,8 +12,10 @@ from pystack.core.kernel import Kernel
 from pystack.core.memory import HostMemory
 from pystack.core.task import Task, TaskState
 from pystack.dev.core import NetCore
-from pystack.dev.drivers.softnic import Loopback, SoftNic
+from pystack.dev.drivers.softnic import SoftNic
 from pystack.dev.netdev import NetDevice
+from pystack.dev.softnet import Softnet
+from pystack.dev.virtual import Loopback, veth_pair
 from pystack.dev.wire import Port
 from pystack.link.arp import Arp
 from pystack.link.ethernet import Ethernet
@@ -25,36 +27,38 @@ from pystack.uapi.sockmod import SocketModule
 from pystack.uapi.system import System
 
 
-class Host:
-    """`Host(engine, "server")` has `lo` and the whole stack; devices are added to it."""
+class NetNamespace:
+    """A network stack: devices, addresses, routes, sockets (`struct net`).  It has `lo`, up.
+
+    `softnet` and `system` are the machine's, and made here for its first namespace.
+    """
 
     def __init__(
-        self,
-        engine: Engine,
-        name: str,
-        *,
-        cpus: int = 1,
-        seed: int = 1,
-        costs: Costs | None = None,
-        memory: HostMemory | None = None,
+        self, kernel: Kernel, softnet: Softnet | None = None, system: System | None = None
     ) -> None:
-        self.engine = engine
-        self.name = name
-        self.kernel = Kernel(engine, name, cpus=cpus, seed=seed, costs=costs, memory=memory)
-        self.core = NetCore(self.kernel)
+        self.engine = kernel.engine
+        self.name = kernel.name
+        self.kernel = kernel
+        self.core = NetCore(kernel, softnet)
         self.ethernet = Ethernet(self.core)
         self.arp = Arp(self.ethernet)
         self.lo = Loopback(self.core)
         self.lo.dev.up = True
         self.ipv4 = Ipv4(self.ethernet, self.arp, self.lo.dev)
         self.icmp = Icmp(self.ipv4)
-        self.tcp = Tcp(self.kernel, self.ipv4)
-        self.system = System(self.kernel)
+        self.tcp = Tcp(kernel, self.ipv4)
+        self.system = System(kernel) if system is None else system
         self.system.register(AF_INET, SOCK_STREAM, IPPROTO_TCP, self.tcp.socket)
 
     def add_softnic(self, name: str, mac: bytes, port: Port) -> NetDevice:
         """A NIC without hardware on `port`, not yet up."""
         return SoftNic(self.core, name, mac, port).dev
+
+    def add_veth(
+        self, name: str, mac: bytes, peer: NetNamespace, peer_name: str, peer_mac: bytes
+    ) -> tuple[NetDevice, NetDevice]:
+        """A pair of devices joined to each other, one here and one in `peer`; both down."""
+        return veth_pair(self.core, name, mac, peer.core, peer_name, peer_mac)
 
     def up(self, dev: NetDevice, interface: str) -> None:
         """Bring `dev` up with an address, `"10.0.0.1/24"`; must run in a task."""
@@ -74,6 +78,32 @@ class Host:
     def start(self, fn: Callable[..., Any], *args: Any, name: str = "", cpu: int = 0) -> Task:
         """Run `fn(*args)` as a kernel task of this host.  See `finished` and `Task.result`."""
         return self.kernel.spawn(fn, *args, name=name, cpu=cpu)
+
+
+class Host(NetNamespace):
+    """`Host(engine, "server")`: a machine, seen from its first network namespace."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        name: str,
+        *,
+        cpus: int = 1,
+        seed: int = 1,
+        costs: Costs | None = None,
+        memory: HostMemory | None = None,
+    ) -> None:
+        super().__init__(Kernel(engine, name, cpus=cpus, seed=seed, costs=costs, memory=memory))
+        self.namespaces: dict[str, NetNamespace] = {}
+
+    def add_namespace(self, name: str) -> NetNamespace:
+        """`ip netns add NAME`; ValueError if it exists."""
+        if name in self.namespaces:
+            raise ValueError(f"network namespace {name} exists")
+        kernel = self.kernel.unshare_net(f"{self.name}/{name}")
+        system = self.system.unshare_net(kernel)
+        namespace = self.namespaces[name] = NetNamespace(kernel, self.core.softnet, system)
+        return namespace
 
 
 def finished(*tasks: Task) -> Callable[[], bool]:

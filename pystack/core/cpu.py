@@ -131,9 +131,10 @@ class Cpu:
     def _park(self, interruptible: bool) -> None:
         self._waiter = getcurrent()
         self._interruptible = interruptible
-        self.kernel.this_cpu = None
+        running_on = self.kernel.running_on
+        running_on(None)
         self.engine.hub.switch()
-        self.kernel.this_cpu = self
+        running_on(self)
 
     def _resume(self) -> None:
         """Hub side of `_park`."""
@@ -260,7 +261,7 @@ class Cpu:
 
     def _run(self, *_: Any) -> None:
         """The idle loop: interrupts, then softirqs, then the next task, then sleep."""
-        self.kernel.this_cpu = self
+        self.kernel.running_on(self)
         while True:
             if self.softirq_pending:
                 self.do_softirq()

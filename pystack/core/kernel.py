@@ -5,6 +5,7 @@ Layers are built on a `Kernel` and registered with each other by `pystack.host.H
 
 from __future__ import annotations
 
+import copy
 import random
 from collections import Counter
 from collections.abc import Callable
@@ -40,19 +41,41 @@ class Kernel:
         self.name = name
         self.costs = Costs() if costs is None else costs
         self.memory = HostMemory() if memory is None else memory
-        self.rng = random.Random(f"{name}/{seed}")
-        self.sysctl = Sysctl()
-        self.drops: Counter[Drop] = Counter()
-        self.mib: Counter[str] = Counter()  # SNMP counters by the names `nstat` prints
-        self.skbs_alive = 0
+        self.seed = seed
         self.packet_ids = count(1)
         self.this_cpu: Cpu | None = None
+        self.views: list[Kernel] = [self]  # one a network namespace
+        self._init_namespace()
         self.trace = Trace(engine, name, lambda: self.this_cpu)
         self._tp_drop = self.trace.point("kfree_skb", "packet_id", "reason", "length")
         self.softirq_handlers: dict[Softirq, Callable[[Cpu], None]] = {}
         self.cpus = [Cpu(self, index) for index in range(cpus)]
         self.timer_bases = [TimerBase(self, cpu) for cpu in self.cpus]
         self.softirq_handlers[Softirq.TIMER] = lambda cpu: self.timer_bases[cpu.index].run()
+
+    def _init_namespace(self) -> None:
+        self.rng = random.Random(f"{self.name}/{self.seed}")
+        self.sysctl = Sysctl()
+        self.drops: Counter[Drop] = Counter()
+        self.mib: Counter[str] = Counter()  # SNMP counters by the names `nstat` prints
+        self.skbs_alive = 0
+
+    def unshare_net(self, name: str) -> Kernel:
+        """The same machine as a new network namespace sees it (`CLONE_NEWNET`).
+
+        CPUs, time, memory and tracepoints are shared; settings, counters, drops and the packets
+        accounted for are the namespace's own.
+        """
+        view = copy.copy(self)
+        view.name = name
+        view._init_namespace()
+        self.views.append(view)
+        return view
+
+    def running_on(self, cpu: Cpu | None) -> None:
+        """`cpu` runs from here on; None: control goes back to the hub."""
+        for view in self.views:
+            view.this_cpu = cpu
 
     @property
     def now(self) -> int:

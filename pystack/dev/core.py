@@ -6,40 +6,36 @@ Send: link layer -> `queue_xmit` -> qdisc -> driver.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
 
-from pystack.core.cpu import Cpu, Softirq
 from pystack.core.drop import Drop
 from pystack.core.kernel import Kernel
 from pystack.core.skb import SkBuff
-from pystack.dev.napi import Napi, SoftnetData, net_rx_action
 from pystack.dev.netdev import NetDevice, TxQueue
+from pystack.dev.softnet import Softnet
 
 Tap = Callable[[NetDevice, SkBuff, bool], None]
 """`tap(dev, skb, outgoing)` sees the whole frame; it must copy what it keeps."""
 
 
 class NetCore:
-    def __init__(self, kernel: Kernel) -> None:
+    """The devices of one network namespace.  `softnet` is that of the machine, made here for its
+    first namespace."""
+
+    def __init__(self, kernel: Kernel, softnet: Softnet | None = None) -> None:
         self.kernel = kernel
+        self.softnet = Softnet(kernel) if softnet is None else softnet
         self.devices: dict[str, NetDevice] = {}
         self.taps: list[Tap] = []
-        self.poll_lists: list[deque[Napi]] = [deque() for _ in kernel.cpus]
-        self.softnet = [SoftnetData() for _ in kernel.cpus]
         self._link_receive: Callable[[SkBuff], None] | None = None
-        self._wakeups: list[deque[tuple[NetDevice, TxQueue]]] = [deque() for _ in kernel.cpus]
-        self._backlogs = [self._make_backlog(cpu) for cpu in kernel.cpus]
-        self.tp_napi_poll = kernel.trace.point("napi_poll", "napi", "work", "budget")
         self._tp_receive = kernel.trace.point("netif_receive_skb", "packet_id", "dev", "length")
         self._tp_xmit = kernel.trace.point("net_dev_start_xmit", "packet_id", "dev", "length")
-        kernel.softirq_handlers[Softirq.NET_RX] = lambda cpu: net_rx_action(self, cpu)
-        kernel.softirq_handlers[Softirq.NET_TX] = self._net_tx_action
 
     def register(self, dev: NetDevice) -> None:
         """Give the device its ifindex and a place in the table (`register_netdevice`)."""
         if dev.name in self.devices:
             raise ValueError(f"device {dev.name} exists")
+        dev.core = self
         dev.ifindex = len(self.devices) + 1
         self.devices[dev.name] = dev
 
@@ -78,7 +74,7 @@ class NetCore:
         stats.rx_packets += 1
         stats.rx_bytes += length
         cpu = self.kernel.this_cpu or self.kernel.cpu
-        self.softnet[cpu.index].processed += 1
+        self.softnet.data[cpu.index].processed += 1
         if self._tp_receive.enabled:
             self._tp_receive(skb.packet_id, dev.name, length)
         for tap in self.taps:
@@ -91,30 +87,7 @@ class NetCore:
 
     def netif_rx(self, skb: SkBuff) -> None:
         """For devices without NAPI: onto this CPU's backlog (`netif_rx`)."""
-        cpu = self.kernel.cpu
-        queue, napi = self._backlogs[cpu.index]
-        if len(queue) >= self.kernel.sysctl["net.core.netdev_max_backlog"]:
-            self.softnet[cpu.index].dropped += 1
-            self.kernel.drop(skb, Drop.DEV_BACKLOG_FULL)
-            return
-        queue.append(skb)
-        napi.schedule()
-
-    def _make_backlog(self, cpu: Cpu) -> tuple[deque[SkBuff], Napi]:
-        queue: deque[SkBuff] = deque()
-
-        def poll(budget: int) -> int:
-            work = 0
-            while queue and work < budget:
-                work += 1
-                self.receive_skb(queue.popleft())
-            if work < budget:
-                napi.complete()
-            return work
-
-        napi = Napi(self, f"backlog{cpu.index}", poll, cpu)
-        napi.enable()
-        return queue, napi
+        self.softnet.enqueue(skb, self.kernel.cpu.index)
 
     # -- transmit --------------------------------------------------------------------------
 
@@ -134,7 +107,7 @@ class NetCore:
         queue.packets.append(skb)
         cpu = self.kernel.cpu
         cpu.local_bh_disable()
-        self._qdisc_run(dev, queue)
+        self.qdisc_run(dev, queue)
         cpu.local_bh_enable()
         return True
 
@@ -143,16 +116,9 @@ class NetCore:
         tx = dev.tx_queues[queue]
         if tx.stopped:
             tx.stopped = False
-            cpu = self.kernel.cpu
-            self._wakeups[cpu.index].append((dev, tx))
-            cpu.raise_softirq(Softirq.NET_TX)
+            self.softnet.wake_tx(dev, tx)
 
-    def _net_tx_action(self, cpu: Cpu) -> None:
-        todo = self._wakeups[cpu.index]
-        while todo:
-            self._qdisc_run(*todo.popleft())
-
-    def _qdisc_run(self, dev: NetDevice, queue: TxQueue) -> None:
+    def qdisc_run(self, dev: NetDevice, queue: TxQueue) -> None:
         if queue.running:  # another CPU, or the code we interrupted, is at it
             return
         queue.running = True

@@ -1,8 +1,7 @@
-"""NAPI: interrupt, then poll with a budget, then re-arm (`napi_schedule`, `net_rx_action`)."""
+"""NAPI: interrupt, then poll with a budget, then re-arm (`napi_schedule`); see `softnet.py`."""
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -11,9 +10,13 @@ from pystack.core.skb import SkBuff
 from pystack.dev.gro import Gro
 
 if TYPE_CHECKING:
-    from pystack.dev.core import NetCore
+    from pystack.dev.softnet import Softnet
 
 NAPI_POLL_WEIGHT = 64
+
+
+def _deliver(skb: SkBuff) -> None:
+    skb.dev.core.deliver(skb)
 
 
 class Napi:
@@ -24,13 +27,13 @@ class Napi:
 
     def __init__(
         self,
-        core: NetCore,
+        softnet: Softnet,
         name: str,
         poll: Callable[[int], int],
         cpu: Cpu,
         weight: int = NAPI_POLL_WEIGHT,
     ) -> None:
-        self.core = core
+        self.softnet = softnet
         self.name = name
         self.poll = poll
         self.cpu = cpu
@@ -40,7 +43,7 @@ class Napi:
         self.enabled = False
         self.polls = 0
         self.packets = 0
-        self.gro = Gro(core.deliver)
+        self.gro = Gro(_deliver)
 
     def schedule(self) -> None:
         """Put on the CPU's poll list, once; a call during a poll makes it poll again."""
@@ -50,7 +53,7 @@ class Napi:
             self.missed = True
             return
         self.scheduled = True
-        self.core.poll_lists[self.cpu.index].append(self)
+        self.softnet.data[self.cpu.index].poll_list.append(self)
         self.cpu.raise_softirq(Softirq.NET_RX)
 
     def complete(self) -> bool:
@@ -64,7 +67,7 @@ class Napi:
 
     def gro_receive(self, skb: SkBuff) -> None:
         """A frame, from `poll`; `skb.dev` is set (`napi_gro_receive`)."""
-        self.core.count_received(skb)
+        skb.dev.core.count_received(skb)
         self.gro.receive(skb)
 
     def enable(self) -> None:
@@ -75,42 +78,6 @@ class Napi:
         self.enabled = False
         self.scheduled = False
         self.missed = False
-        queue = self.core.poll_lists[self.cpu.index]
+        queue = self.softnet.data[self.cpu.index].poll_list
         if self in queue:
             queue.remove(self)
-
-
-class SoftnetData:
-    """Per-CPU receive statistics, the columns of /proc/net/softnet_stat."""
-
-    def __init__(self) -> None:
-        self.processed = 0
-        self.dropped = 0
-        self.time_squeeze = 0
-
-
-def net_rx_action(core: NetCore, cpu: Cpu) -> None:
-    """The NET_RX softirq: poll until the list is empty, or budget or time is spent."""
-    kernel = core.kernel
-    todo: deque[Napi] = core.poll_lists[cpu.index]
-    stats = core.softnet[cpu.index]
-    budget = kernel.sysctl["net.core.netdev_budget"]
-    deadline = kernel.now + kernel.sysctl["net.core.netdev_budget_usecs"] * 1000
-    tp = core.tp_napi_poll
-    while todo:
-        if budget <= 0 or kernel.now + cpu.debt >= deadline:
-            stats.time_squeeze += 1
-            cpu.raise_softirq(Softirq.NET_RX)
-            return
-        napi = todo.popleft()
-        cpu.charge(kernel.costs.napi_poll)
-        work = napi.poll(napi.weight)
-        napi.gro.flush()
-        napi.polls += 1
-        napi.packets += work
-        budget -= work
-        if tp.enabled:
-            tp(napi.name, work, napi.weight)
-        if napi.scheduled and napi not in todo:
-            napi.missed = False
-            todo.append(napi)

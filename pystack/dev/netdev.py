@@ -7,9 +7,13 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from pystack.core.skb import SkBuff
 from pystack.dev.driver import NetDeviceOps
+
+if TYPE_CHECKING:
+    from pystack.dev.core import NetCore
 
 TX_QUEUE_LEN = 1000  # DEFAULT_TX_QUEUE_LEN
 
@@ -42,6 +46,7 @@ class NetDevice:
         self.mac = mac
         self.ops = ops
         self.mtu = mtu
+        self.core: NetCore  # whose table it is in, and
         self.ifindex = 0  # given by NetCore.register
         self.up = False
         self.loopback = False

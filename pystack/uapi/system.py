@@ -1,12 +1,15 @@
-"""What the processes of one host share: process ids, the open-file limit, socket families.
+"""What the processes of one host share: process ids, the open-file limit; and socket families,
+which belong to a network namespace.
 
 Built with the host; transports register the socket types they make.
 """
 
 from __future__ import annotations
 
+import copy
 import errno
 from collections.abc import Callable
+from itertools import count
 from typing import TYPE_CHECKING
 
 from pystack.core.kernel import Kernel
@@ -28,7 +31,7 @@ class System:
         self.kernel = kernel
         self.open_files = OpenFiles(file_max)
         self.processes: dict[int, Process] = {}  # the living ones
-        self._last_pid = 0
+        self._pids = count(1)
         self._families: dict[int, dict[int, dict[int, Callable[[], Sock]]]] = {}
         # `pid` is the calling thread's id, as in Linux's raw_syscalls; the arguments are a tuple
         # in the order of `table.SYSCALLS[name]`; a result is the call's, or -errno.
@@ -37,8 +40,14 @@ class System:
         self.tp_process_exit = kernel.trace.point("sched_process_exit", "pid", "name", "status")
 
     def next_pid(self) -> int:
-        self._last_pid += 1
-        return self._last_pid
+        return next(self._pids)
+
+    def unshare_net(self, kernel: Kernel) -> System:
+        """The same system for the processes of another network namespace, with no family yet."""
+        system = copy.copy(self)
+        system.kernel = kernel
+        system._families = {}
+        return system
 
     def register(self, family: int, type_: int, protocol: int, create: Callable[[], Sock]) -> None:
         """`socket(family, type_, protocol)` calls `create`; the first of a type is its default."""

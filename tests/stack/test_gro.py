@@ -237,7 +237,11 @@ def test_nothing_is_held_after_a_poll_nor_once_it_is_complete() -> None:
     engine = VirtualEngine()
     host = Host(engine, "h")
     device: Any = SimpleNamespace(
-        features={"gro": True}, stats=DeviceStats(), name="eth0", mac=b"\2\0\0\0\0\1"
+        core=host.core,
+        features={"gro": True},
+        stats=DeviceStats(),
+        name="eth0",
+        mac=b"\2\0\0\0\0\1",
     )
     delivered: list[int] = []
     host.core.register_link(lambda skb: delivered.append(len(skb.parts())))
@@ -256,7 +260,7 @@ def test_nothing_is_held_after_a_poll_nor_once_it_is_complete() -> None:
         log.append(delivered.copy())
         return 0
 
-    napi = Napi(host.core, "test", poll, host.kernel.cpus[0])
+    napi = Napi(host.core.softnet, "test", poll, host.kernel.cpus[0])
     napi.enable()
     host.kernel.cpus[0].raise_irq(napi.schedule)
     engine.run(until=1_000_000)

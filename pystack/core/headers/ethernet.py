@@ -6,8 +6,10 @@ import struct
 from typing import NamedTuple
 
 ETH_HLEN = 14
+VLAN_HLEN = 4
 ETH_P_IP = 0x0800
 ETH_P_ARP = 0x0806
+ETH_P_8021Q = 0x8100
 ETH_BROADCAST = b"\xff" * 6
 
 FIELDS = "6s6sH"

@@ -1,4 +1,4 @@
-"""A NIC without hardware, for hosts at the far end of a wire, and the loopback device.
+"""A NIC without hardware, for hosts at the far end of a wire.
 
 Same kernel path as a real one: frames queue in a receive ring, an interrupt schedules NAPI, sent
 frames are freed by the next poll.  Completions of sent frames interrupt for several at a time, as
@@ -13,7 +13,7 @@ from functools import partial
 from pystack.core.cpu import Cpu
 from pystack.core.drop import Drop
 from pystack.core.engine import Event
-from pystack.core.skb import CHECKSUM_UNNECESSARY, SkBuff
+from pystack.core.skb import SkBuff
 from pystack.dev.core import NetCore
 from pystack.dev.napi import Napi
 from pystack.dev.netdev import NetDevice
@@ -36,7 +36,7 @@ class SoftNic:
         self.port = port
         self.cpu: Cpu = core.kernel.cpus[cpu]
         self.dev = NetDevice(name, mac, self)
-        self.napi = Napi(core, name, self._poll, self.cpu)
+        self.napi = Napi(core.softnet, name, self._poll, self.cpu)
         self.interrupts = 0
         self._rx: deque[tuple[bytes, int]] = deque()
         self._in_flight: deque[SkBuff] = deque()
@@ -126,35 +126,3 @@ class SoftNic:
             if self._rx or self._sent >= TX_FRAMES:
                 self._interrupt()
         return work
-
-
-class Loopback:
-    """`lo`: what is sent is received, through the CPU's backlog (`drivers/net/loopback.c`)."""
-
-    tx_queues = 1
-
-    def __init__(self, core: NetCore) -> None:
-        self.core = core
-        self.dev = NetDevice("lo", bytes(6), self, mtu=65536)
-        self.dev.loopback = True
-        core.register(self.dev)
-
-    def open(self) -> None:
-        """Nothing to bring up."""
-
-    def stop(self) -> None:
-        """Nothing to give back."""
-
-    def get_stats(self) -> dict[str, int]:
-        return {}
-
-    def start_xmit(self, skb: SkBuff, queue: int, more: bool) -> bool:
-        kernel = self.core.kernel
-        received = SkBuff(kernel, memoryview(bytes(skb)), packet_id=skb.packet_id)
-        received.dev = self.dev
-        received.tstamp = kernel.now
-        received.ip_summed = CHECKSUM_UNNECESSARY
-        received.mark, received.nfct = skb.mark, skb.nfct  # it has not left the host
-        skb.free()
-        self.core.netif_rx(received)
-        return True

@@ -32,7 +32,7 @@ class QueuePair:
         self.base = regs.queue_block(index)
         kernel = nic.kernel
         self.cpu = kernel.cpus[index % len(kernel.cpus)]
-        self.napi = Napi(nic.core, f"{nic.dev.name}-{index}", self.poll, self.cpu)
+        self.napi = Napi(nic.core.softnet, f"{nic.dev.name}-{index}", self.poll, self.cpu)
         self.interrupts = 0
         self._empty_polls = True  # no completion since the interrupt
         self.rx = RxRing(nic.resources.dma, nic.ring_entries, f"{nic.dev.name} rx{index}")
