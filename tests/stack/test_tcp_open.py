@@ -95,7 +95,7 @@ def test_unacceptable_ack_in_syn_sent_is_reset(ack: int) -> None:
 
 
 def test_lost_syn_is_repeated_with_doubling_timeouts_until_etimedout() -> None:
-    t = Dialogue(tcp_syn_retries=3)
+    t = Dialogue(tcp_syn_retries=3, tcp_syn_linear_timeouts=0)
     t.start_connect()
     t.expect("S 0:0(0)")
     for seconds in (1, 2, 4):
@@ -109,8 +109,23 @@ def test_lost_syn_is_repeated_with_doubling_timeouts_until_etimedout() -> None:
     t.finish()
 
 
-def test_tcp_syncnt_overrides_the_sysctl() -> None:
+def test_first_four_timeouts_of_a_syn_do_not_double() -> None:
+    """The connect timeout of Linux's defaults: 131 s, after ten retransmissions."""
     t = Dialogue()
+    t.start_connect()
+    t.expect("S 0:0(0)")
+    for seconds in (1, 1, 1, 1, 1, 2, 4, 8, 16, 32):
+        t.expect_after("S 0:0(0)", seconds * 1000)
+    t.silent(63_999)
+    assert t.sk.state is TcpState.SYN_SENT
+    t.run(1)
+    assert t.errno(t.sk.connect, (PEER, 80)) == errno.ETIMEDOUT
+    t.call(t.sk.close)
+    t.finish()
+
+
+def test_tcp_syncnt_overrides_the_sysctl() -> None:
+    t = Dialogue(tcp_syn_linear_timeouts=0)
     sk = t.tcp.socket()
     t.call(sk.setsockopt, 6, 7, 1)
     assert t.errno(sk.connect, (PEER, 80)) == errno.EINPROGRESS

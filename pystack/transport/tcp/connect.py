@@ -141,7 +141,6 @@ def _take_options(sk: TcpSock, segment: RxSegment) -> None:
     if options.timestamps is not None and sysctl["net.ipv4.tcp_timestamps"]:
         sk.tstamp_ok = True
         sk.header_length = TCP_HLEN + TCPOLEN_TSTAMP_ALIGNED
-        sk.advmss -= TCPOLEN_TSTAMP_ALIGNED
         paws.store_ts_recent(sk, options.timestamps[0])
 
 
@@ -167,7 +166,12 @@ def _established(sk: TcpSock, segment: RxSegment) -> None:
 
 
 def finish_connect(sk: TcpSock) -> None:
-    """The handshake is complete: start the transfer (`tcp_init_transfer`)."""
+    """The handshake is complete: start the transfer (`tcp_init_transfer`).
+
+    Only now a segment is known to carry a time stamp: `advmss` was the one of the SYN.
+    """
+    if sk.tstamp_ok:
+        sk.advmss -= TCPOLEN_TSTAMP_ALIGNED
     lifecycle.set_state(sk, TcpState.ESTABLISHED)
     congestion.init_cwnd(sk)
     sk.lsndtime = sk.kernel.now

@@ -207,7 +207,6 @@ class TcpSock(Sock):
         self.advmss = req.advmss
         if self.tstamp_ok:
             self.header_length = TCP_HLEN + TCPOLEN_TSTAMP_ALIGNED
-            self.advmss -= TCPOLEN_TSTAMP_ALIGNED
         peer_mss = req.mss or MSS_DEFAULT
         self.mss_clamp = min(peer_mss, self.user_mss) if self.user_mss else peer_mss
         self.route = self.tcp.ipv4.route(self.raddr, self.laddr)

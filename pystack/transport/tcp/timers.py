@@ -67,8 +67,10 @@ def _retransmit_timer(sk: TcpSock) -> None:
         sk.stats.total_rto += 1
         sk.retransmits += 1
     output.retransmit(sk, sk.rtx.head)
-    sk.backoff += 1
-    sk.rtt.back_off()
+    linear = sk.kernel.sysctl["net.ipv4.tcp_syn_linear_timeouts"]
+    if sk.state is not TcpState.SYN_SENT or sk.stats.total_rto > linear:
+        sk.backoff += 1
+        sk.rtt.back_off()
     arm(sk, XmitTimer.RETRANS, _rto_or_user_timeout(sk))
     if _timed_out(sk, sk.kernel.sysctl["net.ipv4.tcp_retries1"] + 1):
         sk.route = None
@@ -98,7 +100,10 @@ def _write_timeout(sk: TcpSock) -> bool:
     sysctl = sk.kernel.sysctl
     if sk.state in OPENING:
         sk.route = None
-        expired = sk.retransmits >= (sk.syn_retries or sysctl["net.ipv4.tcp_syn_retries"])
+        retries = sk.syn_retries or sysctl["net.ipv4.tcp_syn_retries"]
+        if sk.state is TcpState.SYN_SENT:
+            retries += sysctl["net.ipv4.tcp_syn_linear_timeouts"]
+        expired = sk.retransmits >= retries
     else:
         if _timed_out(sk, sysctl["net.ipv4.tcp_retries1"]):
             sk.route = None  # perhaps there is another way

@@ -125,7 +125,8 @@ def _time_wait(tw: TimeWaitSock, skb: SkBuff, segment: RxSegment, rejected: bool
     bare = segment.seq == tw.rcv_nxt and (segment.seq == segment.end_seq or flags & TH_RST)
     if not rejected and bare:
         if flags & TH_RST:
-            tw.kill()  # as Linux does with net.ipv4.tcp_rfc1337 = 0
+            if not kernel.sysctl["net.ipv4.tcp_rfc1337"]:
+                tw.kill()  # assassination: RFC 1337 says how, and why not to allow it
         else:
             tw.restart()
             _note_timestamp(tw, segment)
