@@ -20,6 +20,7 @@ from pystack.dev.wire import Port
 from pystack.link.arp import Arp
 from pystack.link.ethernet import Ethernet
 from pystack.net.icmp import Icmp
+from pystack.net.inet import Inets
 from pystack.net.ipv4 import Ipv4
 from pystack.transport.tcp import Tcp
 from pystack.uapi.process import Process
@@ -46,7 +47,8 @@ class NetNamespace:
         self.lo.dev.up = True
         self.ipv4 = Ipv4(self.ethernet, self.arp, self.lo.dev)
         self.icmp = Icmp(self.ipv4)
-        self.tcp = Tcp(kernel, self.ipv4)
+        self.inets: Inets = {4: self.ipv4}
+        self.tcp = Tcp(kernel, self.inets)
         self.system = System(kernel) if system is None else system
         self.system.register(AF_INET, SOCK_STREAM, IPPROTO_TCP, self.tcp.socket)
 

@@ -31,7 +31,8 @@ class SkBuff:
     `frags` are packets GRO has merged into this one: their texts, `data_len` bytes, follow its own,
     and all but the last are `gso_size` long as its own is.  `truesize` belongs to the transport.
     `headers` are the fields of its first headers (`core/headers/frame.py`).
-    `saddr`/`daddr` are network-order bytes, 4 (IPv4) or 16 (IPv6) long.
+    `saddr`/`daddr` are network-order bytes, 4 (IPv4) or 16 (IPv6) long, `tos` is the byte of that
+    name of a received packet, or IPv6's traffic class.
     `mark` is for netfilter and routing, `nfct` what connection tracking knows of the packet.
     `tstamp` is the time of reception in ns, `packet_id` a number that stays with the packet.
     """
@@ -60,6 +61,7 @@ class SkBuff:
         "queue",
         "saddr",
         "sk",
+        "tos",
         "transport_header",
         "truesize",
         "tstamp",
@@ -83,7 +85,7 @@ class SkBuff:
         self.packet_id = next(kernel.packet_ids) if packet_id is None else packet_id
         self.dev: Any = None  # pystack.dev.netdev.NetDevice
         self.queue = 0
-        self.protocol = 0
+        self.protocol = self.tos = 0
         self.frags: list[SkBuff] | None = None
         self.data_len = self.gso_size = self.truesize = 0
         self.tstamp = 0

@@ -10,6 +10,7 @@ import errno
 import ipaddress
 import os
 from collections.abc import Callable
+from socket import AF_INET
 
 from pystack.core.checksum import ones_sum
 from pystack.core.drop import Drop
@@ -23,20 +24,28 @@ from pystack.core.headers.ipv4 import (
     IP_OFFSET_MASK,
     Ipv4Header,
     pack_header,
+    pseudo_header_sum,
 )
 from pystack.core.skb import SkBuff
 from pystack.dev.netdev import NetDevice
 from pystack.link.arp import Arp
 from pystack.link.ethernet import Ethernet
+from pystack.net.icmperrors import icmp_error
+from pystack.net.inet import ErrorHandler
 from pystack.net.route import Fib, FibEntry, Route
 
 BROADCAST = b"\xff" * 4
 _ECN_COUNTERS = ("IpExtInNoECTPkts", "IpExtInECT1Pkts", "IpExtInECT0Pkts", "IpExtInCEPkts")
 
-ErrorHandler = Callable[[int, int, int, SkBuff], None]
-
 
 class Ipv4:
+    family = AF_INET
+    any_address = bytes(4)
+    loopback_address = b"\x7f\0\0\x01"
+    header_length = IP_HLEN
+    icmp_error = staticmethod(icmp_error)
+    pseudo_sum = staticmethod(pseudo_header_sum)
+
     def __init__(self, ethernet: Ethernet, arp: Arp, loopback: NetDevice) -> None:
         self.ethernet = ethernet
         self.arp = arp
@@ -100,6 +109,12 @@ class Ipv4:
     def is_local(self, addr: bytes) -> bool:
         return addr in self.addresses or addr[0] == 127
 
+    def is_unicast(self, addr: bytes) -> bool:
+        return addr not in self._broadcasts and not 224 <= addr[0] < 240
+
+    def default_ttl(self, route: Route | None = None) -> int:
+        return self.kernel.sysctl["net.ipv4.ip_default_ttl"]
+
     # -- receive ---------------------------------------------------------------------------
 
     def receive(self, skb: SkBuff) -> None:
@@ -130,7 +145,7 @@ class Ipv4:
         length = skb.end - off
         if length < IP_HLEN:
             return Drop.IP_TOO_SHORT
-        first, _, total, _, fragment, _, protocol, _, src, dst = skb.headers[frame.IPV4]
+        first, skb.tos, total, _, fragment, _, protocol, _, src, dst = skb.headers[frame.IPV4]
         hlen = (first & 15) << 2
         if first >> 4 != 4 or hlen < IP_HLEN:
             return Drop.IP_BAD_HEADER
@@ -187,15 +202,18 @@ class Ipv4:
 
     # -- send ------------------------------------------------------------------------------
 
-    def route(self, daddr: bytes, saddr: bytes = b"") -> Route:
-        """The way to `daddr`; OSError(ENETUNREACH), or EINVAL for a source that is not ours."""
+    def route(self, daddr: bytes, saddr: bytes = b"", *, oif: int = 0, mark: int = 0) -> Route:
+        """The way to `daddr`; OSError(ENETUNREACH), or EINVAL for a source that is not ours.
+
+        There is one table and no rules, so `mark` changes nothing.
+        """
         if saddr == bytes(4):
             saddr = b""
         if saddr and not self.is_local(saddr):
             raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
         if self.is_local(daddr):
             return Route(self.loopback, saddr or daddr, b"", self.loopback.mtu)
-        entry = self.fib.lookup(daddr)
+        entry = self.fib.lookup(daddr, oif)
         mtu = min(entry.metrics.get("mtu", entry.dev.mtu), entry.dev.mtu)
         mtu = min(mtu, self._pmtu.get(daddr, mtu))
         return Route(entry.dev, saddr or entry.saddr, entry.gateway, mtu, entry.metrics)
@@ -231,7 +249,7 @@ class Ipv4:
                 protocol,
                 saddr,
                 daddr,
-                kernel.sysctl["net.ipv4.ip_default_ttl"] if ttl is None else ttl,
+                self.default_ttl() if ttl is None else ttl,
                 self._identification,
                 IP_DF if dont_fragment else 0,
                 tos,

@@ -1,4 +1,4 @@
-"""IPv4 routes: longest prefix, then metric (`net/ipv4/fib_trie.c`)."""
+"""Routes of either family: longest prefix, then metric (`net/ipv4/fib_trie.c`)."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Route:
 
 @dataclass(frozen=True)
 class FibEntry:
-    network: ipaddress.IPv4Network
+    network: ipaddress.IPv4Network | ipaddress.IPv6Network
     dev: NetDevice
     gateway: bytes
     saddr: bytes
@@ -47,26 +47,33 @@ class Fib:
 
     def __init__(self) -> None:
         self.entries: list[FibEntry] = []
-        self._cache: dict[bytes, FibEntry | None] = {}
+        self._cache: dict[tuple[bytes, int], FibEntry | None] = {}
 
     def add(self, entry: FibEntry) -> None:
-        """OSError(EEXIST) for the same prefix and metric."""
+        """OSError(EEXIST) for the same prefix and metric, and with IPv6 the same device."""
         for old in self.entries:
-            if (old.network, old.metric) == (entry.network, entry.metric):
+            same_device = old.dev is entry.dev or old.network.version == 4
+            if same_device and (old.network, old.metric) == (entry.network, entry.metric):
                 raise OSError(errno.EEXIST, os.strerror(errno.EEXIST))
         self.entries.append(entry)
         self.entries.sort(key=lambda e: (-e.network.prefixlen, e.metric))
         self._cache.clear()
 
-    def lookup(self, daddr: bytes) -> FibEntry:
-        """OSError(ENETUNREACH) if no entry matches."""
+    def lookup(self, daddr: bytes, oif: int = 0) -> FibEntry:
+        """OSError(ENETUNREACH) if no entry matches; `oif` is the only ifindex allowed, or 0."""
         try:
-            entry = self._cache[daddr]
+            entry = self._cache[daddr, oif]
         except KeyError:
-            address = ipaddress.IPv4Address(daddr)
-            entry = next((e for e in self.entries if address in e.network), None)
+            entry = self._find(daddr, oif)
             if len(self._cache) < 4096:
-                self._cache[daddr] = entry
+                self._cache[daddr, oif] = entry
         if entry is None:
             raise OSError(errno.ENETUNREACH, os.strerror(errno.ENETUNREACH))
         return entry
+
+    def _find(self, daddr: bytes, oif: int) -> FibEntry | None:
+        address = ipaddress.ip_address(daddr)
+        for entry in self.entries:
+            if address in entry.network and oif in (0, entry.dev.ifindex):
+                return entry
+        return None

@@ -15,6 +15,7 @@ import random
 import re
 from collections import deque
 from collections.abc import Callable
+from socket import AF_INET
 from types import SimpleNamespace
 from typing import Any, NamedTuple, cast
 
@@ -28,7 +29,8 @@ from pystack.core.headers.tcp import TcpHeader, TcpOptions
 from pystack.core.kernel import Kernel
 from pystack.core.skb import SkBuff
 from pystack.core.task import Task, TaskState
-from pystack.net.ipv4 import Ipv4
+from pystack.net.icmperrors import icmp_error
+from pystack.net.inet import Inet
 from pystack.net.route import Route
 from pystack.transport.tcp import Tcp, TcpSock, TcpState
 
@@ -54,6 +56,12 @@ class Sent(NamedTuple):
 class FakeIpv4:
     """The seam to IP: one address, one route; keeps what is sent."""
 
+    family = AF_INET
+    any_address = bytes(4)
+    loopback_address = bytes([127, 0, 0, 1])
+    header_length = 20
+    icmp_error = staticmethod(icmp_error)
+
     def __init__(self, kernel: Kernel, mtu: int) -> None:
         self.kernel = kernel
         self.mtu = mtu
@@ -69,7 +77,7 @@ class FakeIpv4:
     def register_error(self, protocol: int, fn: Callable[[int, int, int, SkBuff], None]) -> None:
         self.receive_error = fn
 
-    def route(self, daddr: bytes, saddr: bytes = b"") -> Route:
+    def route(self, daddr: bytes, saddr: bytes = b"", oif: int = 0) -> Route:
         if self.unreachable:
             raise OSError(101, "Network is unreachable")
         return Route(
@@ -78,6 +86,9 @@ class FakeIpv4:
 
     def is_local(self, addr: bytes) -> bool:
         return addr == US
+
+    def is_unicast(self, addr: bytes) -> bool:
+        return addr[0] < 224
 
     def send(
         self, skb: SkBuff, route: Route, saddr: bytes, daddr: bytes, protocol: int, **_: Any
@@ -101,7 +112,7 @@ class Dialogue:
         for name, value in sysctl.items():
             self.kernel.sysctl[f"net.ipv4.{name}"] = value
         self.ip = FakeIpv4(self.kernel, mtu)
-        self.tcp = Tcp(self.kernel, cast(Ipv4, self.ip))
+        self.tcp = Tcp(self.kernel, {4: cast(Inet, self.ip)})
         self.kernel.softirq_handlers[Softirq.NET_RX] = lambda cpu: self._net_rx()
         self._arrived: deque[SkBuff] = deque()
         self.peer_isn = peer_isn

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 from tcp_peer import Dialogue, pattern
 
-from pystack.core.headers import frame
 from pystack.core.headers.tcp import TH_ACK, TH_CWR, TH_ECE, TH_SYN
 
 ECT0, CE = 2, 3
@@ -31,7 +30,7 @@ class Marked(Dialogue):
 
     def inject_marked(self, line: str, tos: int, **fields: int) -> None:
         skb = self.segment(line, None, **fields)
-        skb.headers = (0,) * frame.TOS + (tos,)
+        skb.tos = tos
         self.deliver(skb)
 
     def flags(self) -> list[int]:

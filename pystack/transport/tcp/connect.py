@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from pystack.core.drop import Drop
 from pystack.core.headers.tcp import TCP_HLEN, TCPOLEN_TSTAMP_ALIGNED, TH_ACK, TH_RST, TH_SYN
 from pystack.core.skb import SkBuff
+from pystack.transport.inetaddr import endpoint
 from pystack.transport.sock import Address, os_error
 from pystack.transport.tcp import ack as ackmod
 from pystack.transport.tcp import congestion, delack, ecn, lifecycle, output, paws, ports, reply
@@ -18,27 +19,24 @@ from pystack.transport.tcp.rto import XmitTimer, arm
 from pystack.transport.tcp.segment import RxSegment, TxSegment
 from pystack.transport.tcp.seq import after, between, seq_add
 from pystack.transport.tcp.state import TcpState
-from pystack.transport.tcp.tables import ANY
 from pystack.transport.tcp.transmit import send_ack, timestamp, transmit
 from pystack.transport.tcp.window import full_space, init_buffer_space, initial_window
 
 if TYPE_CHECKING:
     from pystack.transport.tcp.sock import TcpSock
 
-LOOPBACK = b"\x7f\0\0\x01"
-BROADCAST = b"\xff" * 4
-
 
 def start(sk: TcpSock, address: Address) -> None:
-    """Choose addresses and ports and send the SYN (`tcp_v4_connect`)."""
-    host, port = address
-    if host == ANY:
-        host = LOOPBACK if sk.rcv_saddr == ANY else sk.rcv_saddr
-    if host == BROADCAST or 224 <= host[0] < 240:
+    """Choose addresses and ports and send the SYN (`tcp_v4_connect`, `tcp_v6_connect`)."""
+    inet, host, port, _, scope_id = endpoint(sk.tcp.inets, sk.family, address, sk.v6only)
+    bound = sk.rcv_saddr if any(sk.rcv_saddr) else b""
+    if not any(host):
+        host = bound or inet.loopback_address
+    if not inet.is_unicast(host) or (bound and len(bound) != len(host)):
         raise os_error(errno.ENETUNREACH)
-    route = sk.tcp.ipv4.route(host, b"" if sk.rcv_saddr == ANY else sk.rcv_saddr)
-    sk.route = route
-    sk.laddr = sk.rcv_saddr if sk.rcv_saddr != ANY else route.saddr
+    route = inet.route(host, bound, oif=scope_id)
+    sk.inet, sk.route = inet, route
+    sk.laddr = bound or route.saddr
     sk.raddr, sk.rport = host, port
     if sk.ts_recent_stamp is not None:
         sk.ts_recent, sk.ts_recent_stamp = 0, None
@@ -57,17 +55,17 @@ def start(sk: TcpSock, address: Address) -> None:
 
 def forget_peer(sk: TcpSock) -> None:
     """Undo what `start` fixed, so that the socket may connect again."""
-    sk.raddr, sk.rport = ANY, 0
+    sk.raddr, sk.rport = sk.inet.any_address, 0
     sk.route = None
     if not sk.bound_address:
-        sk.rcv_saddr = sk.laddr = ANY
+        sk.unbind_address()
 
 
 def _send_syn(sk: TcpSock, mtu: int) -> None:
     """`tcp_connect_init` and `tcp_connect`."""
     kernel = sk.kernel
     sk.sk_err = 0  # what became of an earlier attempt is no news about this one
-    sk.advmss = advertised_mss(mtu, sk.user_mss)
+    sk.advmss = advertised_mss(sk.inet, mtu, sk.user_mss)
     sk.mss_clamp = sk.user_mss or 65535
     sync_mss(sk, mtu)
     delack.initialize_rcv_mss(sk)

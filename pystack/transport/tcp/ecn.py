@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pystack.core.headers import frame
 from pystack.core.headers.ipv4 import ECN_CE, ECN_ECT0, ECN_MASK, ECN_NOT_ECT
 from pystack.core.headers.tcp import TH_CWR, TH_ECE
 from pystack.transport.tcp import delack
@@ -82,7 +81,7 @@ def request_agrees(sysctl: Sysctl, skb: SkBuff, segment: RxSegment) -> bool:
 
 def codepoint(skb: SkBuff) -> int:
     """The two bits of the IP header."""
-    return skb.headers[frame.TOS] & ECN_MASK if skb.headers else ECN_NOT_ECT
+    return skb.tos & ECN_MASK
 
 
 # -- sending -------------------------------------------------------------------------------

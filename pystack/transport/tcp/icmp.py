@@ -1,4 +1,4 @@
-"""ICMP errors about our segments (RFC 5927, RFC 1122 4.2.3.9; `tcp_v4_err`).
+"""ICMP errors about our segments (RFC 5927, RFC 1122 4.2.3.9; `tcp_v4_err`, `tcp_v6_err`).
 
 Called by IP with the quoted segment; only one whose sequence number is in flight is believed.
 """
@@ -7,14 +7,9 @@ from __future__ import annotations
 
 import errno
 from select import EPOLLERR
+from socket import AF_INET6
 from typing import TYPE_CHECKING
 
-from pystack.core.headers.icmp import (
-    ICMP_DEST_UNREACH,
-    ICMP_FRAG_NEEDED,
-    ICMP_PARAMETERPROB,
-    ICMP_TIME_EXCEEDED,
-)
 from pystack.core.skb import SkBuff
 from pystack.transport.tcp import lifecycle
 from pystack.transport.tcp.loss import simple_retransmit
@@ -25,61 +20,34 @@ from pystack.transport.tcp.state import OPENING, UNCONNECTED, TcpState
 from pystack.transport.tcp.timewait import TimeWaitSock
 
 if TYPE_CHECKING:
+    from pystack.net.inet import Inet
     from pystack.transport.tcp.protocol import Tcp
     from pystack.transport.tcp.sock import TcpSock
 
-# ICMP destination unreachable, by code (`icmp_err_convert`)
-UNREACHABLE = (
-    errno.ENETUNREACH,
-    errno.EHOSTUNREACH,
-    errno.ENOPROTOOPT,
-    errno.ECONNREFUSED,
-    errno.EMSGSIZE,
-    errno.EOPNOTSUPP,
-    errno.ENETUNREACH,
-    errno.EHOSTDOWN,
-    errno.ENONET,
-    errno.ENETUNREACH,
-    errno.EHOSTUNREACH,
-    errno.ENETUNREACH,
-    errno.EHOSTUNREACH,
-    errno.EHOSTUNREACH,
-    errno.EHOSTUNREACH,
-    errno.EHOSTUNREACH,
-)
 
-
-def receive_error(tcp: Tcp, icmp_type: int, code: int, mtu: int, skb: SkBuff) -> None:
+def receive_error(tcp: Tcp, inet: Inet, icmp_type: int, code: int, mtu: int, skb: SkBuff) -> None:
     """`skb.off` is at the quoted header, of which at least eight bytes are there."""
     quoted = bytes(skb.buf[skb.off : skb.off + 8])
     sport, dport, seq = (int.from_bytes(quoted[a:b], "big") for a, b in ((0, 2), (2, 4), (4, 8)))
     sk = tcp.tables.connections.get((skb.saddr, sport, skb.daddr, dport))
-    error = _errno(icmp_type, code)
+    error = inet.icmp_error(icmp_type, code)
     mib = tcp.kernel.mib
     if sk is None:
-        mib["IcmpInErrors"] += 1
+        mib["Icmp6InErrors" if inet.family == AF_INET6 else "IcmpInErrors"] += 1
     elif isinstance(sk, RequestSock):
         if seq != sk.snt_isn:
             mib["TcpExtOutOfWindowIcmps"] += 1
-        elif icmp_type == ICMP_DEST_UNREACH and code != ICMP_FRAG_NEEDED:
+        elif error.refuses:
             sk.unlink()
             mib["TcpExtListenDrops"] += 1
     elif not isinstance(sk, TimeWaitSock):
         if sk.state is TcpState.CLOSE or not between(seq, sk.snd_una, sk.snd_nxt):
             mib["TcpExtOutOfWindowIcmps"] += 1
-        elif (icmp_type, code) == (ICMP_DEST_UNREACH, ICMP_FRAG_NEEDED):
+        elif error.number == errno.EMSGSIZE:
             sk.route = None
             sk.lock.run(lambda: mtu_reduced(sk))
-        elif error:
-            _report(sk, error)
-
-
-def _errno(icmp_type: int, code: int) -> int:
-    if icmp_type == ICMP_DEST_UNREACH and code < len(UNREACHABLE):
-        return UNREACHABLE[code]
-    return {ICMP_PARAMETERPROB: errno.EPROTO, ICMP_TIME_EXCEEDED: errno.EHOSTUNREACH}.get(
-        icmp_type, 0
-    )
+        elif error.number:
+            _report(sk, error.number)
 
 
 def _report(sk: TcpSock, error: int) -> None:
@@ -104,7 +72,7 @@ def mtu_reduced(sk: TcpSock) -> None:
     if sk.state in UNCONNECTED:
         return
     try:
-        sk.route = sk.tcp.ipv4.route(sk.raddr, sk.laddr)
+        sk.route = sk.inet.route(sk.raddr, sk.laddr)
     except OSError:
         return
     if sk.route.mtu < sk.pmtu:

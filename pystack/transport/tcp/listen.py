@@ -85,10 +85,10 @@ def _route_request(req: RequestSock, skb: SkBuff) -> bool:
     """What the way back and the listener's buffer allow; False if there is no way."""
     listener, sysctl = req.listener, req.tcp.kernel.sysctl
     try:
-        route = req.tcp.ipv4.route(skb.saddr, skb.daddr)
+        route = req.inet.route(skb.saddr, skb.daddr)
     except OSError:
         return False
-    req.advmss = advertised_mss(route.mtu, listener.user_mss)
+    req.advmss = advertised_mss(req.inet, route.mtu, listener.user_mss)
     space = full_space(listener)
     clamp = space if listener.rcvbuf_locked else 0
     mss = req.advmss - (TCPOLEN_TSTAMP_ALIGNED if req.tstamp_ok else 0)

@@ -5,30 +5,35 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pystack.core.headers.tcp import (
+    TCP_HLEN,
     TCPOLEN_SACK_BASE_ALIGNED,
     TCPOLEN_SACK_PERBLOCK,
     TCPOLEN_TSTAMP_ALIGNED,
 )
 from pystack.transport.tcp.constants import (
-    IP_TCP_HEADERS,
     MAX_SEGMENT_MTU,
     MIN_SND_MSS,
     MSS_DEFAULT,
 )
 
 if TYPE_CHECKING:
+    from pystack.net.inet import Inet
     from pystack.transport.tcp.sock import TcpSock
 
 
-def advertised_mss(mtu: int, user_mss: int) -> int:
-    """What our SYN announces: MTU less 40 (RFC 6691), or what TCP_MAXSEG lowers it to."""
-    mss = min(mtu, MAX_SEGMENT_MTU) - IP_TCP_HEADERS
+def advertised_mss(inet: Inet, mtu: int, user_mss: int) -> int:
+    """What our SYN announces: MTU less headers (RFC 6691), or what TCP_MAXSEG lowers it to."""
+    mss = _segment(inet, mtu)
     return min(mss, user_mss) if user_mss else mss
+
+
+def _segment(inet: Inet, mtu: int) -> int:
+    return min(mtu, MAX_SEGMENT_MTU) - inet.header_length - TCP_HLEN
 
 
 def sync_mss(sk: TcpSock, mtu: int) -> None:
     """Compute `mss_cache` for a path MTU (`tcp_sync_mss`)."""
-    mss = min(min(mtu, MAX_SEGMENT_MTU) - IP_TCP_HEADERS, sk.mss_clamp)
+    mss = min(_segment(sk.inet, mtu), sk.mss_clamp)
     if sk.tstamp_ok:
         mss -= TCPOLEN_TSTAMP_ALIGNED
     sk.pmtu = mtu

@@ -5,9 +5,9 @@ from __future__ import annotations
 import errno
 from typing import TYPE_CHECKING
 
+from pystack.transport.inetaddr import endpoint
 from pystack.transport.sock import Address, os_error
 from pystack.transport.tcp.state import TcpState
-from pystack.transport.tcp.tables import ANY
 
 if TYPE_CHECKING:
     from pystack.transport.tcp.sock import TcpSock
@@ -17,20 +17,23 @@ PRIVILEGED = 1024  # net.ipv4.ip_unprivileged_port_start
 
 def bind(sk: TcpSock, address: Address) -> None:
     """EADDRNOTAVAIL, EACCES, EINVAL (bound or connected already), EADDRINUSE: `__inet_bind`."""
-    host, port = address
-    if host != ANY and not sk.tcp.ipv4.is_local(host):
+    inet, host, port, _, _ = endpoint(sk.tcp.inets, sk.family, address)
+    if len(host) == 4 and sk.v6only:
+        raise os_error(errno.EINVAL)
+    if any(host) and not inet.is_local(host):
         raise os_error(errno.EADDRNOTAVAIL)
     if 0 < port < PRIVILEGED and sk.sk_uid != 0:
         raise os_error(errno.EACCES)
     if sk.state is not TcpState.CLOSE or sk.holds_port:
         raise os_error(errno.EINVAL)
+    sk.inet = inet
     sk.rcv_saddr = sk.laddr = host
     try:
         get_port(sk, port)
     except OSError:
-        sk.rcv_saddr = sk.laddr = ANY
+        sk.unbind_address()
         raise
-    sk.bound_address = host != ANY
+    sk.bound_address = any(host)
     sk.bound_port = port != 0
 
 

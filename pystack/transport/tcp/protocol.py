@@ -6,6 +6,9 @@ Registered with IP for segments and for ICMP errors about ours; calls `input` fo
 
 from __future__ import annotations
 
+from functools import partial
+from socket import AF_INET
+
 from pystack.core.checksum import ones_sum
 from pystack.core.drop import Drop
 from pystack.core.headers import frame
@@ -20,7 +23,7 @@ from pystack.core.headers.tcp import (
 )
 from pystack.core.kernel import Kernel
 from pystack.core.skb import CHECKSUM_NONE, SkBuff
-from pystack.net.ipv4 import Ipv4
+from pystack.net.inet import Inet, Inets
 from pystack.transport.tcp import icmp, listen, ports, reply, timewait
 from pystack.transport.tcp.isn import Secrets
 from pystack.transport.tcp.request import RequestSock
@@ -34,9 +37,9 @@ BACKLOG_SLACK = 64 * 1024  # tcp_add_backlog
 
 
 class Tcp:
-    def __init__(self, kernel: Kernel, ipv4: Ipv4) -> None:
+    def __init__(self, kernel: Kernel, inets: Inets) -> None:
         self.kernel = kernel
-        self.ipv4 = ipv4
+        self.inets = inets
         self.tables = Tables()
         self.secrets = Secrets(kernel.rng)
         self.port_perturbation = 0
@@ -46,12 +49,13 @@ class Tcp:
         self.tp_transmit = point("tcp_transmit", "packet_id", "seq", "length", "flags")
         self.tp_sock_queue = point("sock_queue", "packet_id", "length")
         self.tp_set_state = point("tcp_set_state", "sock", "old", "new")
-        ipv4.register(IPPROTO_TCP, self.receive)
-        ipv4.register_error(IPPROTO_TCP, self.receive_error)
+        for inet in inets.values():
+            inet.register(IPPROTO_TCP, self.receive)
+            inet.register_error(IPPROTO_TCP, partial(icmp.receive_error, self, inet))
 
-    def socket(self) -> TcpSock:
+    def socket(self, family: int = AF_INET) -> TcpSock:
         """A new unconnected socket."""
-        return TcpSock(self)
+        return TcpSock(self, family)
 
     def alive(self) -> int:
         """Sockets, requests and TIME_WAITs that exist; 0 when nothing has leaked."""
@@ -60,7 +64,7 @@ class Tcp:
 
     def make_child(self, req: RequestSock, skb: SkBuff) -> TcpSock:
         """The socket of a completed handshake, in SYN_RECV and in the table."""
-        child = TcpSock(self)
+        child = TcpSock(self, req.listener.family)
         child.init_child(req, skb.cb)
         self.tables.connections[child.four_tuple] = child
         ports.take_port(child, child.lport, explicit=True)
@@ -139,7 +143,8 @@ class Tcp:
             self._no_connection(skb, segment)
 
     def _no_connection(self, skb: SkBuff, segment: RxSegment) -> None:
-        if not self.ipv4.is_local(skb.daddr):
+        inet: Inet = self.inets[len(skb.daddr)]
+        if not inet.is_local(skb.daddr):
             self.kernel.drop(skb, Drop.TCP_NO_SOCKET)  # broadcast: TCP never answers (RFC 1122)
             return
         listener = self.tables.lookup_listener(skb.daddr, segment.dport)
@@ -148,6 +153,3 @@ class Tcp:
             return
         reply.send_reset(self, skb)
         self.kernel.drop(skb, Drop.TCP_NO_SOCKET)
-
-    def receive_error(self, icmp_type: int, code: int, mtu: int, skb: SkBuff) -> None:
-        icmp.receive_error(self, icmp_type, code, mtu, skb)

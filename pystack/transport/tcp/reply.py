@@ -72,9 +72,10 @@ def send(
     if tcp.tp_transmit.enabled:
         tcp.tp_transmit(skb.packet_id, seq, 0, flags)
     saddr, _, daddr, _ = tuple4
+    inet = tcp.inets[len(saddr)]
     try:
-        route = tcp.ipv4.route(daddr, saddr)
+        route = inet.route(daddr, saddr)
     except OSError:
         kernel.drop(skb, Drop.IP_NO_ROUTE)
         return
-    tcp.ipv4.send(skb, route, saddr, daddr, IPPROTO_TCP)
+    inet.send(skb, route, saddr, daddr, IPPROTO_TCP)

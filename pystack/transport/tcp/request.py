@@ -26,7 +26,7 @@ class RequestSock:
         *("advmss", "ecn_ok", "four_tuple", "last_oow_ack_time", "listener", "mss", "num_retrans"),
         *("num_timeout", "rcv_isn", "rcv_wnd", "rcv_wscale", "sack_ok", "sent_at", "snd_wnd"),
         *("snd_wscale", "snt_isn", "state", "tcp", "timer", "ts_offset", "ts_recent"),
-        *("acked", "ts_recent_stamp", "tstamp_ok", "window_clamp"),
+        *("acked", "inet", "ts_recent_stamp", "tstamp_ok", "window_clamp"),
     )
 
     def __init__(self, listener: TcpSock, skb: SkBuff, segment: RxSegment, isn: int) -> None:
@@ -34,6 +34,7 @@ class RequestSock:
         options = segment.options
         self.listener = listener
         self.tcp = listener.tcp
+        self.inet = self.tcp.inets[len(skb.daddr)]
         self.four_tuple = (skb.daddr, segment.dport, skb.saddr, segment.sport)
         self.state = TcpState.SYN_RECV
         self.rcv_isn = segment.seq

@@ -9,12 +9,14 @@ from __future__ import annotations
 import errno
 from collections import deque
 from collections.abc import Sequence
-from socket import AF_INET, IPPROTO_TCP, SOCK_STREAM
+from socket import AF_INET, AF_INET6, IPPROTO_TCP, SOCK_STREAM
 from typing import TYPE_CHECKING
 
 from pystack.core.headers.tcp import TCP_HLEN, TCPOLEN_TSTAMP_ALIGNED
 from pystack.core.skb import SkBuff
+from pystack.net.inet import Inet
 from pystack.net.route import Route
+from pystack.transport.inetaddr import to_user
 from pystack.transport.sock import Address, Cmsg, Message, Sock, os_error
 from pystack.transport.tcp import (
     cc,
@@ -45,7 +47,7 @@ from pystack.transport.tcp.sendqueue import RtxQueue
 from pystack.transport.tcp.seq import seq_add
 from pystack.transport.tcp.state import OPENING, UNCONNECTED, ConnState, TcpState
 from pystack.transport.tcp.stats import ConnStats
-from pystack.transport.tcp.tables import ANY, FourTuple
+from pystack.transport.tcp.tables import FourTuple
 from pystack.transport.tcp.undo import Undo
 from pystack.transport.tcp.writequeue import WriteQueue
 
@@ -61,8 +63,8 @@ NOBODY: deque[TcpSock] = deque(maxlen=0)  # takes nothing
 
 class TcpSock(Sock):
     __slots__ = (
-        *("tcp", "state", "conn_state", "rcv_saddr", "laddr", "lport", "holds_port"),
-        *("raddr", "rport", "bound_address", "bound_port", "route"),
+        *("tcp", "inet", "v6only", "state", "conn_state", "rcv_saddr", "laddr", "lport"),
+        *("holds_port", "raddr", "rport", "bound_address", "bound_port", "route"),
         *("nonagle", "user_mss", "syn_retries", "linger2"),
         *("sk_keepalive", "keepalive_time", "keepalive_intvl", "keepalive_probes"),
         *("receive_queue", "ofo", "unsent", "rtx", "requests", "accept_queue"),
@@ -80,9 +82,10 @@ class TcpSock(Sock):
         *("defer_accept", "tos", "ttl", "pmtudisc", "clamp_wanted"),
     )
 
-    def __init__(self, tcp: Tcp) -> None:
-        super().__init__(tcp.kernel, AF_INET, SOCK_STREAM, IPPROTO_TCP)
+    def __init__(self, tcp: Tcp, family: int = AF_INET) -> None:
+        super().__init__(tcp.kernel, family, SOCK_STREAM, IPPROTO_TCP)
         self.tcp = tcp
+        self.v6only = False  # IPV6_V6ONLY
         self.state = TcpState.CLOSE
         self.conn_state = ConnState.UNCONNECTED
         self.sk_rcvbuf = self.kernel.sysctl.vector("net.ipv4.tcp_rmem")[1]
@@ -94,15 +97,20 @@ class TcpSock(Sock):
         tcp.sockets[self] = None
 
     def _init_identity(self) -> None:
-        self.rcv_saddr = ANY  # what it is bound to
-        self.laddr = ANY  # what it sends from
+        self.unbind_address()
         self.lport = 0
         self.holds_port = False
-        self.raddr = ANY
+        self.raddr = self.inet.any_address
         self.rport = 0
         self.bound_address = False  # by bind, so that it outlives a connection
         self.bound_port = False
         self.route: Route | None = None
+
+    def unbind_address(self) -> None:
+        """Be bound to no address; an IPv6 socket may then speak IPv4 or IPv6."""
+        self.inet: Inet = self.tcp.inets[16 if self.family == AF_INET6 else 4]
+        self.rcv_saddr = self.inet.any_address  # what it is bound to
+        self.laddr = self.rcv_saddr  # what it sends from
 
     def _init_settings(self) -> None:
         self.nonagle = 0
@@ -183,6 +191,7 @@ class TcpSock(Sock):
     def init_child(self, req: RequestSock, segment: RxSegment) -> None:
         """Become the connection of a completed handshake (`tcp_create_openreq_child`)."""
         parent = req.listener
+        self.inet = req.inet
         self.state = TcpState.SYN_RECV
         self.conn_state = ConnState.CONNECTED
         self.laddr, self.lport, self.raddr, self.rport = req.four_tuple
@@ -209,7 +218,7 @@ class TcpSock(Sock):
             self.header_length = TCP_HLEN + TCPOLEN_TSTAMP_ALIGNED
         peer_mss = req.mss or MSS_DEFAULT
         self.mss_clamp = min(peer_mss, self.user_mss) if self.user_mss else peer_mss
-        self.route = self.tcp.ipv4.route(self.raddr, self.laddr)
+        self.route = self.inet.route(self.raddr, self.laddr)
         sync_mss(self, self.route.mtu)
         delack.initialize_rcv_mss(self)
         self.ack.lrcvtime = self.lsndtime = self.kernel.now
@@ -358,13 +367,13 @@ class TcpSock(Sock):
         return stream.outq_nsd(self)
 
     def getsockname(self) -> Address:
-        return (self.laddr if self.laddr != ANY else self.rcv_saddr), self.lport
+        return to_user(self.family, self.laddr, self.lport)
 
     def getpeername(self) -> Address:
         """ENOTCONN unless there is one."""
         if not self.rport or self.state in (TcpState.CLOSE, TcpState.SYN_SENT):
             raise os_error(errno.ENOTCONN)
-        return self.raddr, self.rport
+        return to_user(self.family, self.raddr, self.rport)
 
     def setsockopt(self, level: int, name: int, value: int | bytes) -> None:
         with self.lock:

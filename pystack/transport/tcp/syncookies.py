@@ -27,7 +27,8 @@ MAX_AGE = 2  # periods
 VALID = MAX_AGE * PERIOD  # TCP_SYNCOOKIE_VALID
 COOKIE_BITS = 24
 COOKIE_MASK = (1 << COOKIE_BITS) - 1
-MSS_TABLE = (536, 1300, 1440, 1460)
+MSS_TABLES = {4: (536, 1300, 1440, 1460), 16: (1220, 1420, 1440, 8940)}
+"""By the length of an address."""
 
 TS_BITS = 6
 TS_WSCALE_MASK = 0xF  # this value: no window scaling
@@ -55,9 +56,9 @@ def data_of(secrets: Secrets, tuple4: FourTuple, peer_isn: int, now: int, cookie
     return (rest - secrets.cookie_hash(tuple4, count - age)) & COOKIE_MASK
 
 
-def mss_index(mss: int) -> int:
+def mss_index(table: tuple[int, ...], mss: int) -> int:
     """Of the largest entry of the table that is not above `mss`."""
-    return max((i for i, entry in enumerate(MSS_TABLE) if entry <= mss), default=0)
+    return max((i for i, entry in enumerate(table) if entry <= mss), default=0)
 
 
 # -- SYN -----------------------------------------------------------------------------------
@@ -71,7 +72,7 @@ def send(req: RequestSock) -> None:
         req.snd_wscale = None
     # Only for a while after this a bare ACK may be one of a cookie (`tcp_synq_overflow`).
     listener.ts_recent_stamp = kernel.now
-    index = mss_index(req.mss or MSS_DEFAULT)
+    index = mss_index(MSS_TABLES[len(req.four_tuple[0])], req.mss or MSS_DEFAULT)
     secrets = req.tcp.secrets
     req.snt_isn = make(secrets, req.four_tuple, req.rcv_isn, kernel.now, index)
     kernel.mib["TcpExtSyncookiesSent"] += 1
@@ -105,11 +106,12 @@ def check(listener: TcpSock, skb: SkBuff) -> RequestSock | None:
     tuple4 = skb.daddr, segment.dport, skb.saddr, segment.sport
     peer_isn, isn = seq_add(segment.seq, -1), seq_add(segment.ack, -1)
     index = data_of(tcp.secrets, tuple4, peer_isn, kernel.now, isn)
-    if not 0 <= index < len(MSS_TABLE):
+    table = MSS_TABLES[len(skb.daddr)]
+    if not 0 <= index < len(table):
         kernel.mib["TcpExtSyncookiesFailed"] += 1
         return None
     kernel.mib["TcpExtSyncookiesRecv"] += 1
-    options = TcpOptions(mss=MSS_TABLE[index])
+    options = TcpOptions(mss=table[index])
     flags = TH_SYN
     if segment.options.timestamps is not None:
         offset = tcp.secrets.timestamp_offset(skb.daddr, skb.saddr)

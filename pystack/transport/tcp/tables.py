@@ -5,8 +5,10 @@ Compare `net/ipv4/inet_hashtables.c`.
 
 from __future__ import annotations
 
+from socket import AF_INET
 from typing import TYPE_CHECKING, Union
 
+from pystack.transport.inetaddr import overlap
 from pystack.transport.tcp.state import TcpState
 
 if TYPE_CHECKING:
@@ -19,7 +21,6 @@ FourTuple = tuple[bytes, int, bytes, int]
 
 Connection = Union["TcpSock", "RequestSock", "TimeWaitSock"]
 BindOwner = Union["TcpSock", "TimeWaitSock"]
-ANY = bytes(4)
 
 
 class BindBucket:
@@ -41,12 +42,15 @@ class Tables:
     # -- connections and listeners ---------------------------------------------------------
 
     def lookup_listener(self, laddr: bytes, lport: int) -> TcpSock | None:
-        """One bound to the very address goes before one bound to any."""
+        """One bound to the very address goes before one bound to any, one of IPv4 alone before
+        one of both families."""
         wildcard = None
         for sk in self.listeners.get(lport, ()):
             if sk.rcv_saddr == laddr:
                 return sk
-            if sk.rcv_saddr == ANY:
+            if overlap(sk.rcv_saddr, sk.v6only, laddr, False) and (
+                wildcard is None or sk.family == AF_INET
+            ):
                 wildcard = sk
         return wildcard
 
@@ -89,7 +93,6 @@ class Tables:
             if other is sk:
                 continue
             shared = sk.sk_reuse and other.sk_reuse and other.state is not TcpState.LISTEN
-            overlap = ANY in (address, other.rcv_saddr) or address == other.rcv_saddr
-            if overlap and not shared:
+            if not shared and overlap(address, sk.v6only, other.rcv_saddr, other.v6only):
                 return True
         return False

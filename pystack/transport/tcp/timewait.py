@@ -31,6 +31,8 @@ class TimeWaitSock:
         *("ts_offset", "ts_recent", "ts_recent_stamp", "tstamp_ok"),
     )
 
+    v6only = False  # it has one address
+
     def __init__(self, sk: TcpSock, substate: TcpState) -> None:
         self.tcp: Tcp = sk.tcp
         self.four_tuple: FourTuple = sk.four_tuple

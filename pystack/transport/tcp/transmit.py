@@ -1,7 +1,7 @@
 """One segment onto the wire: header, options, checksum (`__tcp_transmit_skb`).
 
-Called by `output` (data), `delack` (ACKs) and whoever closes; calls `Ipv4.send`, which may let
-interrupts in: the socket is locked, so its state is as it was when `Ipv4.send` returns.
+Called by `output` (data), `delack` (ACKs) and whoever closes; calls `Inet.send`, which may let
+interrupts in: the socket is locked, so its state is as it was when `Inet.send` returns.
 """
 
 from __future__ import annotations
@@ -99,12 +99,12 @@ def transmit(sk: TcpSock, seq: int, flags: int, data: memoryview = EMPTY) -> boo
     route = sk.route
     if route is None:
         try:
-            route = sk.route = sk.tcp.ipv4.route(sk.raddr, sk.laddr)
+            route = sk.route = sk.inet.route(sk.raddr, sk.laddr)
         except OSError as exc:
             sk.sk_err_soft = exc.errno or 0
             kernel.drop(skb, Drop.IP_NO_ROUTE)
             return True
-    return sk.tcp.ipv4.send(
+    return sk.inet.send(
         skb,
         route,
         sk.laddr,

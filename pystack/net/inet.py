@@ -1,0 +1,90 @@
+"""What both network layers, `Ipv4` and `Ipv6`, give a transport.
+
+TCP, UDP and raw sockets are written over `Inet` and know addresses only as bytes, 4 or 16 long:
+the length of an address names its layer (`Inets`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import NamedTuple, Protocol
+
+from pystack.core.skb import SkBuff
+from pystack.net.route import Route
+
+ErrorHandler = Callable[[int, int, int, SkBuff], None]
+"""`handler(icmp_type, code, info, skb)`: `info` is the MTU of a packet too big; `skb.off` is at the
+quoted transport header, of which at least eight bytes are there, `skb.saddr` is ours."""
+
+
+class IcmpError(NamedTuple):
+    """What an ICMP error means to a socket (`icmp_err_convert`, `icmpv6_err_convert`).
+
+    `number` is the errno, EMSGSIZE for a packet too big and 0 for no error; `fatal` ones end even
+    what does not ask for errors; `refuses` ones end a connection request.
+    """
+
+    number: int
+    fatal: bool
+    refuses: bool
+
+
+class Inet(Protocol):
+    @property
+    def family(self) -> int:
+        """AF_INET or AF_INET6."""
+
+    @property
+    def any_address(self) -> bytes: ...
+
+    @property
+    def loopback_address(self) -> bytes: ...
+
+    @property
+    def header_length(self) -> int:
+        """Bytes of a header without options."""
+
+    def route(self, daddr: bytes, saddr: bytes = b"", *, oif: int = 0, mark: int = 0) -> Route:
+        """The way to `daddr`; OSError(ENETUNREACH), or EINVAL for a source that is not ours.
+
+        `oif` is the ifindex of the only device allowed, `mark` what routing rules look at.
+        """
+
+    def send(
+        self,
+        skb: SkBuff,
+        route: Route,
+        saddr: bytes,
+        daddr: bytes,
+        protocol: int,
+        *,
+        ttl: int | None = None,
+        tos: int = 0,
+        dont_fragment: bool = True,
+    ) -> bool:
+        """Send a transport packet; takes ownership.  `tos` is IPv6's traffic class.
+
+        False if the device's queue was full, so that the sender may wait a little.
+        """
+
+    def register(self, protocol: int, receive: Callable[[SkBuff], None]) -> None:
+        """`receive(skb)` owns the packet; `skb.off` is at the transport header."""
+
+    def register_error(self, protocol: int, handler: ErrorHandler) -> None: ...
+
+    def is_local(self, addr: bytes) -> bool:
+        """Is it one of the host's own unicast addresses?"""
+
+    def is_unicast(self, addr: bytes) -> bool:
+        """Neither multicast nor broadcast."""
+
+    def default_ttl(self, route: Route | None = None) -> int: ...
+
+    def pseudo_sum(self, saddr: bytes, daddr: bytes, protocol: int, length: int) -> int:
+        """Start value of a transport's checksum, for `ones_sum` to fold."""
+
+    def icmp_error(self, icmp_type: int, code: int) -> IcmpError: ...
+
+
+Inets = Mapping[int, Inet]
+"""The layers by the length of their addresses: 4 and 16."""
