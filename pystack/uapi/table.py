@@ -1,6 +1,6 @@
 """The system-call boundary: what every call does on its way in and out, and a table of them.
 
-`@syscall` marks a method of `Syscalls`.  It charges the entry, reports `sys_enter` and `sys_exit`,
+`@syscall` marks a method of `calls`.  It charges the entry, reports `sys_enter` and `sys_exit`,
 spends what was charged and lets others run (`cond_resched`), and stops a thread whose process is
 exiting.  `SYSCALLS` is what an strace needs to name the arguments.
 """
@@ -16,9 +16,10 @@ from pystack.uapi.block import ProcessExit
 
 if TYPE_CHECKING:
     from pystack.core.cpu import Cpu
+    from pystack.uapi.calls.base import Calls
     from pystack.uapi.process import Process
-    from pystack.uapi.syscalls import Syscalls
 
+C = TypeVar("C", bound="Calls")
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -40,13 +41,13 @@ def enter(process: Process) -> Cpu:
 
 
 def syscall(
-    fn: Callable[Concatenate[Syscalls, P], R],
-) -> Callable[Concatenate[Syscalls, P], R]:
+    fn: Callable[Concatenate[C, P], R],
+) -> Callable[Concatenate[C, P], R]:
     name = fn.__name__
     SYSCALLS[name] = tuple(inspect.signature(fn).parameters)[1:]
 
     @functools.wraps(fn)
-    def call(self: Syscalls, /, *args: P.args, **kwargs: P.kwargs) -> R:
+    def call(self: C, /, *args: P.args, **kwargs: P.kwargs) -> R:
         process = self.process
         cpu = enter(process)
         system = process.system

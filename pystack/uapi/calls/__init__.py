@@ -1,0 +1,1 @@
+"""The system calls by family; `pystack.uapi.syscalls` puts them together."""
