@@ -5,6 +5,7 @@ from __future__ import annotations
 from packetdrill.errors import Unsupported
 from packetdrill.session import Session
 from pystack.dev.netdev import TX_QUEUE_LEN
+from pystack.dev.qdisc import Fq, Pfifo
 
 _METRICS = {"mtu", "advmss", "initcwnd", "initrwnd", "rto_min", "rtt", "rttvar", "cwnd"}
 _METRICS |= {"ssthresh", "window", "quickack", "congctl", "features", "reordering", "hoplimit"}
@@ -70,12 +71,12 @@ def tc(session: Session, words: tuple[str, ...]) -> None:
     verb = words[2]
     device = session.machine.device
     device.tx_queue_len = TX_QUEUE_LEN
-    device.qdisc = "pfifo"
+    device.set_qdisc(Pfifo)
     if verb in ("delete", "del"):
         return
     kinds = [word for word in words[3:] if word not in ("dev", device.name, "root")]
     if kinds == ["fq"]:
-        device.qdisc = "fq"
+        device.set_qdisc(Fq)
         return
     if not kinds or kinds[0] not in ("pfifo", "pfifo_fast"):
         raise _no(words, f"qdisc {' '.join(kinds[:1])}")

@@ -34,6 +34,9 @@ class Drop(enum.Enum):
     DEV_BACKLOG_FULL = "dev.backlog_full"
     DEV_RESET = "dev.reset"
     QDISC_FULL = "qdisc.full"
+    QDISC_FLOW_FULL = "qdisc.flow_full"
+    QDISC_NETEM_LOSS = "qdisc.netem_loss"
+    QDISC_REPLACED = "qdisc.replaced"
     # link layer
     ETH_TOO_SHORT = "eth.too_short"
     ETH_OTHERHOST = "eth.otherhost"

@@ -57,6 +57,7 @@ class SkBuff:
         "nfct",
         "off",
         "packet_id",
+        "priority",
         "protocol",
         "queue",
         "saddr",
@@ -93,7 +94,7 @@ class SkBuff:
         self.headers: Headers = ()
         self.mac_header = self.network_header = self.transport_header = 0
         self.saddr = self.daddr = b""
-        self.mark = 0
+        self.mark = self.priority = 0
         self.nfct: Any = None
         self.sk: Any = None
         self.cb: Any = None  # of the layer that has the packet, as in Linux
@@ -133,6 +134,15 @@ class SkBuff:
     def push(self, header: bytes) -> None:
         """Prepend a header."""
         self.head = header + self.head
+
+    def copy(self, data: bytes | None = None) -> SkBuff:
+        """Another packet with the same bytes, or with `data`, all in `buf`; of a sent one too."""
+        other = SkBuff(
+            self.kernel, memoryview(bytes(self) if data is None else data), packet_id=self.packet_id
+        )
+        for name in ("dev", "queue", "protocol", "priority", "mark", "tstamp", "ip_summed"):
+            setattr(other, name, getattr(self, name))
+        return other
 
     def free(self) -> None:
         """End of life (`consume_skb`); a second call is a bug and raises."""

@@ -56,8 +56,7 @@ class NetCore:
             dev.ops.stop()
             for queue in dev.tx_queues:
                 queue.stopped = False
-                while queue.packets:
-                    self.kernel.drop(queue.packets.popleft(), Drop.DEV_DOWN)
+                queue.purge(Drop.DEV_DOWN)
 
     # -- receive ---------------------------------------------------------------------------
 
@@ -101,10 +100,8 @@ class NetCore:
             self.kernel.drop(skb, Drop.DEV_DOWN)
             return True
         queue = dev.tx_queues[skb.queue % len(dev.tx_queues)]
-        if len(queue.packets) >= dev.tx_queue_len:
-            self.kernel.drop(skb, Drop.QDISC_FULL)
+        if not queue.qdisc.enqueue(skb):
             return False
-        queue.packets.append(skb)
         cpu = self.kernel.cpu
         cpu.local_bh_disable()
         self.qdisc_run(dev, queue)
@@ -119,21 +116,44 @@ class NetCore:
             self.softnet.wake_tx(dev, tx)
 
     def qdisc_run(self, dev: NetDevice, queue: TxQueue) -> None:
+        """Give the driver what may leave now, as long as it takes it (`__qdisc_run`)."""
         if queue.running:  # another CPU, or the code we interrupted, is at it
             return
         queue.running = True
-        packets = queue.packets
-        while packets and not queue.stopped and dev.up:
-            skb = packets.popleft()
-            length = len(skb)
-            if self._tp_xmit.enabled:
-                self._tp_xmit(skb.packet_id, dev.name, length)
-            for tap in self.taps:
-                tap(dev, skb, True)
-            if not dev.ops.start_xmit(skb, queue.index, bool(packets)):
-                packets.appendleft(skb)
+        requeued, qdisc = queue.requeued, queue.qdisc
+        skb = requeued.popleft() if requeued else qdisc.dequeue()
+        while skb is not None and not queue.stopped and dev.up:
+            following = requeued.popleft() if requeued else qdisc.dequeue()
+            if not self._start_xmit(dev, queue, skb, following is not None):
                 queue.stopped = True
+                qdisc.stats.requeues += 1
+                if following is not None:
+                    requeued.appendleft(following)
                 break
-            dev.stats.tx_packets += 1
-            dev.stats.tx_bytes += length
+            skb = following
+        if skb is not None:
+            requeued.appendleft(skb)
+        elif (when := qdisc.next_time()) is not None:
+            self._watch(dev, queue, when)
         queue.running = False
+
+    def _start_xmit(self, dev: NetDevice, queue: TxQueue, skb: SkBuff, more: bool) -> bool:
+        length = len(skb)
+        if self._tp_xmit.enabled:
+            self._tp_xmit(skb.packet_id, dev.name, length)
+        for tap in self.taps:
+            tap(dev, skb, True)
+        if not dev.ops.start_xmit(skb, queue.index, more):
+            return False
+        stats = queue.qdisc.stats
+        stats.packets += 1
+        stats.bytes += length
+        dev.stats.tx_packets += 1
+        dev.stats.tx_bytes += length
+        return True
+
+    def _watch(self, dev: NetDevice, queue: TxQueue, when: int) -> None:
+        """`qdisc_watchdog_schedule_ns`"""
+        if queue.watchdog is None:
+            queue.watchdog = self.kernel.timer(lambda: self.qdisc_run(dev, queue))
+        queue.watchdog.mod(when)

@@ -1,4 +1,4 @@
-"""Network devices and their transmit queues (`struct net_device`, `pfifo` qdisc).
+"""Network devices and their transmit queues (`struct net_device`).
 
 Called by the link layer (`NetCore.queue_xmit`); calls the driver's `start_xmit`.
 """
@@ -6,11 +6,15 @@ Called by the link layer (`NetCore.queue_xmit`); calls the driver's `start_xmit`
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from pystack.core.drop import Drop
 from pystack.core.skb import SkBuff
+from pystack.core.timer import Timer
 from pystack.dev.driver import NetDeviceOps
+from pystack.dev.qdisc import PfifoFast, Qdisc
 
 if TYPE_CHECKING:
     from pystack.dev.core import NetCore
@@ -30,12 +34,26 @@ class DeviceStats:
 
 @dataclass
 class TxQueue:
-    """A pfifo in front of one hardware ring.  `stopped` while the ring is full."""
+    """What stands before one hardware ring.  `stopped` while the ring is full.
+
+    `requeued` are packets that have left the discipline and were not taken by the driver yet;
+    `watchdog` runs the queue when the discipline lets the next packet go.
+    """
 
     index: int
-    packets: deque[SkBuff] = field(default_factory=deque)
+    qdisc: Qdisc
+    requeued: deque[SkBuff] = field(default_factory=deque)
+    watchdog: Timer | None = None
     stopped: bool = False
     running: bool = False
+
+    def purge(self, reason: Drop) -> None:
+        if self.watchdog is not None:
+            self.watchdog.delete()
+        while self.requeued:
+            skb = self.requeued.popleft()
+            skb.kernel.drop(skb, reason)
+        self.qdisc.purge(reason)
 
 
 class NetDevice:
@@ -51,10 +69,20 @@ class NetDevice:
         self.up = False
         self.loopback = False
         self.tx_queue_len = TX_QUEUE_LEN
-        self.qdisc = "pfifo"  # or fq: TCP paces what goes out here
         self.features = {"gro": True}  # `ethtool -k`
         self.stats = DeviceStats()
-        self.tx_queues = [TxQueue(i) for i in range(ops.tx_queues)]
+        self.tx_queues = [TxQueue(i, PfifoFast(self)) for i in range(ops.tx_queues)]
+
+    @property
+    def qdisc(self) -> str:
+        """Kind of the queueing discipline, the same for every queue."""
+        return self.tx_queues[0].qdisc.kind
+
+    def set_qdisc(self, create: Callable[[NetDevice], Qdisc]) -> None:
+        """`tc qdisc replace dev ... root`; what waits is dropped (`qdisc_graft`)."""
+        for queue in self.tx_queues:
+            queue.purge(Drop.QDISC_REPLACED)
+            queue.qdisc = create(self)
 
     def __repr__(self) -> str:
         return f"<NetDevice {self.name}{'' if self.up else ' down'}>"
