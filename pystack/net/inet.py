@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple, Protocol
 
 from pystack.core.skb import SkBuff
+from pystack.dev.netdev import NetDevice
 from pystack.net.route import Route
 
 ErrorHandler = Callable[[int, int, int, SkBuff], None]
@@ -43,6 +44,10 @@ class Inet(Protocol):
     @property
     def header_length(self) -> int:
         """Bytes of a header without options."""
+
+    @property
+    def devices(self) -> Mapping[str, NetDevice]:
+        """Those of its network namespace, by name."""
 
     def route(self, daddr: bytes, saddr: bytes = b"", *, oif: int = 0, mark: int = 0) -> Route:
         """The way to `daddr`; OSError(ENETUNREACH), or EINVAL for a source that is not ours.

@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import ipaddress
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from socket import AF_INET
 
 from pystack.core.checksum import ones_sum
@@ -105,6 +105,10 @@ class Ipv4:
     def register_error(self, protocol: int, handler: ErrorHandler) -> None:
         """`handler(icmp_type, code, mtu, skb)` hears of ICMP errors about our own packets."""
         self._error_handlers[protocol] = handler
+
+    @property
+    def devices(self) -> Mapping[str, NetDevice]:
+        return self.ethernet.core.devices
 
     def is_local(self, addr: bytes) -> bool:
         return addr in self.addresses or addr[0] == 127

@@ -10,14 +10,18 @@ import errno
 import os
 import socket
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 from types import TracebackType
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pystack.core.kernel import Kernel
 from pystack.core.skb import SkBuff
 from pystack.core.wait import WaitQueue, wait_event
+
+if TYPE_CHECKING:
+    from pystack.dev.netdev import NetDevice
+    from pystack.transport.reuseport import ReuseportGroup
 
 Address = Any
 """A socket address; the shape tells the family.
@@ -49,6 +53,10 @@ SKB_SHARED_INFO = 320  # sizeof(struct skb_shared_info)
 PAGE_SIZE = 4096
 SKB_MIN_TRUESIZE = 2048 + SKB_STRUCT  # TCP_SKB_MIN_TRUESIZE
 WAKE_ALL = 1 << 30
+NO_LIMIT = 0xFFFFFFFFFFFFFFFF  # of a pacing rate
+RCV_SHUTDOWN = 1  # `sk_shutdown`
+SEND_SHUTDOWN = 2
+SHUT_MASK = 3
 
 # The module `socket` has these as IntFlag, whose `&` costs more than the rest of a short call.
 MSG_OOB = int(socket.MSG_OOB)
@@ -162,9 +170,12 @@ class Sock(ABC):
     """A transport-level socket.  It knows no file descriptor; errors are OSError with errno."""
 
     __slots__ = (
-        *("dead", "family", "kernel", "lock", "protocol", "rcvbuf_locked", "rmem_alloc"),
-        *("sk_err", "sk_err_soft", "sk_linger", "sk_rcvbuf", "sk_rcvlowat", "sk_reuse"),
-        *("sk_shutdown", "sk_sndbuf", "sk_uid", "sndbuf_locked", "type", "wmem_queued", "wq"),
+        *("dead", "family", "kernel", "lock", "protocol", "rcvbuf_locked", "reuseport"),
+        *("rmem_alloc", "sk_bound_dev_if", "sk_drops", "sk_err", "sk_err_soft", "sk_flags"),
+        *("sk_incoming_cpu", "sk_keepalive", "sk_linger", "sk_mark", "sk_max_pacing_rate"),
+        *("sk_peek_off", "sk_priority", "sk_rcvbuf", "sk_rcvlowat", "sk_reuse", "sk_reuseport"),
+        *("sk_shutdown", "sk_sndbuf", "sk_tsflags", "sk_uid", "sndbuf_locked", "type"),
+        *("wmem_queued", "wq"),
     )
 
     def __init__(self, kernel: Kernel, family: int, type_: int, protocol: int) -> None:
@@ -186,12 +197,34 @@ class Sock(ABC):
         self.rmem_alloc = 0  # bytes of truesize in the receive queues
         self.wmem_queued = 0
         self.sk_uid = 0
-        self.sk_reuse = False
         self.sk_linger: int | None = None  # seconds; None: SO_LINGER is off
+        self.sk_drops = 0  # packets there was no room for
+        self._init_options()
+
+    def _init_options(self) -> None:
+        """What `sockopt` sets; flags are its SOCK_* and SOF_TIMESTAMPING_*."""
+        self.sk_flags = self.sk_tsflags = 0
+        self.sk_reuse = self.sk_reuseport = False
+        self.reuseport: ReuseportGroup | None = None
+        self.sk_keepalive = False
+        self.sk_bound_dev_if = 0  # ifindex; 0: any device
+        self.sk_incoming_cpu = -1
+        self.sk_mark = self.sk_priority = 0
+        self.sk_max_pacing_rate = NO_LIMIT  # bytes a second
+        self.sk_peek_off = -1  # SO_PEEK_OFF; -1: off
 
     @property
     def connecting(self) -> bool:
         """A connect of this socket has begun and has not been reported yet."""
+        return False
+
+    @property
+    def listening(self) -> bool:
+        return False
+
+    @property
+    def has_peer(self) -> bool:
+        """A datagram socket is connected."""
         return False
 
     def sock_error(self) -> int:
@@ -267,6 +300,10 @@ class Sock(ABC):
 
     @abstractmethod
     def getpeername(self) -> Address: ...
+
+    def devices(self) -> Iterable[NetDevice]:
+        """Those SO_BINDTODEVICE may name."""
+        return ()
 
     @abstractmethod
     def setsockopt(self, level: int, name: int, value: int | bytes) -> None: ...

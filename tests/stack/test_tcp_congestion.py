@@ -113,7 +113,7 @@ class _Paced:
         self.sk = SimpleNamespace(
             kernel=self.kernel,
             mss_cache=1000,
-            max_pacing_rate=1 << 62,
+            sk_max_pacing_rate=1 << 62,
             cw=SimpleNamespace(cwnd=20, ssthresh=20),
             rtt=SimpleNamespace(srtt_us=800_000, min_us=100_000),
             rtx=SimpleNamespace(packets_out=0),

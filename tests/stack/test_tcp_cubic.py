@@ -33,7 +33,7 @@ class Path:
             prior_cwnd=0,
             pacing=None,
             mss_cache=1000,
-            max_pacing_rate=1 << 62,
+            sk_max_pacing_rate=1 << 62,
             rtt=SimpleNamespace(srtt_us=rtt_ms * 8000, min_us=rtt_ms * 1000),
             rtx=SimpleNamespace(packets_out=0),
         )

@@ -9,6 +9,7 @@ import struct
 import pytest
 from tcp_peer import Dialogue
 
+from pystack.transport.sockopt import SO_MAX_PACING_RATE
 from pystack.transport.tcp import sockopt
 from pystack.transport.tcp.state import TcpState
 
@@ -179,12 +180,12 @@ def test_window_clamp_limits_what_is_offered() -> None:
 
 def test_max_pacing_rate_spreads_what_is_sent() -> None:
     t = accepted()
-    t.call(t.sk.setsockopt, so.SOL_SOCKET, sockopt.SO_MAX_PACING_RATE, 100_000)
-    assert t.call(t.sk.getsockopt, so.SOL_SOCKET, sockopt.SO_MAX_PACING_RATE) == 100_000
+    t.call(t.sk.setsockopt, so.SOL_SOCKET, SO_MAX_PACING_RATE, 100_000)
+    assert t.call(t.sk.getsockopt, so.SOL_SOCKET, SO_MAX_PACING_RATE) == 100_000
     wide = struct.pack("=Q", 1 << 33)
-    t.call(t.sk.setsockopt, so.SOL_SOCKET, sockopt.SO_MAX_PACING_RATE, wide)
-    assert t.sk.max_pacing_rate == 1 << 33
-    assert t.call(t.sk.getsockopt, so.SOL_SOCKET, sockopt.SO_MAX_PACING_RATE) == 0xFFFFFFFF
+    t.call(t.sk.setsockopt, so.SOL_SOCKET, SO_MAX_PACING_RATE, wide)
+    assert t.sk.sk_max_pacing_rate == 1 << 33
+    assert t.call(t.sk.getsockopt, so.SOL_SOCKET, SO_MAX_PACING_RATE) == 0xFFFFFFFF
 
 
 def test_priority_above_six_is_roots() -> None:

@@ -5,14 +5,9 @@ from __future__ import annotations
 import errno
 from typing import TYPE_CHECKING
 
-from pystack.transport.sock import os_error
+from pystack.transport.sock import RCV_SHUTDOWN, SEND_SHUTDOWN, SHUT_MASK, os_error
 from pystack.transport.tcp import connect, lifecycle, output, rcvbuf, timers, timewait
-from pystack.transport.tcp.constants import (
-    RCV_SHUTDOWN,
-    SEND_SHUTDOWN,
-    SHUT_MASK,
-    TIMEWAIT_LEN,
-)
+from pystack.transport.tcp.constants import TIMEWAIT_LEN
 from pystack.transport.tcp.lifecycle import set_state
 from pystack.transport.tcp.state import NEEDS_RESET, ON_CLOSE, ConnState, TcpState
 from pystack.transport.tcp.transmit import send_active_reset

@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING
 from pystack.core.drop import Drop
 from pystack.core.headers.tcp import TH_FIN
 from pystack.core.skb import SkBuff
-from pystack.transport.sock import truesize
+from pystack.transport.sock import RCV_SHUTDOWN, truesize
 from pystack.transport.tcp import delack, ecn, rcvbuf, timewait
-from pystack.transport.tcp.constants import RCV_SHUTDOWN
 from pystack.transport.tcp.delack import ACK_NOW
 from pystack.transport.tcp.lifecycle import set_state
 from pystack.transport.tcp.segment import RxSegment

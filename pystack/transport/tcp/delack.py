@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from pystack.core.headers.tcp import TCP_HLEN, TH_FIN, TH_PSH, TH_SYN, TH_URG
 from pystack.core.skb import SkBuff
+from pystack.transport.sock import RCV_SHUTDOWN
 from pystack.transport.tcp import transmit, window
 from pystack.transport.tcp.constants import (
     ATO_MIN,
@@ -18,7 +19,6 @@ from pystack.transport.tcp.constants import (
     MIN_MSS,
     MSS_DEFAULT,
     PINGPONG_THRESH,
-    RCV_SHUTDOWN,
     USEC,
 )
 from pystack.transport.tcp.seq import SEQ_MASK

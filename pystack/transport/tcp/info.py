@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from pystack.transport.tcp.sock import TcpSock
 
 _LAYOUT = struct.Struct("=8B24I4Q6I4Q2I2Q6I2HI")
-NO_LIMIT = 0xFFFFFFFFFFFFFFFF
 _U32_MAX = 0xFFFFFFFF
 # TCPI_OPT_*
 OPT_TIMESTAMPS = 1
@@ -90,7 +89,7 @@ def _words(sk: TcpSock) -> tuple[int, ...]:
 
 
 def _rates_and_bytes(sk: TcpSock) -> tuple[int, int, int, int]:
-    return pacing_rate(sk), sk.max_pacing_rate, sk.bytes_acked, sk.stats.bytes_received
+    return pacing_rate(sk), sk.sk_max_pacing_rate, sk.bytes_acked, sk.stats.bytes_received
 
 
 def _segments(sk: TcpSock) -> tuple[int, ...]:

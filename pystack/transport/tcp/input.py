@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from pystack.core.drop import Drop
 from pystack.core.headers.tcp import TH_ACK, TH_CWR, TH_ECE, TH_FIN, TH_RST, TH_SYN
 from pystack.core.skb import SkBuff
+from pystack.transport.sock import RCV_SHUTDOWN, SEND_SHUTDOWN
 from pystack.transport.tcp import ack, data, lifecycle, reply, timers, timewait
 from pystack.transport.tcp.ackevent import (
     DATA,
@@ -18,7 +19,7 @@ from pystack.transport.tcp.ackevent import (
     UPDATE_TS_RECENT,
 )
 from pystack.transport.tcp.connect import finish_connect, rcv_synsent
-from pystack.transport.tcp.constants import RCV_SHUTDOWN, SEND_SHUTDOWN, TIMEWAIT_LEN
+from pystack.transport.tcp.constants import TIMEWAIT_LEN
 from pystack.transport.tcp.delack import ack_check, initialize_rcv_mss
 from pystack.transport.tcp.output import push_pending
 from pystack.transport.tcp.paws import replace_ts_recent

@@ -36,14 +36,13 @@ def probe_limit(sk: TcpSock) -> int:
     return sk.keepalive_probes or sk.kernel.sysctl["net.ipv4.tcp_keepalive_probes"]
 
 
-def switch(sk: TcpSock, on: bool) -> None:
-    """SO_KEEPALIVE (`tcp_set_keepalive`)."""
+def switched(sk: TcpSock, was_on: bool) -> None:
+    """SO_KEEPALIVE has been set (`tcp_set_keepalive`)."""
     if sk.state not in UNCONNECTED:
-        if on and not sk.sk_keepalive:
-            start(sk)
-        elif not on:
+        if not sk.sk_keepalive:
             sk.sk_timer.delete()
-    sk.sk_keepalive = on
+        elif not was_on:
+            start(sk)
 
 
 def start(sk: TcpSock) -> None:

@@ -9,8 +9,8 @@ import errno
 from select import EPOLLERR
 from typing import TYPE_CHECKING
 
+from pystack.transport.sock import SHUT_MASK
 from pystack.transport.tcp import keepalive, rcvbuf
-from pystack.transport.tcp.constants import SHUT_MASK
 from pystack.transport.tcp.state import OPENING, TcpState
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import errno
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from socket import AF_INET, AF_INET6, IPPROTO_TCP, SOCK_STREAM
 from typing import TYPE_CHECKING
 
@@ -35,7 +35,6 @@ from pystack.transport.tcp.congestion import CongestionWindow
 from pystack.transport.tcp.constants import IP_PMTUDISC_WANT, MSS_DEFAULT, USEC
 from pystack.transport.tcp.delack import AckState
 from pystack.transport.tcp.ecn import EcnState
-from pystack.transport.tcp.info import NO_LIMIT
 from pystack.transport.tcp.mss import sync_mss
 from pystack.transport.tcp.ofo import OutOfOrderQueue
 from pystack.transport.tcp.pacing import Pacing
@@ -52,6 +51,7 @@ from pystack.transport.tcp.undo import Undo
 from pystack.transport.tcp.writequeue import WriteQueue
 
 if TYPE_CHECKING:
+    from pystack.dev.netdev import NetDevice
     from pystack.transport.tcp.protocol import Tcp
     from pystack.transport.tcp.request import RequestSock
     from pystack.transport.tcp.segment import RxSegment
@@ -66,7 +66,7 @@ class TcpSock(Sock):
         *("tcp", "inet", "v6only", "state", "conn_state", "rcv_saddr", "laddr", "lport"),
         *("holds_port", "raddr", "rport", "bound_address", "bound_port", "route"),
         *("nonagle", "user_mss", "syn_retries", "linger2"),
-        *("sk_keepalive", "keepalive_time", "keepalive_intvl", "keepalive_probes"),
+        *("keepalive_time", "keepalive_intvl", "keepalive_probes"),
         *("receive_queue", "ofo", "unsent", "rtx", "requests", "accept_queue"),
         *("max_ack_backlog", "xmit_timer", "delack_timer", "sk_timer", "xmit_pending"),
         *("done", "nospace", "iss", "snd_una", "snd_nxt", "write_seq", "snd_wnd", "snd_wl1"),
@@ -78,7 +78,7 @@ class TcpSock(Sock):
         *("pacing", "ecn", "prior_cwnd", "prr_delivered", "prr_out", "rack", "undo"),
         *("retransmits", "first_timeout", "syn_sent_at"),
         *("total_retrans", "backoff", "probes_out", "probes_since", "stats"),
-        *("user_timeout", "notsent_lowat", "max_pacing_rate", "priority"),
+        *("user_timeout", "notsent_lowat"),
         *("defer_accept", "tos", "ttl", "pmtudisc", "clamp_wanted"),
     )
 
@@ -120,13 +120,10 @@ class TcpSock(Sock):
         self.user_timeout = 0  # ms; 0: as long as tcp_retries2 says
         self.notsent_lowat = 0  # bytes; 0: as the sysctl says
         self.defer_accept = 0  # retransmissions of the SYN-ACK that wait for data
-        self.max_pacing_rate = NO_LIMIT
-        self.priority = 0
         self.clamp_wanted = 0  # TCP_WINDOW_CLAMP
         self.tos = 0
         self.ttl: int | None = None
         self.pmtudisc = IP_PMTUDISC_WANT
-        self.sk_keepalive = False  # SO_KEEPALIVE
         self.keepalive_time = self.keepalive_intvl = 0  # seconds; 0: as the sysctl says
         self.keepalive_probes = 0
 
@@ -323,6 +320,13 @@ class TcpSock(Sock):
     def connecting(self) -> bool:
         return self.conn_state is ConnState.CONNECTING
 
+    @property
+    def listening(self) -> bool:
+        return self.state is TcpState.LISTEN
+
+    def devices(self) -> Iterable[NetDevice]:
+        return self.inet.devices.values()
+
     def accept(self) -> TcpSock:
         """The next connection; EAGAIN when there is none, EINVAL unless listening."""
         if self.state is not TcpState.LISTEN:
@@ -386,6 +390,7 @@ class TcpSock(Sock):
 
 _INHERITED = (
     *("sk_rcvbuf", "sk_sndbuf", "sk_rcvlowat", "rcvbuf_locked", "sndbuf_locked", "sk_uid"),
+    *("sk_flags", "sk_tsflags", "sk_reuseport", "sk_bound_dev_if", "sk_mark"),
     *("sk_reuse", "sk_linger", "nonagle", "user_mss", "linger2", "sk_keepalive"),
     *(
         "keepalive_time",
@@ -393,7 +398,7 @@ _INHERITED = (
         "keepalive_probes",
         "user_timeout",
         "notsent_lowat",
-        "max_pacing_rate",
+        "sk_max_pacing_rate",
     ),
-    *("priority", "tos", "ttl", "pmtudisc", "clamp_wanted"),
+    *("sk_priority", "tos", "ttl", "pmtudisc", "clamp_wanted"),
 )

@@ -1,4 +1,4 @@
-"""Socket options of TCP sockets, at SOL_SOCKET and IPPROTO_TCP (`socket(7)`, `tcp(7)`)."""
+"""Options of TCP sockets at IPPROTO_TCP (`tcp(7)`), and the way to those of the levels below."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ from collections.abc import Callable, Mapping
 from functools import cache
 from typing import TYPE_CHECKING
 
-from pystack.transport.sock import SKB_MIN_TRUESIZE, os_error
+from pystack.transport import sockopt
+from pystack.transport.sock import NO_LIMIT, os_error
+from pystack.transport.sockopt import SOCK_MIN_RCVBUF
 from pystack.transport.tcp import delack, ipopt, keepalive, output, stream
 from pystack.transport.tcp.constants import MIN_MSS, RTO_MAX, SEC
-from pystack.transport.tcp.info import NO_LIMIT, tcp_info
+from pystack.transport.tcp.info import tcp_info
 from pystack.transport.tcp.pacing import Pacing
 from pystack.transport.tcp.state import UNCONNECTED, TcpState
 
@@ -23,19 +25,11 @@ TCP_SYNCNT = 7
 TCP_LINGER2 = 8
 TCP_CONGESTION = 13
 TCP_NOTSENT_LOWAT = 25
-SO_MAX_PACING_RATE = 47
-SO_MEMINFO = 55
-MAX_PRIORITY = 6  # without CAP_NET_ADMIN
 MAX_TCP_WINDOW = 32767
 MAX_TCP_SYNCNT = 127
 MAX_LINGER2 = 120
-SOCK_MIN_RCVBUF = SKB_MIN_TRUESIZE
-SOCK_MIN_SNDBUF = 2 * SKB_MIN_TRUESIZE
-_LINGER = struct.Struct("ii")
 _INT = struct.Struct("i")
-_INT_MAX = 0x7FFFFFFF
 _U32_MAX = 0xFFFFFFFF
-_MEMINFO = struct.Struct("=9I")
 _KEEPALIVE_LIMITS = {
     so.TCP_KEEPIDLE: keepalive.MAX_KEEPIDLE,
     so.TCP_KEEPINTVL: keepalive.MAX_KEEPINTVL,
@@ -48,66 +42,26 @@ def set_option(sk: TcpSock, level: int, name: int, value: int | bytes) -> None:
     if level == so.IPPROTO_TCP and name == TCP_CONGESTION:
         _set_congestion(sk, value)
         return
-    if level == so.SOL_SOCKET and name == so.SO_LINGER:
-        _set_linger(sk, value)
-        return
-    if level == so.SOL_SOCKET and name == SO_MAX_PACING_RATE:
-        _set_max_pacing_rate(sk, value)
+    if level == so.SOL_SOCKET:
+        _set_socket_option(sk, name, value)
         return
     if level == so.IPPROTO_IP:
         ipopt.set_option(sk, name, value)
         return
     number = value if isinstance(value, int) else _INT.unpack_from(value)[0]
-    if level == so.SOL_SOCKET:
-        _set_socket_option(sk, name, number)
-    elif level == so.IPPROTO_TCP:
+    if level == so.IPPROTO_TCP:
         _set_tcp_option(sk, name, number)
     else:
         raise os_error(errno.ENOPROTOOPT)
 
 
-def _set_socket_option(sk: TcpSock, name: int, value: int) -> None:
-    sysctl = sk.kernel.sysctl
-    if name == so.SO_REUSEADDR:
-        sk.sk_reuse = bool(value)
-    elif name == so.SO_KEEPALIVE:
-        keepalive.switch(sk, bool(value))
-    elif name == so.SO_RCVBUF:
-        # Doubled, for half of it is taken by overhead; a value beyond the limit is not an error.
-        value = min(value, sysctl["net.core.rmem_max"], _INT_MAX // 2)
-        sk.rcvbuf_locked = True
-        sk.sk_rcvbuf = max(value * 2, SOCK_MIN_RCVBUF)
-    elif name == so.SO_SNDBUF:
-        value = min(value, sysctl["net.core.wmem_max"], _INT_MAX // 2)
-        sk.sndbuf_locked = True
-        sk.sk_sndbuf = max(value * 2, SOCK_MIN_SNDBUF)
-    elif name == so.SO_RCVLOWAT:
-        sk.sk_rcvlowat = (_INT_MAX if value < 0 else value) or 1
-    elif name == so.SO_PRIORITY:
-        if not 0 <= value <= MAX_PRIORITY and sk.sk_uid != 0:
-            raise os_error(errno.EPERM)
-        sk.priority = value
-    else:
-        raise os_error(errno.ENOPROTOOPT)
-
-
-def _set_linger(sk: TcpSock, value: int | bytes) -> None:
-    if isinstance(value, int) or len(value) < _LINGER.size:
-        raise os_error(errno.EINVAL)
-    onoff, seconds = _LINGER.unpack_from(value)
-    sk.sk_linger = max(seconds, 0) if onoff else None
-
-
-def _set_max_pacing_rate(sk: TcpSock, value: int | bytes) -> None:
-    """Bytes a second, 4 or 8 bytes; all ones lift the limit.  From then on the socket paces."""
-    if isinstance(value, int):
-        rate = value & _U32_MAX
-        rate = NO_LIMIT if rate == _U32_MAX else rate
-    else:
-        rate = int.from_bytes(value[:8], "little")
-    sk.max_pacing_rate = rate
-    if rate != NO_LIMIT and sk.pacing is None:
-        sk.pacing = Pacing(sk)
+def _set_socket_option(sk: TcpSock, name: int, value: int | bytes) -> None:
+    was_alive = sk.sk_keepalive
+    sockopt.set_option(sk, name, value)
+    if name == so.SO_KEEPALIVE:
+        keepalive.switched(sk, was_alive)
+    elif sk.sk_max_pacing_rate != NO_LIMIT and sk.pacing is None:
+        sk.pacing = Pacing(sk)  # from now on the socket paces
 
 
 def _set_congestion(sk: TcpSock, value: int | bytes) -> None:
@@ -242,7 +196,7 @@ def _set_keepalive_option(sk: TcpSock, name: int, value: int) -> None:
 def get_option(sk: TcpSock, level: int, name: int) -> int | bytes:
     """An int, or the bytes of a structure."""
     if level == so.SOL_SOCKET:
-        return _get_socket_option(sk, name)
+        return sockopt.get_option(sk, name)
     if level == so.IPPROTO_IP:
         return ipopt.get_option(sk, name)
     if level != so.IPPROTO_TCP:
@@ -254,47 +208,11 @@ def get_option(sk: TcpSock, level: int, name: int) -> int | bytes:
     return _get(_tcp_getters(), sk, name)
 
 
-def _get_socket_option(sk: TcpSock, name: int) -> int | bytes:
-    if name == so.SO_LINGER:
-        return _LINGER.pack(sk.sk_linger is not None, sk.sk_linger or 0)
-    if name == SO_MEMINFO:
-        return _MEMINFO.pack(
-            *(sk.rmem_alloc, sk.sk_rcvbuf, 0, sk.sk_sndbuf, 0, sk.wmem_queued, 0),
-            *(sk.lock.backlog_len, 0),
-        )
-    return _get(_socket_getters(), sk, name)
-
-
-def _error(sk: TcpSock) -> int:
-    error = sk.sock_error()
-    if not error:
-        error, sk.sk_err_soft = sk.sk_err_soft, 0
-    return error
-
-
 def _maxseg(sk: TcpSock) -> int:
     return sk.user_mss if sk.state in UNCONNECTED and sk.user_mss else sk.mss_cache
 
 
 Getters = Mapping[int, Callable[["TcpSock"], int]]
-
-
-@cache
-def _socket_getters() -> Getters:
-    return {
-        so.SO_TYPE: lambda sk: sk.type,
-        so.SO_DOMAIN: lambda sk: sk.family,
-        so.SO_PROTOCOL: lambda sk: sk.protocol,
-        so.SO_ERROR: _error,
-        so.SO_REUSEADDR: lambda sk: int(sk.sk_reuse),
-        so.SO_KEEPALIVE: lambda sk: int(sk.sk_keepalive),
-        so.SO_RCVBUF: lambda sk: sk.sk_rcvbuf,
-        so.SO_SNDBUF: lambda sk: sk.sk_sndbuf,
-        so.SO_RCVLOWAT: lambda sk: sk.sk_rcvlowat,
-        so.SO_ACCEPTCONN: lambda sk: int(sk.state is TcpState.LISTEN),
-        so.SO_PRIORITY: lambda sk: sk.priority,
-        SO_MAX_PACING_RATE: lambda sk: min(sk.max_pacing_rate, _U32_MAX),
-    }
 
 
 @cache

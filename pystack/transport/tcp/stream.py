@@ -18,10 +18,18 @@ from select import (
 )
 from typing import TYPE_CHECKING
 
-from pystack.transport.sock import MSG_EOR, MSG_MORE, MSG_OOB, MSG_PEEK, os_error
+from pystack.transport.sock import (
+    MSG_EOR,
+    MSG_MORE,
+    MSG_OOB,
+    MSG_PEEK,
+    RCV_SHUTDOWN,
+    SEND_SHUTDOWN,
+    SHUT_MASK,
+    os_error,
+)
 from pystack.transport.tcp import delack, output, rcvbuf, tso
 from pystack.transport.tcp.congestion import restart_after_idle
-from pystack.transport.tcp.constants import RCV_SHUTDOWN, SEND_SHUTDOWN, SHUT_MASK
 from pystack.transport.tcp.mss import current_mss
 from pystack.transport.tcp.segment import SEGMENT_OVERHEAD
 from pystack.transport.tcp.seq import after, seq_add, seq_diff

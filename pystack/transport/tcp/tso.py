@@ -41,7 +41,7 @@ def pacing_rate(sk: TcpSock) -> int:
     cw, sysctl = sk.cw, sk.kernel.sysctl
     ratio = sysctl[_SS_RATIO if cw.cwnd < cw.ssthresh >> 1 else _CA_RATIO]
     rate = sk.mss_cache * ratio * 80_000 * max(cw.cwnd, sk.rtx.packets_out)
-    return min(rate // (sk.rtt.srtt_us or 1), sk.max_pacing_rate)
+    return min(rate // (sk.rtt.srtt_us or 1), sk.sk_max_pacing_rate)
 
 
 def burst_segments(sk: TcpSock, mss: int) -> int:
