@@ -1,7 +1,7 @@
 # Thin over the command `wire2app`; `make help` lists the targets.
 #
 #   SIM=verilator|icarus  SEED=1  WAVES=0|1  BUS=fast|pins  FILE=path  RUN="command"  T=test-name
-#   SCRIPTS="folder ..."
+#   SCRIPTS="folder ..."  SEEDS=1000  FIRST=0
 
 PYTHON ?= python3
 W2A := .venv/bin/wire2app
@@ -14,10 +14,10 @@ endif
 ifneq ($(value FILE),)
 override FILE := $(value FILE)
 endif
-export SIM SEED WAVES BUS FILE RUN T SECTION SCRIPTS
+export SIM SEED WAVES BUS FILE RUN T SECTION SCRIPTS SEEDS FIRST
 
 .DEFAULT_GOAL := help
-.PHONY: help setup sim live waves bench packetdrill test test-stack test-rtl test-system lint regs clean
+.PHONY: help setup sim live waves bench packetdrill netsim test test-stack test-rtl test-system lint regs clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -36,6 +36,9 @@ bench: .venv/ready-sim  ## measure all speeds, in some minutes (SECTION="stack r
 
 packetdrill: .venv/ready-sim  ## packetdrill scripts against the kernel, a table by folder (SCRIPTS="dir ...")
 	@$(W2A) packetdrill
+
+netsim: .venv/ready-sim  ## two hosts on a bad wire, a run a seed: loss, order, leaks (SEEDS FIRST)
+	@$(W2A) netsim
 
 test: .venv/ready-test  ## every test, on both simulators unless SIM is given (SIM SEED T)
 	@$(W2A) test all

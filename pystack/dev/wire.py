@@ -92,12 +92,13 @@ class Impaired:
     """A port that loses, repeats, delays and corrupts frames both ways, seeded.
 
     `lost`, `duplicated`, `reordered`, `corrupted` count what it did: the balance needs them.
+    `setting` may be changed at any time.
     """
 
     def __init__(self, port: Port, engine: Engine, setting: Impairment, seed: object) -> None:
         self._port = port
         self._engine = engine
-        self._setting = setting
+        self.setting = setting
         self._rng = random.Random(f"impaired/{seed}")
         self.lost = self.duplicated = self.reordered = self.corrupted = 0
 
@@ -126,7 +127,7 @@ class Impaired:
 
     def _fates(self, frame: bytes) -> list[tuple[int, bytes]]:
         """(delay, frame) for each copy that goes on."""
-        rng, setting = self._rng, self._setting
+        rng, setting = self._rng, self.setting
         if rng.random() < setting.loss:
             self.lost += 1
             return []
