@@ -54,6 +54,10 @@ class NetDeviceOps(Protocol):
         """Bring it down: every buffer back, every mapping ended."""
         ...
 
+    def set_rx_mode(self) -> None:
+        """Let in what `NetDevice.mc_list` asks for; the device is up; must not block."""
+        ...
+
     def start_xmit(self, skb: SkBuff, queue: int, more: bool) -> bool:
         """Take one frame for `queue`; False: ring full, keep it (`NETDEV_TX_BUSY`).
 

@@ -70,6 +70,7 @@ class NetDevice:
         self.loopback = False
         self.tx_queue_len = TX_QUEUE_LEN
         self.features = {"gro": True}  # `ethtool -k`
+        self.mc_list: dict[bytes, int] = {}  # multicast addresses wanted, and how often
         self.stats = DeviceStats()
         self.tx_queues = [TxQueue(i, PfifoFast(self)) for i in range(ops.tx_queues)]
 
@@ -83,6 +84,20 @@ class NetDevice:
         for queue in self.tx_queues:
             queue.purge(Drop.QDISC_REPLACED)
             queue.qdisc = create(self)
+
+    def mc_add(self, mac: bytes) -> None:
+        """Receive the multicast address `mac`, too, as often as asked (`dev_mc_add`)."""
+        self.mc_list[mac] = self.mc_list.get(mac, 0) + 1
+        if self.mc_list[mac] == 1 and self.up:
+            self.ops.set_rx_mode()
+
+    def mc_del(self, mac: bytes) -> None:
+        """Once for every `mc_add`."""
+        self.mc_list[mac] -= 1
+        if not self.mc_list[mac]:
+            del self.mc_list[mac]
+            if self.up:
+                self.ops.set_rx_mode()
 
     def __repr__(self) -> str:
         return f"<NetDevice {self.name}{'' if self.up else ' down'}>"

@@ -24,6 +24,9 @@ class VirtualOps:
     def stop(self) -> None:
         """Nothing to give back."""
 
+    def set_rx_mode(self) -> None:
+        """What arrives is let in; the layers above look at it."""
+
     def get_stats(self) -> dict[str, int]:
         return {}
 

@@ -14,7 +14,7 @@ from pystack.core.engine import VirtualEngine
 from pystack.core.skb import SkBuff
 from pystack.dev.wire import Link
 from pystack.host import Host
-from pystack.link.arp import NudState
+from pystack.link.neighbour import NudState
 
 US, PEER = "10.0.0.1", "10.0.0.2"
 OUR_MAC, PEER_MAC = "02:00:00:00:00:01", "02:00:00:00:00:02"

@@ -61,6 +61,9 @@ class SoftNic:
             self.kernel.drop(self._in_flight.popleft(), Drop.DEV_DOWN)
         self._sent = 0
 
+    def set_rx_mode(self) -> None:
+        """It has no filter; the layers above look at what arrives."""
+
     def start_xmit(self, skb: SkBuff, queue: int, more: bool) -> bool:
         if len(self._in_flight) >= self.tx_ring:
             return False

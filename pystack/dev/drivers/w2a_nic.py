@@ -90,7 +90,12 @@ class W2aNic:
         self.write32(regs.MAX_FRAME, self.dev.mtu + ETH_HLEN)
         for queue in self.queues:
             queue.start()
-        self.write32(regs.CTRL, regs.CTRL_RX_ENABLE | regs.CTRL_TX_ENABLE)
+        self.set_rx_mode()
+
+    def set_rx_mode(self) -> None:
+        """The device filters no single groups: all multicast if any is wanted."""
+        multicast = regs.CTRL_ALL_MULTICAST if self.dev.mc_list else 0
+        self.write32(regs.CTRL, regs.CTRL_RX_ENABLE | regs.CTRL_TX_ENABLE | multicast)
 
     def stop(self) -> None:
         self.write32(regs.CTRL, regs.CTRL_TX_ENABLE)  # no new frames in; those inside leave

@@ -1,0 +1,195 @@
+"""Neighbours on a link and the packets that wait for them (`net/core/neighbour.c`; RFC 4861, 7.3).
+
+Called by the network layers (`send`) for every packet on a link.  `Arp` and `Ndisc` derive from
+`NeighbourTable`: they ask (`solicit`), and tell what they have heard (`update`).  Calls
+`Ethernet.send` once the link address is known, `unreachable` for packets it gives up on.
+"""
+
+from __future__ import annotations
+
+import enum
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Callable
+
+from pystack.core.drop import Drop
+from pystack.core.skb import SkBuff
+from pystack.dev.netdev import NetDevice
+from pystack.link.ethernet import Ethernet
+
+MS = 1_000_000
+
+
+class NudState(enum.Enum):
+    INCOMPLETE = "INCOMPLETE"  # asked, no answer yet
+    REACHABLE = "REACHABLE"  # confirmed lately
+    STALE = "STALE"  # known, not confirmed lately
+    DELAY = "DELAY"  # stale and in use: give the upper layer a chance to confirm
+    PROBE = "PROBE"  # asking again, by unicast
+    FAILED = "FAILED"
+
+
+class Neighbour:
+    """One entry of the table; `queue` holds packets that wait for the address."""
+
+    def __init__(self, table: NeighbourTable, dev: NetDevice, ip: bytes) -> None:
+        self.dev = dev
+        self.ip = ip
+        self.mac = b""
+        self.state = NudState.INCOMPLETE
+        self.is_router = False
+        self.queue: deque[SkBuff] = deque()
+        self.probes = 0
+        self.used = table.kernel.now
+        self.timer = table.kernel.timer(lambda: table.timer_expired(self))
+
+
+class NeighbourTable(ABC):
+    """`unreachable(skb)` hears of a packet that found no neighbour, and must not free it.
+
+    `sysctl` is where the family's settings are, as "net.ipv4.neigh.default.".
+    """
+
+    def __init__(self, ethernet: Ethernet, ethertype: int, sysctl: str) -> None:
+        self.ethernet = ethernet
+        self.kernel = ethernet.kernel
+        self.unreachable: Callable[[SkBuff], None] = lambda skb: None
+        self.table: dict[tuple[str, bytes], Neighbour] = {}
+        self._ethertype = ethertype
+        self._sysctl = sysctl
+
+    @abstractmethod
+    def solicit(self, neigh: Neighbour, mac: bytes) -> None:
+        """Ask for the neighbour's address: everybody if `mac` is empty, else the one it had."""
+
+    def setting(self, name: str) -> int:
+        return self.kernel.sysctl[self._sysctl + name]
+
+    def send(self, skb: SkBuff, dev: NetDevice, next_hop: bytes) -> bool:
+        """Send a packet to the neighbour `next_hop` on `dev`; takes ownership.
+
+        False if the device's queue is full; a packet may be lost otherwise, too.
+        """
+        neigh = self.table.get((dev.name, next_hop))
+        if neigh is None:
+            neigh = self._create(dev, next_hop)
+            if neigh is None:
+                self.kernel.drop(skb, Drop.NEIGH_QUEUE_FULL)
+                return True
+        neigh.used = self.kernel.now
+        if neigh.state is NudState.FAILED:
+            neigh.state = NudState.INCOMPLETE
+            neigh.probes = 0
+        if neigh.state is NudState.INCOMPLETE:
+            if len(neigh.queue) >= self.setting("unres_qlen"):
+                self.kernel.drop(neigh.queue.popleft(), Drop.NEIGH_QUEUE_FULL)
+            neigh.queue.append(skb)
+            if not neigh.timer.pending:
+                self._probe(neigh)
+            return True
+        if neigh.state is NudState.STALE:
+            neigh.state = NudState.DELAY
+            delay = self.setting("delay_first_probe_time")
+            neigh.timer.mod(self.kernel.now + delay * 1000 * MS)
+        return self.ethernet.send(skb, dev, neigh.mac, self._ethertype)
+
+    def confirm(self, dev: NetDevice, ip: bytes) -> None:
+        """A transport made progress through this neighbour: it is reachable (`dst_confirm`)."""
+        neigh = self.table.get((dev.name, ip))
+        if neigh is not None and neigh.mac:
+            self._reachable(neigh)
+
+    def update(
+        self,
+        dev: NetDevice,
+        ip: bytes,
+        mac: bytes,
+        *,
+        reachable: bool = False,
+        override: bool = True,
+        create: bool = False,
+    ) -> Neighbour | None:
+        """Somebody said that `ip` has `mac` (`neigh_update`); None if we do not care.
+
+        `reachable`: it was an answer to us.  Without `override` another address than the one
+        known only casts doubt on it (RFC 4861, 7.2.5).
+        """
+        neigh = self.table.get((dev.name, ip))
+        if neigh is None:
+            neigh = self._create(dev, ip) if create else None
+            if neigh is None:
+                return None
+        known = neigh.state not in (NudState.INCOMPLETE, NudState.FAILED)
+        if known and mac != neigh.mac and not override:
+            if neigh.state is NudState.REACHABLE:
+                self._stale(neigh)
+            return neigh
+        changed = neigh.mac != mac
+        neigh.mac = mac
+        if reachable:
+            self._reachable(neigh)
+        elif changed or not known:
+            self._stale(neigh)
+        while neigh.queue:
+            self.ethernet.send(neigh.queue.popleft(), dev, neigh.mac, self._ethertype)
+        return neigh
+
+    def timer_expired(self, neigh: Neighbour) -> None:
+        now = self.kernel.now
+        if neigh.state is NudState.REACHABLE:
+            neigh.state = NudState.STALE
+        elif neigh.state is NudState.DELAY:
+            neigh.state = NudState.PROBE
+            neigh.probes = 0
+            self._probe(neigh)
+        elif neigh.state in (NudState.INCOMPLETE, NudState.PROBE):
+            unicast = neigh.state is NudState.PROBE
+            if neigh.probes < self.setting("ucast_solicit" if unicast else "mcast_solicit"):
+                self._probe(neigh)
+            else:
+                self._fail(neigh)
+        neigh.used = max(neigh.used, now)
+
+    def flush(self, dev: NetDevice) -> None:
+        """Forget everything about `dev`, which goes down."""
+        for key in [key for key in self.table if key[0] == dev.name]:
+            neigh = self.table.pop(key)
+            neigh.timer.delete()
+            while neigh.queue:
+                self.kernel.drop(neigh.queue.popleft(), Drop.DEV_DOWN)
+
+    # -- inside ----------------------------------------------------------------------------
+
+    def _create(self, dev: NetDevice, ip: bytes) -> Neighbour | None:
+        if len(self.table) >= self.setting("gc_thresh3"):
+            victims = [
+                n for n in self.table.values() if n.state in (NudState.STALE, NudState.FAILED)
+            ]
+            if not victims:
+                return None
+            oldest = min(victims, key=lambda n: n.used)
+            oldest.timer.delete()
+            del self.table[oldest.dev.name, oldest.ip]
+        neigh = self.table[dev.name, ip] = Neighbour(self, dev, ip)
+        return neigh
+
+    def _reachable(self, neigh: Neighbour) -> None:
+        neigh.state = NudState.REACHABLE
+        neigh.timer.mod(self.kernel.now + self.setting("base_reachable_time_ms") * MS)
+
+    def _stale(self, neigh: Neighbour) -> None:
+        neigh.state = NudState.STALE
+        neigh.timer.delete()
+
+    def _probe(self, neigh: Neighbour) -> None:
+        neigh.probes += 1
+        neigh.timer.mod(self.kernel.now + self.setting("retrans_time_ms") * MS)
+        self.solicit(neigh, neigh.mac if neigh.state is NudState.PROBE else b"")
+
+    def _fail(self, neigh: Neighbour) -> None:
+        neigh.state = NudState.FAILED
+        neigh.mac = b""
+        while neigh.queue:
+            skb = neigh.queue.popleft()
+            self.unreachable(skb)
+            self.kernel.drop(skb, Drop.NEIGH_FAILED)
