@@ -44,6 +44,7 @@ class SkBuff:
         "daddr",
         "data_len",
         "dev",
+        "dst",
         "end",
         "frags",
         "gso_size",
@@ -85,6 +86,7 @@ class SkBuff:
         self._release = release
         self.packet_id = next(kernel.packet_ids) if packet_id is None else packet_id
         self.dev: Any = None  # pystack.dev.netdev.NetDevice
+        self.dst: Any = None  # the route it takes, once that is known
         self.queue = 0
         self.protocol = self.tos = 0
         self.frags: list[SkBuff] | None = None

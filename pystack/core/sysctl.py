@@ -12,6 +12,17 @@ DEFAULTS: dict[str, int | str | tuple[int, ...]] = {
     "net.core.rmem_max": 212992,
     "net.core.wmem_max": 212992,
     "net.ipv4.ip_default_ttl": 64,
+    "net.ipv4.ip_forward_use_pmtu": 0,
+    "net.ipv4.route.min_pmtu": 552,
+    "net.ipv4.route.mtu_expires": 600,
+    "net.ipv4.conf.all.forwarding": 0,
+    "net.ipv4.conf.all.rp_filter": 0,
+    "net.ipv4.conf.all.accept_local": 0,
+    "net.ipv4.conf.all.route_localnet": 0,
+    "net.ipv4.conf.default.forwarding": 0,
+    "net.ipv4.conf.default.rp_filter": 0,
+    "net.ipv4.conf.default.accept_local": 0,
+    "net.ipv4.conf.default.route_localnet": 0,
     "net.ipv4.ip_local_port_range": (32768, 60999),
     "net.ipv4.tcp_rmem": (4096, 131072, 6291456),
     "net.ipv4.tcp_wmem": (4096, 16384, 4194304),
@@ -72,6 +83,12 @@ class Sysctl(dict[str, int]):
         super().__init__({k: v for k, v in DEFAULTS.items() if isinstance(v, int)})
         self._vectors = {k: v for k, v in DEFAULTS.items() if isinstance(v, tuple)}
         self._texts = {k: v for k, v in DEFAULTS.items() if isinstance(v, str)}
+
+    def add_device(self, prefix: str, dev: str) -> None:
+        """A new device gets its own copy of the settings under `prefix`.default."""
+        start = f"{prefix}.default."
+        for name in [name for name in self.keys() if name.startswith(start)]:
+            super().__setitem__(f"{prefix}.{dev}.{name.removeprefix(start)}", self[name])
 
     def __missing__(self, name: str) -> int:
         if name in self._vectors:

@@ -6,6 +6,7 @@ Send: link layer -> `queue_xmit` -> qdisc -> driver.
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Callable
 
 from pystack.core.drop import Drop
@@ -18,14 +19,24 @@ Tap = Callable[[NetDevice, SkBuff, bool], None]
 """`tap(dev, skb, outgoing)` sees the whole frame; it must copy what it keeps."""
 
 
+class NetdevEvent(enum.Enum):
+    """What happens to a device (`NETDEV_*` of linux/netdevice.h)."""
+
+    REGISTER = enum.auto()
+    UP = enum.auto()
+    DOWN = enum.auto()
+
+
 class NetCore:
     """The devices of one network namespace.  `softnet` is that of the machine, made here for its
-    first namespace."""
+    first namespace.  `notifiers` are told of every event of a device
+    (`register_netdevice_notifier`)."""
 
     def __init__(self, kernel: Kernel, softnet: Softnet | None = None) -> None:
         self.kernel = kernel
         self.softnet = Softnet(kernel) if softnet is None else softnet
         self.devices: dict[str, NetDevice] = {}
+        self.notifiers: list[Callable[[NetdevEvent, NetDevice], None]] = []
         self.taps: list[Tap] = []
         self._link_receive: Callable[[SkBuff], None] | None = None
         self._tp_receive = kernel.trace.point("netif_receive_skb", "packet_id", "dev", "length")
@@ -38,6 +49,11 @@ class NetCore:
         dev.core = self
         dev.ifindex = len(self.devices) + 1
         self.devices[dev.name] = dev
+        self._notify(NetdevEvent.REGISTER, dev)
+
+    def _notify(self, event: NetdevEvent, dev: NetDevice) -> None:
+        for notifier in self.notifiers:
+            notifier(event, dev)
 
     def register_link(self, receive: Callable[[SkBuff], None]) -> None:
         """The link layer names its receive function."""
@@ -48,6 +64,7 @@ class NetCore:
         if not dev.up:
             dev.ops.open()
             dev.up = True
+            self._notify(NetdevEvent.UP, dev)
 
     def stop(self, dev: NetDevice) -> None:
         """`ip link set down`: queued packets are dropped, the driver gives everything back."""
@@ -57,6 +74,7 @@ class NetCore:
             for queue in dev.tx_queues:
                 queue.stopped = False
                 queue.purge(Drop.DEV_DOWN)
+            self._notify(NetdevEvent.DOWN, dev)
 
     # -- receive ---------------------------------------------------------------------------
 

@@ -15,12 +15,12 @@ from pystack.core.headers.icmp import (
     ICMP_HLEN,
     ICMP_HOST_UNREACH,
     ICMP_PARAMETERPROB,
-    ICMP_PROT_UNREACH,
     ICMP_TIME_EXCEEDED,
     IcmpHeader,
 )
 from pystack.core.headers.ipv4 import IP_HLEN, IPPROTO_ICMP, Ipv4Header
 from pystack.core.skb import SkBuff
+from pystack.net.fib import RouteType
 from pystack.net.ipv4 import Ipv4
 
 ERRORS = (ICMP_DEST_UNREACH, ICMP_TIME_EXCEEDED, ICMP_PARAMETERPROB)
@@ -36,9 +36,7 @@ class Icmp:
         self._tokens = BURST
         self._token_time = 0
         ipv4.register(IPPROTO_ICMP, self.receive)
-        ipv4.protocol_unreachable = lambda skb: self.send_error(
-            skb, ICMP_DEST_UNREACH, ICMP_PROT_UNREACH
-        )
+        ipv4.icmp_send = self.send_error
         ipv4.arp.unreachable = self._neighbour_failed
 
     def receive(self, skb: SkBuff) -> None:
@@ -55,7 +53,7 @@ class Icmp:
 
     def _dispatch(self, skb: SkBuff) -> None:
         header = IcmpHeader.parse(skb.buf, skb.off)
-        if header.type == ICMP_ECHO and self.ipv4.is_unicast_to_us(skb):
+        if header.type == ICMP_ECHO and skb.dst.kind is RouteType.LOCAL:
             self.kernel.mib["IcmpInEchos"] += 1
             self._reply(skb, header)
         elif header.type in ERRORS:
@@ -94,11 +92,15 @@ class Icmp:
 
         Never about a broadcast, nor about an ICMP error (RFC 1122, 3.2.2), at most 50 a second.
         """
-        if not self.ipv4.is_unicast_to_us(skb) or self._is_icmp_error(skb) or not self._token():
+        kind = skb.dst.kind
+        if kind in (RouteType.BROADCAST, RouteType.MULTICAST) or self._is_icmp_error(skb):
+            return
+        if not self._token():
             return
         start = skb.network_header
         quote = bytes(skb.buf[start : min(skb.end, start + QUOTE)])
-        self._send(icmp_type, code, 0, word2, quote, skb.daddr, skb.saddr)
+        saddr = skb.daddr if kind is RouteType.LOCAL else b""
+        self._send(icmp_type, code, 0, word2, quote, saddr, skb.saddr)
 
     def _is_icmp_error(self, skb: SkBuff) -> bool:
         return skb.protocol == IPPROTO_ICMP and skb.buf[skb.transport_header] in ERRORS
@@ -139,4 +141,4 @@ class Icmp:
         except OSError:
             self.kernel.drop(skb, Drop.IP_NO_ROUTE)
             return
-        self.ipv4.send(skb, route, saddr, daddr, IPPROTO_ICMP, dont_fragment=False)
+        self.ipv4.send(skb, route, saddr or route.saddr, daddr, IPPROTO_ICMP, dont_fragment=False)

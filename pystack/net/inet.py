@@ -85,6 +85,9 @@ class Inet(Protocol):
 
     def default_ttl(self, route: Route | None = None) -> int: ...
 
+    def update_pmtu(self, daddr: bytes, mtu: int) -> None:
+        """A transport has reason to believe that `mtu` bytes are all that gets to `daddr`."""
+
     def pseudo_sum(self, saddr: bytes, daddr: bytes, protocol: int, length: int) -> int:
         """Start value of a transport's checksum, for `ones_sum` to fold."""
 

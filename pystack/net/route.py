@@ -1,79 +1,351 @@
-"""Routes of either family: longest prefix, then metric (`net/ipv4/fib_trie.c`)."""
+"""IPv4 routing decisions, remembered until a table changes (`net/ipv4/route.c`).
+
+Asked by output (`Routing.output`) and by input (`Routing.input`); asks the tables.  A `Route` is
+shared by all who talk to the same destination, so that what is learned of its path (RFC 1191)
+reaches them all; one that no longer holds is marked `obsolete`.
+"""
 
 from __future__ import annotations
 
 import errno
-import ipaddress
-import os
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
+from pystack.core.drop import Drop
+from pystack.core.kernel import Kernel
+from pystack.core.skb import SkBuff
 from pystack.dev.netdev import NetDevice
+from pystack.net.devinet import SCOPE_GLOBAL, SCOPE_LINK, Devinet
+from pystack.net.fib import ROUTE_ERRORS, Fib, FibEntry, RouteType, os_error
 
 _NO_METRICS: Mapping[str, int] = MappingProxyType({})
+_CACHED = 4096  # routes remembered in each direction
+BROADCAST = b"\xff" * 4
+ANY = bytes(4)
+SECOND = 1_000_000_000
 
 
-def _no_metrics() -> Mapping[str, int]:
-    return _NO_METRICS
+class PathMtu:
+    """What a router has told of the path to one destination (`struct fib_nh_exception`).
 
-
-@dataclass(frozen=True, slots=True)
-class Route:
-    """How to reach a destination: `gateway` empty when it is on the link.  `mtu` in bytes.
-
-    `metrics` are those of `ip route` that a transport asks for by name, as `initcwnd`.
+    `locked`: it is below min_pmtu, and packets go out without DF.  `expires` is in ns.
     """
 
-    dev: NetDevice
-    saddr: bytes
-    gateway: bytes
-    mtu: int
-    metrics: Mapping[str, int] = field(default_factory=_no_metrics)
+    __slots__ = ("_kernel", "expires", "locked", "mtu")
+
+    def __init__(self, kernel: Kernel, mtu: int, locked: bool, expires: int) -> None:
+        self._kernel = kernel
+        self.mtu = mtu
+        self.locked = locked
+        self.expires = expires
+
+    @property
+    def valid(self) -> bool:
+        return self._kernel.now < self.expires
 
 
-@dataclass(frozen=True)
-class FibEntry:
-    network: ipaddress.IPv4Network | ipaddress.IPv6Network
-    dev: NetDevice
-    gateway: bytes
-    saddr: bytes
-    metric: int
-    metrics: dict[str, int] = field(default_factory=dict, compare=False)
+class Route:
+    """How to reach a destination: `gateway` empty when it is on the link (`struct rtable`).
+
+    `metrics` are those of `ip route` that a transport asks for by name, as `initcwnd`.
+    `link_mtu` is the MTU without what routers have told.  `input` takes a received packet on.
+    `error` is the errno of a destination that is refused.
+    """
+
+    __slots__ = (
+        "dev",
+        "error",
+        "gateway",
+        "input",
+        "kind",
+        "link_mtu",
+        "metrics",
+        "obsolete",
+        "path",
+        "saddr",
+    )
+
+    def __init__(
+        self,
+        dev: NetDevice,
+        saddr: bytes,
+        gateway: bytes,
+        mtu: int,
+        metrics: Mapping[str, int] = _NO_METRICS,
+        kind: RouteType = RouteType.UNICAST,
+    ) -> None:
+        self.dev = dev
+        self.saddr = saddr
+        self.gateway = gateway
+        self.link_mtu = mtu
+        self.metrics = metrics
+        self.kind = kind
+        self.path: PathMtu | None = None
+        self.error = 0
+        self.obsolete = False
+        self.input: Callable[[SkBuff], None] | None = None
+
+    @property
+    def mtu(self) -> int:
+        """Bytes of IP packet that get through as far as is known."""
+        path = self.path
+        if path is None or not path.valid:
+            return self.link_mtu
+        return path.mtu if path.mtu < self.link_mtu else self.link_mtu
+
+    @property
+    def mtu_locked(self) -> bool:
+        """Fragments are allowed here whatever path MTU discovery wants (`ip_mtu_locked`)."""
+        return self.path is not None and self.path.locked and self.path.valid
 
 
-class Fib:
-    """The forwarding table; look-ups are cached until it changes."""
+InputKey = tuple[bytes, bytes, NetDevice]
 
-    def __init__(self) -> None:
-        self.entries: list[FibEntry] = []
-        self._cache: dict[tuple[bytes, int], FibEntry | None] = {}
 
-    def add(self, entry: FibEntry) -> None:
-        """OSError(EEXIST) for the same prefix and metric, and with IPv6 the same device."""
-        for old in self.entries:
-            same_device = old.dev is entry.dev or old.network.version == 4
-            if same_device and (old.network, old.metric) == (entry.network, entry.metric):
-                raise OSError(errno.EEXIST, os.strerror(errno.EEXIST))
-        self.entries.append(entry)
-        self.entries.sort(key=lambda e: (-e.network.prefixlen, e.metric))
-        self._cache.clear()
+class Routing:
+    """`receivers` names who takes received packets on, by the type of their route."""
 
-    def lookup(self, daddr: bytes, oif: int = 0) -> FibEntry:
-        """OSError(ENETUNREACH) if no entry matches; `oif` is the only ifindex allowed, or 0."""
-        try:
-            entry = self._cache[daddr, oif]
-        except KeyError:
-            entry = self._find(daddr, oif)
-            if len(self._cache) < 4096:
-                self._cache[daddr, oif] = entry
+    def __init__(
+        self, kernel: Kernel, loopback: NetDevice, devinet: Devinet, local: Fib, main: Fib
+    ) -> None:
+        self._kernel = kernel
+        self._loopback = loopback
+        self._devinet = devinet
+        self._local = local
+        self._main = main
+        self._paths: dict[bytes, PathMtu] = {}
+        self._outputs: dict[tuple[bytes, bytes, int], Route] = {}
+        self.inputs: dict[InputKey, Route] = {}
+        self.receivers: dict[RouteType, Callable[[SkBuff], None]] = {}
+        self.is_member: Callable[[NetDevice, bytes], bool] = lambda dev, group: False
+        self.device: Callable[[int], NetDevice | None] = lambda ifindex: None
+
+    def flush(self) -> None:
+        """A table, an address or a device has changed: nobody shall use what it said before
+        (`rt_cache_flush`)."""
+        for route in self._outputs.values():
+            route.obsolete = True
+        self._outputs.clear()
+        self.inputs.clear()
+
+    # -- output ----------------------------------------------------------------------------
+
+    def output(self, daddr: bytes, saddr: bytes = b"", oif: int = 0) -> Route:
+        """The way to `daddr` (`ip_route_output_key`).
+
+        OSError: ENETUNREACH, EINVAL for a source that is not ours, ENODEV, and what a route that
+        refuses says.
+        """
+        key = daddr, saddr, oif
+        route = self._outputs.get(key)
+        if route is None:
+            if saddr == ANY:
+                return self.output(daddr, b"", oif)
+            if len(self._outputs) >= _CACHED:
+                self.flush()
+            route = self._outputs[key] = self._resolve(daddr, saddr, oif)
+            route.path = self._paths.get(daddr)
+        return route
+
+    def _resolve(self, daddr: bytes, saddr: bytes, oif: int) -> Route:
+        limited = daddr == BROADCAST
+        if saddr:
+            own = self._devinet.addresses.get(saddr)
+            if own is None and not self.is_local(saddr):
+                raise os_error(errno.EINVAL)
+            if own is not None and not oif and (limited or daddr[0] & 0xF0 == 0xE0):
+                oif = own.dev.ifindex
+        if daddr == ANY:
+            daddr = saddr or b"\x7f\0\0\x01"
+        elif not daddr[0]:
+            raise os_error(errno.EINVAL)
+        if oif:
+            return self._out_of(self._bound(oif), daddr, saddr, limited)
+        entry = self._lookup(daddr)
         if entry is None:
-            raise OSError(errno.ENETUNREACH, os.strerror(errno.ENETUNREACH))
-        return entry
+            raise os_error(errno.ENETUNREACH)
+        return self._from_entry(entry, daddr, saddr)
 
-    def _find(self, daddr: bytes, oif: int) -> FibEntry | None:
-        address = ipaddress.ip_address(daddr)
-        for entry in self.entries:
-            if address in entry.network and oif in (0, entry.dev.ifindex):
-                return entry
+    def _bound(self, oif: int) -> NetDevice:
+        dev = self.device(oif)
+        if dev is None:
+            raise os_error(errno.ENODEV)
+        if not dev.up:
+            raise os_error(errno.ENETUNREACH)
+        return dev
+
+    def _out_of(self, dev: NetDevice, daddr: bytes, saddr: bytes, limited: bool) -> Route:
+        """The device is given: a destination without a route is taken to be on its link."""
+        if limited or daddr[0] & 0xF0 == 0xE0:
+            scope = SCOPE_LINK if limited or daddr[:3] == b"\xe0\0\0" else SCOPE_GLOBAL
+            kind = RouteType.BROADCAST if limited else RouteType.MULTICAST
+            saddr = saddr or self._devinet.select(dev, b"", scope)
+            return Route(dev, saddr, b"", dev.mtu, kind=kind)
+        entry = self._lookup(daddr, dev.ifindex)
+        if entry is None:
+            saddr = saddr or self._devinet.select(dev, b"", SCOPE_LINK)
+            return Route(dev, saddr, b"", dev.mtu)
+        return self._from_entry(entry, daddr, saddr)
+
+    def _from_entry(self, entry: FibEntry, daddr: bytes, saddr: bytes) -> Route:
+        if entry.kind in ROUTE_ERRORS:
+            raise os_error(ROUTE_ERRORS[entry.kind])
+        if entry.kind is RouteType.LOCAL:
+            dev = self._loopback
+            return Route(dev, saddr or daddr, b"", dev.mtu, kind=RouteType.LOCAL)
+        kind = entry.kind
+        if daddr == BROADCAST:
+            kind = RouteType.BROADCAST
+        elif daddr[0] & 0xF0 == 0xE0:
+            kind = RouteType.MULTICAST
+        if not saddr:
+            saddr = entry.saddr or self._devinet.select(
+                entry.dev, entry.gateway or daddr, SCOPE_GLOBAL
+            )
+        mtu = entry.metrics.get("mtu", entry.dev.mtu)
+        gateway = entry.gateway if kind is RouteType.UNICAST else b""
+        return Route(entry.dev, saddr, gateway, mtu, entry.metrics, kind)
+
+    def _lookup(self, daddr: bytes, oif: int = 0) -> FibEntry | None:
+        """The tables in the order of `ip rule`."""
+        entry = self._local.lookup(daddr)
+        return entry if entry is not None else self._main.lookup(daddr, oif)
+
+    # -- types of addresses ----------------------------------------------------------------
+
+    def address_type(self, addr: bytes) -> RouteType:
+        """`inet_addr_type`: what the local table makes of an address."""
+        if addr == BROADCAST or not addr[0]:
+            return RouteType.BROADCAST
+        if addr[0] & 0xF0 == 0xE0:
+            return RouteType.MULTICAST
+        entry = self._local.lookup(addr)
+        return RouteType.UNICAST if entry is None else entry.kind
+
+    def is_local(self, addr: bytes) -> bool:
+        return self.address_type(addr) is RouteType.LOCAL
+
+    # -- path MTU --------------------------------------------------------------------------
+
+    def update_pmtu(self, daddr: bytes, mtu: int) -> None:
+        """A router cannot pass on more than `mtu` bytes to `daddr` (RFC 1191;
+        `__ip_rt_update_pmtu`): believed for mtu_expires seconds, down to min_pmtu."""
+        try:
+            route = self.output(daddr)
+        except OSError:
+            return
+        old = route.mtu
+        if route.mtu_locked or old < mtu:
+            return
+        sysctl, now = self._kernel.sysctl, self._kernel.now
+        least = sysctl["net.ipv4.route.min_pmtu"]
+        locked = mtu < least
+        if locked:
+            mtu = min(old, least)
+        lifetime = sysctl["net.ipv4.route.mtu_expires"] * SECOND
+        self._paths = {d: p for d, p in self._paths.items() if p.valid and d != daddr}
+        path = self._paths[daddr] = PathMtu(self._kernel, mtu, locked, now + lifetime)
+        for (to, _, _), cached in self._outputs.items():
+            if to == daddr:
+                cached.path = path
+
+    # -- input -----------------------------------------------------------------------------
+
+    def input(self, skb: SkBuff) -> Route | Drop:
+        """Where a received packet goes, or why nowhere (`ip_route_input_slow`)."""
+        saddr, daddr = skb.saddr, skb.daddr
+        dev: NetDevice = skb.dev
+        if daddr[0] & 0xF0 == 0xE0:
+            return self._multicast_input(skb, dev)
+        if (daddr == BROADCAST or (saddr == ANY and daddr == ANY)) and _plausible(saddr):
+            result = self._checked(dev, saddr, RouteType.BROADCAST)
+        elif not _plausible(saddr) or not saddr[0]:
+            return Drop.IP_MARTIAN_SOURCE
+        elif not daddr[0]:
+            return Drop.IP_MARTIAN_DESTINATION
+        elif (
+            not dev.loopback
+            and 127 in (saddr[0], daddr[0])
+            and not self._conf(dev, "route_localnet")
+        ):
+            return Drop.IP_MARTIAN_SOURCE if saddr[0] == 127 else Drop.IP_MARTIAN_DESTINATION
+        else:
+            result = self._unicast_input(dev, saddr, daddr)
+        if isinstance(result, Route):
+            self._remember((saddr, daddr, dev), result)
+        return result
+
+    def _remember(self, key: InputKey, route: Route) -> None:
+        route.input = self.receivers[route.kind]
+        if len(self.inputs) >= _CACHED:
+            self.inputs.clear()
+        self.inputs[key] = route
+
+    def _unicast_input(self, dev: NetDevice, saddr: bytes, daddr: bytes) -> Route | Drop:
+        entry = self._lookup(daddr)
+        if entry is not None and entry.kind in (RouteType.LOCAL, RouteType.BROADCAST):
+            return self._checked(dev, saddr, entry.kind)
+        if not self.forwarding(dev):
+            return Drop.IP_OTHER_ADDRESS
+        drop = self._validate_source(dev, saddr)
+        if drop is not None:
+            return drop
+        if entry is None or entry.kind in ROUTE_ERRORS:
+            route = Route(dev, b"", b"", dev.mtu, kind=RouteType.UNREACHABLE)
+            route.error = errno.ENETUNREACH if entry is None else ROUTE_ERRORS[entry.kind]
+            return route
+        mtu = entry.metrics.get("mtu", entry.dev.mtu)
+        route = Route(entry.dev, b"", entry.gateway, mtu, entry.metrics)
+        route.path = self._paths.get(daddr)
+        return route
+
+    def _checked(self, dev: NetDevice, saddr: bytes, kind: RouteType) -> Route | Drop:
+        """To us, if the source is credible."""
+        if saddr[0] and not dev.loopback:
+            drop = self._validate_source(dev, saddr)
+            if drop is not None:
+                return drop
+        return Route(dev, b"", b"", dev.mtu, kind=kind)
+
+    def _multicast_input(self, skb: SkBuff, dev: NetDevice) -> Route | Drop:
+        saddr, group = skb.saddr, skb.daddr
+        if not self.is_member(dev, group):
+            return Drop.IP_NOT_MEMBER
+        if not _plausible(saddr) or (saddr[0] == 127 and not dev.loopback):
+            return Drop.IP_MARTIAN_SOURCE
+        if not saddr[0] and group[:3] != b"\xe0\0\0":
+            return Drop.IP_MARTIAN_SOURCE
+        result = self._checked(dev, saddr, RouteType.MULTICAST)
+        if isinstance(result, Route):
+            result.input = self.receivers[RouteType.MULTICAST]
+        return result
+
+    def forwarding(self, dev: NetDevice) -> bool:
+        return bool(self._kernel.sysctl[f"net.ipv4.conf.{dev.name}.forwarding"])
+
+    def _conf(self, dev: NetDevice, name: str) -> int:
+        """The larger of what all devices and this one say (`IN_DEV_MAXCONF`)."""
+        sysctl = self._kernel.sysctl
+        return max(sysctl[f"net.ipv4.conf.all.{name}"], sysctl[f"net.ipv4.conf.{dev.name}.{name}"])
+
+    def _validate_source(self, dev: NetDevice, saddr: bytes) -> Drop | None:
+        """No source of our own, and with rp_filter only one that answers would go back to
+        (`fib_validate_source`; RFC 3704): 1 strictly the same way, 2 any way."""
+        own = self._local.lookup(saddr)
+        if own is not None:
+            accepted = own.kind is RouteType.LOCAL and self._conf(dev, "accept_local")
+            return None if accepted else Drop.IP_MARTIAN_SOURCE
+        filtering = self._conf(dev, "rp_filter")
+        if not filtering:
+            return None
+        back = self._main.lookup(saddr, dev.ifindex if filtering == 1 else 0)
+        best = self._main.lookup(saddr)
+        if back is None or (filtering == 1 and best is not None and back.dev is not best.dev):
+            self._kernel.mib["TcpExtIPReversePathFilter"] += 1
+            return Drop.IP_RPFILTER
         return None
+
+
+def _plausible(saddr: bytes) -> bool:
+    """A source may not be multicast, reserved or the limited broadcast address."""
+    return saddr[0] < 224 or (saddr[0] >= 240 and saddr != BROADCAST)

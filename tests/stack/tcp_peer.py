@@ -84,6 +84,9 @@ class FakeIpv4:
             cast(Any, SimpleNamespace(mtu=self.mtu, qdisc="pfifo")), saddr or US, b"", self.mtu
         )
 
+    def update_pmtu(self, daddr: bytes, mtu: int) -> None:
+        self.mtu = min(self.mtu, mtu)
+
     def is_local(self, addr: bytes) -> bool:
         return addr == US
 

@@ -129,11 +129,11 @@ MALFORMED = {
     ),
     "ip multicast source": (
         lambda w: Ether(src=PEER_MAC, dst=OUR_MAC) / IP(src="224.0.0.1", dst=US),
-        Drop.IP_BAD_SOURCE,
+        Drop.IP_MARTIAN_SOURCE,
     ),
     "ip our own source": (
         lambda w: Ether(src=PEER_MAC, dst=OUR_MAC) / IP(src=US, dst=US),
-        Drop.IP_BAD_SOURCE,
+        Drop.IP_MARTIAN_SOURCE,
     ),
     "unknown protocol": (lambda w: w.ip(proto=200) / Raw(b"x" * 30), Drop.IP_UNKNOWN_PROTOCOL),
     "icmp bad checksum": (lambda w: w.ip() / ICMP(chksum=1), Drop.ICMP_BAD_CHECKSUM),

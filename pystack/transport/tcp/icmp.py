@@ -45,7 +45,7 @@ def receive_error(tcp: Tcp, inet: Inet, icmp_type: int, code: int, mtu: int, skb
             mib["TcpExtOutOfWindowIcmps"] += 1
         elif error.number == errno.EMSGSIZE:
             sk.route = None
-            sk.lock.run(lambda: mtu_reduced(sk))
+            sk.lock.run(lambda: mtu_reduced(sk, mtu))
         elif error.number:
             _report(sk, error.number)
 
@@ -67,10 +67,11 @@ def _report(sk: TcpSock, error: int) -> None:
     sk.lock.run(give_up)
 
 
-def mtu_reduced(sk: TcpSock) -> None:
-    """Take the path MTU IP has learnt (RFC 1191, 6.4; `tcp_v4_mtu_reduced`)."""
+def mtu_reduced(sk: TcpSock, mtu: int) -> None:
+    """Believe a router about the path MTU (RFC 1191, 6.4; `tcp_v4_mtu_reduced`)."""
     if sk.state in UNCONNECTED:
         return
+    sk.inet.update_pmtu(sk.raddr, mtu)
     try:
         sk.route = sk.inet.route(sk.raddr, sk.laddr)
     except OSError:

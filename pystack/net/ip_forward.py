@@ -1,0 +1,68 @@
+"""Packets that are for somebody else (`net/ipv4/ip_forward.c`).
+
+Called by input when the route leads on; calls the hook FORWARD and `Output`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pystack.core.drop import Drop
+from pystack.core.headers import frame
+from pystack.core.headers.icmp import (
+    ICMP_DEST_UNREACH,
+    ICMP_EXC_TTL,
+    ICMP_FRAG_NEEDED,
+    ICMP_TIME_EXCEEDED,
+)
+from pystack.core.headers.ipv4 import IP_DF
+from pystack.core.skb import SkBuff
+from pystack.net.hooks import Change, Hook, Sum, read, rewrite
+
+if TYPE_CHECKING:
+    from pystack.net.ipv4 import Ipv4
+    from pystack.net.route import Route
+
+_TTL, _CHECKSUM = 8, 10
+
+
+class Forward:
+    def __init__(self, ipv4: Ipv4) -> None:
+        self._ipv4 = ipv4
+        self._kernel = ipv4.kernel
+
+    def ip_forward(self, skb: SkBuff) -> None:
+        """One router on the way of a packet (RFC 1812, 5.2.1)."""
+        ipv4, kernel = self._ipv4, self._kernel
+        route: Route = skb.dst
+        if skb.headers[0][0] & 1:  # broadcast on the link: not meant for a router (5.3.4)
+            kernel.drop(skb, Drop.IP_NOT_FORWARDED)
+            return
+        ttl = read(skb, _TTL, 1)[0]
+        if ttl <= 1:
+            kernel.mib["IpInHdrErrors"] += 1
+            ipv4.icmp_send(skb, ICMP_TIME_EXCEEDED, ICMP_EXC_TTL, 0)
+            kernel.drop(skb, Drop.IP_TTL_EXCEEDED)
+            return
+        kernel.mib["IpForwDatagrams"] += 1
+        mtu = ipv4.forward_mtu(route)
+        if longest(skb) > mtu and skb.headers[frame.FRAGMENT] & IP_DF:
+            kernel.mib["IpFragFails"] += 1
+            ipv4.icmp_send(skb, ICMP_DEST_UNREACH, ICMP_FRAG_NEEDED, mtu)
+            kernel.drop(skb, Drop.IP_TOO_BIG)
+            return
+        word = bytes((ttl - 1, skb.protocol))
+        rewrite(skb, [Change(_TTL, word, (Sum(_CHECKSUM),))])
+        if ipv4.hooks.active[Hook.FORWARD]:
+            ipv4.hooks.run(Hook.FORWARD, skb, skb.dev, route.dev, self.ip_forward_finish)
+        else:
+            self.ip_forward_finish(skb)
+
+    def ip_forward_finish(self, skb: SkBuff) -> bool:
+        self._kernel.mib["IpExtOutOctets"] += len(skb)
+        return self._ipv4.output.ip_output(skb)
+
+
+def longest(skb: SkBuff) -> int:
+    """Bytes of the longest packet it will leave as: what GRO has merged is cut up again."""
+    return skb.end - skb.off if skb.frags is not None else len(skb)

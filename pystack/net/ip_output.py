@@ -1,0 +1,136 @@
+"""IPv4 packets on their way out (`net/ipv4/ip_output.c`).
+
+Called by transports through `Ipv4.send`, and by forwarding; calls the hooks LOCAL_OUT and
+POST_ROUTING, then the neighbour table, or Ethernet where no neighbour has to be found.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+from pystack.core.drop import Drop
+from pystack.core.headers.ethernet import ETH_BROADCAST, ETH_P_IP
+from pystack.core.headers.ipv4 import IP_DF, IP_HLEN, Ipv4Header, pack_header
+from pystack.core.skb import SkBuff
+from pystack.net.fib import RouteType
+from pystack.net.hooks import Hook, read
+from pystack.net.route import Route
+
+if TYPE_CHECKING:
+    from pystack.net.ipv4 import Ipv4
+
+_LOCAL_OUT, _POST_ROUTING = Hook.LOCAL_OUT, Hook.POST_ROUTING
+_TTL = "net.ipv4.ip_default_ttl"
+
+
+class Output:
+    def __init__(self, ipv4: Ipv4) -> None:
+        self._ipv4 = ipv4
+        self._kernel = ipv4.kernel
+        self._hooks = ipv4.hooks
+        self._active = ipv4.hooks.active
+        self._identification = self._kernel.rng.randrange(1 << 16)
+
+    def send(
+        self,
+        skb: SkBuff,
+        route: Route,
+        saddr: bytes,
+        daddr: bytes,
+        protocol: int,
+        *,
+        ttl: int | None = None,
+        tos: int = 0,
+        dont_fragment: bool = True,
+    ) -> bool:
+        """Give a transport's packet its header (`ip_queue_xmit`); takes ownership.
+
+        False if the device's queue was full, so that the sender may wait a little.
+        """
+        kernel = self._kernel
+        length = IP_HLEN + len(skb)
+        self._identification = (self._identification + 1) & 0xFFFF
+        skb.head = (
+            pack_header(
+                length,
+                protocol,
+                saddr,
+                daddr,
+                kernel.sysctl[_TTL] if ttl is None else ttl,
+                self._identification,
+                IP_DF if dont_fragment else 0,
+                tos,
+            )
+            + skb.head
+        )
+        skb.saddr, skb.daddr = saddr, daddr
+        skb.protocol = protocol
+        skb.dst = route
+        return self.ip_local_out(skb)
+
+    def ip_local_out(self, skb: SkBuff) -> bool:
+        """A packet made here, with its header in `head` and its route in `dst`."""
+        kernel, mib = self._kernel, self._kernel.mib
+        kernel.charge(kernel.costs.ip_packet)
+        mib["IpOutRequests"] += 1
+        mib["IpExtOutOctets"] += len(skb)
+        if self._active[_LOCAL_OUT]:
+            finish = partial(self._local_out_finish, _routed_by(skb))
+            return self._hooks.run(_LOCAL_OUT, skb, None, skb.dst.dev, finish)
+        return self.ip_output(skb)
+
+    def _local_out_finish(self, before: tuple[bytes, int], skb: SkBuff) -> bool:
+        if _routed_by(skb) != before and not self.ip_route_me_harder(skb):
+            self._kernel.drop(skb, Drop.IP_NO_ROUTE)
+            return True
+        return self.ip_output(skb)
+
+    def ip_route_me_harder(self, skb: SkBuff) -> bool:
+        """A hook has changed where it goes: find the route again.  False: there is none."""
+        header = Ipv4Header.parse(read(skb, 0, IP_HLEN))
+        skb.saddr, skb.daddr = header.src, header.dst
+        try:
+            saddr = header.src if self._ipv4.is_local(header.src) else b""
+            skb.dst = self._ipv4.route(header.dst, saddr)
+        except OSError:
+            return False
+        return True
+
+    def ip_output(self, skb: SkBuff) -> bool:
+        """By `skb.dst`, past the last hook."""
+        if self._active[_POST_ROUTING]:
+            dev = skb.dst.dev
+            return self._hooks.run(_POST_ROUTING, skb, None, dev, self.ip_finish_output)
+        return self.ip_finish_output(skb)
+
+    def ip_finish_output(self, skb: SkBuff) -> bool:
+        """Fit it to the link."""
+        if len(skb) > skb.dst.mtu and skb.frags is None:
+            self._kernel.drop(skb, Drop.IP_TOO_BIG)
+            return True
+        return self.ip_finish_output2(skb)
+
+    def ip_finish_output2(self, skb: SkBuff) -> bool:
+        """Onto the link, to the next hop."""
+        ipv4 = self._ipv4
+        route: Route = skb.dst
+        dev = route.dev
+        kind = route.kind
+        if kind is RouteType.UNICAST:
+            return ipv4.arp.send(skb, dev, route.gateway or skb.daddr)
+        if dev.loopback:
+            return ipv4.ethernet.send(skb, dev, dev.mac, ETH_P_IP)
+        mac = ETH_BROADCAST if kind is RouteType.BROADCAST else multicast_mac(skb.daddr)
+        return ipv4.ethernet.send(skb, dev, mac, ETH_P_IP)
+
+
+def multicast_mac(group: bytes) -> bytes:
+    """The link address of a group (RFC 1112, 6.4)."""
+    return bytes((0x01, 0x00, 0x5E, group[1] & 0x7F, group[2], group[3]))
+
+
+def _routed_by(skb: SkBuff) -> tuple[bytes, int]:
+    """What a route depends on: addresses and TOS, and the mark."""
+    header = read(skb, 0, IP_HLEN)
+    return header[1:2] + header[12:20], skb.mark
