@@ -18,7 +18,9 @@ from pystack.dev.softnet import Softnet
 from pystack.dev.virtual import Loopback, veth_pair
 from pystack.dev.wire import Port
 from pystack.link.arp import Arp
+from pystack.link.bridge import Bridge
 from pystack.link.ethernet import Ethernet
+from pystack.link.vlan import add_vlan
 from pystack.net.icmp import Icmp
 from pystack.net.inet import Inets
 from pystack.net.ipv4 import Ipv4
@@ -61,6 +63,14 @@ class NetNamespace:
     ) -> tuple[NetDevice, NetDevice]:
         """A pair of devices joined to each other, one here and one in `peer`; both down."""
         return veth_pair(self.core, name, mac, peer.core, peer_name, peer_mac)
+
+    def add_vlan(self, real: NetDevice, vid: int) -> NetDevice:
+        """`eth0.5` over `eth0`, not yet up; ValueError for a bad id or one that exists."""
+        return add_vlan(real, vid)
+
+    def add_bridge(self, name: str, mac: bytes) -> Bridge:
+        """A bridge without ports; its device is not yet up."""
+        return Bridge(self.core, name, mac)
 
     def up(self, dev: NetDevice, interface: str) -> None:
         """Bring `dev` up with an address, `"10.0.0.1/24"`; must run in a task."""

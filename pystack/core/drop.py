@@ -38,6 +38,9 @@ class Drop(enum.Enum):
     QDISC_NETEM_LOSS = "qdisc.netem_loss"
     QDISC_REPLACED = "qdisc.replaced"
     # link layer
+    BRIDGE_BAD_SOURCE = "bridge.bad_source"
+    BRIDGE_SAME_PORT = "bridge.same_port"
+    BRIDGE_NO_PORT = "bridge.no_port"
     ETH_TOO_SHORT = "eth.too_short"
     ETH_OTHERHOST = "eth.otherhost"
     ETH_UNKNOWN_PROTOCOL = "eth.unknown_protocol"

@@ -137,6 +137,15 @@ class SkBuff:
         """Prepend a header."""
         self.head = header + self.head
 
+    def take_head(self, nbytes: int) -> bytes:
+        """Remove and return the first bytes of a packet that is being sent; it has as many."""
+        taken, self.head = self.head[:nbytes], self.head[nbytes:]
+        missing = nbytes - len(taken)
+        if missing:
+            taken += bytes(self.buf[self.off : self.off + missing])
+            self.off += missing
+        return taken
+
     def copy(self, data: bytes | None = None) -> SkBuff:
         """Another packet with the same bytes, or with `data`, all in `buf`; of a sent one too."""
         other = SkBuff(

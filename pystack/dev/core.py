@@ -98,7 +98,10 @@ class NetCore:
             tap(dev, skb, False)
 
     def deliver(self, skb: SkBuff) -> None:
-        """Up to the link layer."""
+        """Up to the link layer, unless the device belongs to another (`rx_handler`)."""
+        for taken in skb.dev.rx_handlers:
+            if taken(skb):
+                return
         assert self._link_receive is not None, "no link layer registered"
         self._link_receive(skb)
 

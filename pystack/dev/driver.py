@@ -55,7 +55,8 @@ class NetDeviceOps(Protocol):
         ...
 
     def set_rx_mode(self) -> None:
-        """Let in what `NetDevice.mc_list` asks for; the device is up; must not block."""
+        """Let in what the device's `mc_list` and `promiscuity` ask for; it is up.  Must not
+        block."""
         ...
 
     def start_xmit(self, skb: SkBuff, queue: int, more: bool) -> bool:

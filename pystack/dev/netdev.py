@@ -62,6 +62,7 @@ class NetDevice:
     def __init__(self, name: str, mac: bytes, ops: NetDeviceOps, mtu: int = 1500) -> None:
         self.name = name
         self.mac = mac
+        self.unicast: list[bytes] = []  # addresses it answers to beside its own
         self.ops = ops
         self.mtu = mtu
         self.core: NetCore  # whose table it is in, and
@@ -71,6 +72,9 @@ class NetDevice:
         self.tx_queue_len = TX_QUEUE_LEN
         self.features = {"gro": True}  # `ethtool -k`
         self.mc_list: dict[bytes, int] = {}  # multicast addresses wanted, and how often
+        self.promiscuity = 0  # how many want every frame
+        # Who may take a received frame before the link layer sees it, and then returns True.
+        self.rx_handlers: list[Callable[[SkBuff], bool]] = []
         self.stats = DeviceStats()
         self.tx_queues = [TxQueue(i, PfifoFast(self)) for i in range(ops.tx_queues)]
 
@@ -98,6 +102,12 @@ class NetDevice:
             del self.mc_list[mac]
             if self.up:
                 self.ops.set_rx_mode()
+
+    def set_promiscuity(self, change: int) -> None:
+        """`change` is +1 or, once for each of those, -1 (`dev_set_promiscuity`)."""
+        before, self.promiscuity = self.promiscuity, self.promiscuity + change
+        if self.up and bool(before) != bool(self.promiscuity):
+            self.ops.set_rx_mode()
 
     def __repr__(self) -> str:
         return f"<NetDevice {self.name}{'' if self.up else ' down'}>"

@@ -37,7 +37,7 @@ class Ethernet:
         headers = skb.headers
         dst, _, ethertype = headers[frame.ETHERNET]
         dev: NetDevice = skb.dev
-        if dst != dev.mac and not is_multicast(dst):
+        if dst != dev.mac and not is_multicast(dst) and dst not in dev.unicast:
             self.kernel.drop(skb, Drop.ETH_OTHERHOST)
             return
         handler = self._handlers.get(ethertype)

@@ -238,6 +238,7 @@ def test_nothing_is_held_after_a_poll_nor_once_it_is_complete() -> None:
     host = Host(engine, "h")
     device: Any = SimpleNamespace(
         core=host.core,
+        rx_handlers=[],
         features={"gro": True},
         stats=DeviceStats(),
         name="eth0",

@@ -37,6 +37,8 @@ class Ring:
 
     def stop(self) -> None: ...
 
+    def set_rx_mode(self) -> None: ...
+
     def get_stats(self) -> dict[str, int]:
         return {}
 

@@ -11,7 +11,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from pystack.core.drop import Drop
-from pystack.core.headers.ethernet import ETH_HLEN
+from pystack.core.headers.ethernet import ETH_HLEN, VLAN_HLEN
 from pystack.core.skb import SkBuff
 from pystack.dev.driver import DeviceResources
 from pystack.dev.drivers import w2a_regs as regs
@@ -87,15 +87,19 @@ class W2aNic:
         mac = self.dev.mac
         self.write32(regs.MAC_LO, int.from_bytes(mac[:4], "little"))
         self.write32(regs.MAC_HI, int.from_bytes(mac[4:], "little"))
-        self.write32(regs.MAX_FRAME, self.dev.mtu + ETH_HLEN)
+        self.write32(regs.MAX_FRAME, self.dev.mtu + ETH_HLEN + VLAN_HLEN)
         for queue in self.queues:
             queue.start()
         self.set_rx_mode()
 
     def set_rx_mode(self) -> None:
         """The device filters no single groups: all multicast if any is wanted."""
-        multicast = regs.CTRL_ALL_MULTICAST if self.dev.mc_list else 0
-        self.write32(regs.CTRL, regs.CTRL_RX_ENABLE | regs.CTRL_TX_ENABLE | multicast)
+        mode = regs.CTRL_RX_ENABLE | regs.CTRL_TX_ENABLE
+        if self.dev.mc_list:
+            mode |= regs.CTRL_ALL_MULTICAST
+        if self.dev.promiscuity:
+            mode |= regs.CTRL_PROMISCUOUS
+        self.write32(regs.CTRL, mode)
 
     def stop(self) -> None:
         self.write32(regs.CTRL, regs.CTRL_TX_ENABLE)  # no new frames in; those inside leave
@@ -112,7 +116,7 @@ class W2aNic:
             pair.write32(regs.Q_TX_DOORBELL, ring.producer)
             return False
         length = len(skb)
-        if length > self.dev.mtu + ETH_HLEN or length > TX_BUFFER:
+        if length > self.dev.mtu + ETH_HLEN + VLAN_HLEN or length > TX_BUFFER:
             self.kernel.drop(skb, Drop.DEV_TOO_LONG)
             if not more:
                 pair.write32(regs.Q_TX_DOORBELL, ring.producer)
