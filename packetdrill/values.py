@@ -41,6 +41,7 @@ _MORE = {
     "FIONREAD": termios.FIONREAD,
     "FIONBIO": termios.FIONBIO,
     "SIOCOUTQ": termios.TIOCOUTQ,
+    "SIOCATMARK": 0x8905,
     "SIOCOUTQNSD": 0x894B,
     "EPOLL_CTL_ADD": 1,
     "EPOLL_CTL_DEL": 2,

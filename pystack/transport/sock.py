@@ -287,6 +287,10 @@ class Sock(ABC):
     def inq(self) -> int:
         """Bytes that can be read (SIOCINQ)."""
 
+    def at_mark(self) -> bool:
+        """Is the next byte the one sent out of band (SIOCATMARK)?  Of a stream only."""
+        return False
+
     @abstractmethod
     def outq(self) -> int:
         """Bytes not yet acknowledged (SIOCOUTQ)."""

@@ -13,12 +13,13 @@ import struct
 import termios
 from collections.abc import Callable, Sequence
 from functools import partial
-from select import EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLLRDHUP
+from select import EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT, EPOLLPRI, EPOLLRDHUP
 from typing import TypeVar
 
 from pystack.core.wait import WaitQueue
 from pystack.transport.sock import (
     MSG_DONTWAIT,
+    MSG_OOB,
     MSG_PEEK,
     MSG_WAITALL,
     Address,
@@ -33,6 +34,7 @@ from pystack.uapi.files import File, OpenFiles
 T = TypeVar("T")
 WAIT_READ = EPOLLIN | EPOLLRDHUP | EPOLLERR | EPOLLHUP
 WAIT_WRITE = EPOLLOUT | EPOLLERR | EPOLLHUP
+SIOCATMARK = 0x8905
 SIOCOUTQNSD = 0x894B
 _TIMEVAL = struct.Struct("=qq")
 _TIMEOUTS: dict[int, str] = {so.SO_RCVTIMEO: "rcvtimeo", so.SO_SNDTIMEO: "sndtimeo"}
@@ -71,6 +73,8 @@ class SocketFile(File):
 
     def recvmsg(self, n: int, flags: int) -> Message:
         """Up to `n` bytes, b"" at the end; with MSG_WAITALL `n` unless the stream ends or fails."""
+        if flags & MSG_OOB and self.sk.type == so.SOCK_STREAM:
+            return self.sk.recvmsg(n, flags)  # never waits
         deadline = self._deadline(self.rcvtimeo, flags)
         if not flags & MSG_WAITALL or self.sk.type != so.SOCK_STREAM:
             return self._retry(partial(self.sk.recvmsg, n, flags), WAIT_READ, deadline)
@@ -82,7 +86,7 @@ class SocketFile(File):
         while n > 0 and part.data and not part.control:  # never past what control data goes with
             more = partial(self._receive_more, n, flags)
             try:
-                part = self._retry(more, WAIT_READ, deadline)
+                part = self._retry(more, WAIT_READ | EPOLLPRI, deadline)
             except OSError:
                 break
             parts.append(part.data)
@@ -90,8 +94,12 @@ class SocketFile(File):
         return part._replace(data=b"".join(parts))
 
     def _receive_more(self, n: int, flags: int) -> Message:
-        """Data first: an error that comes after some stays with the socket for the next call."""
-        return Message(b"") if self.sk.poll() & EPOLLERR else self.sk.recvmsg(n, flags)
+        """Data first: an error that comes after some stays with the socket for the next call.
+
+        What comes behind the mark of urgent data is for the next call as well.
+        """
+        ends = self.sk.poll() & EPOLLERR or self.sk.at_mark()
+        return Message(b"") if ends else self.sk.recvmsg(n, flags)
 
     def _peek_all(self, n: int, flags: int, deadline: Deadline) -> Message:
         """MSG_PEEK takes nothing away, so more is waited for by looking at all of it again."""
@@ -99,11 +107,11 @@ class SocketFile(File):
         message = self._retry(peek, WAIT_READ, deadline)
         if not message.data:
             return message
-        ends = EPOLLRDHUP | EPOLLERR | EPOLLHUP
+        ends = EPOLLRDHUP | EPOLLERR | EPOLLHUP | EPOLLPRI
         wait_on(
             self.kernel,
             self.wq,
-            WAIT_READ,
+            WAIT_READ | EPOLLPRI,
             lambda: self.sk.inq() >= n or bool(self.sk.poll() & ends),
             deadline.left(),
         )
@@ -188,6 +196,8 @@ class SocketFile(File):
             return self.sk.inq()
         if request == termios.TIOCOUTQ:
             return self.sk.outq()
+        if request == SIOCATMARK and self.sk.type == so.SOCK_STREAM:
+            return int(self.sk.at_mark())
         if request == SIOCOUTQNSD:
             return self.sk.outq_nsd()
         return super().ioctl(request, arg)

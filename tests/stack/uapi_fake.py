@@ -157,6 +157,9 @@ class FakeSock:
             raise err(errno.EINVAL)
         return len(self.received)
 
+    def at_mark(self) -> bool:
+        return False
+
     def outq(self) -> int:
         return 0
 

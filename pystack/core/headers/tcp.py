@@ -80,6 +80,7 @@ def pack_segment_header(
     window: int,
     options: bytes,
     start: int,
+    urgent: int = 0,
 ) -> bytes:
     """Header, checksum included, and options.  `start` is the one's-complement sum of the
     pseudo-header and the text.
@@ -88,11 +89,11 @@ def pack_segment_header(
     nothing needs to be packed before the checksum is known.
     """
     length = TCP_HLEN + len(options)
-    value = start + sport + dport + seq + ack + (length << 10 | flags) + window
+    value = start + sport + dport + seq + ack + (length << 10 | flags) + window + urgent
     if options:
         value += int.from_bytes(options, "big")
     value = 0xFFFF - (value % 65535 or 65535)
-    header = _LAYOUT.pack(sport, dport, seq, ack, length << 2, flags, window, value, 0)
+    header = _LAYOUT.pack(sport, dport, seq, ack, length << 2, flags, window, value, urgent)
     return header + options
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pystack.core.headers.tcp import TH_ECE, TH_SYN
-from pystack.transport.tcp import prr, rack, recovery, renosack, rto, sacktag, tlp, undo
+from pystack.transport.tcp import prr, rack, recovery, renosack, rto, sacktag, tlp, undo, urgent
 from pystack.transport.tcp.ackevent import (
     ACKED,
     CA_ALERT,
@@ -147,6 +147,8 @@ def _update_window(sk: TcpSock, segment: RxSegment, event: AckEvent) -> None:
 def _advance(sk: TcpSock, ack: int) -> None:
     sk.bytes_acked += seq_diff(ack, sk.snd_una)
     sk.snd_una = ack
+    if sk.urgent is not None:
+        urgent.acknowledged(sk.urgent, ack)
 
 
 def may_update_window(sk: TcpSock, ack: int, seq: int, window: int) -> bool:

@@ -8,10 +8,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pystack.core.drop import Drop
-from pystack.core.headers.tcp import TH_ACK, TH_CWR, TH_ECE, TH_FIN, TH_RST, TH_SYN
+from pystack.core.headers.tcp import TH_ACK, TH_CWR, TH_ECE, TH_FIN, TH_RST, TH_SYN, TH_URG
 from pystack.core.skb import SkBuff
 from pystack.transport.sock import RCV_SHUTDOWN, SEND_SHUTDOWN
-from pystack.transport.tcp import ack, data, lifecycle, reply, timers, timewait
+from pystack.transport.tcp import ack, data, lifecycle, reply, timers, timewait, urgent
 from pystack.transport.tcp.ackevent import (
     DATA,
     NO_CHALLENGE_ACK,
@@ -33,7 +33,7 @@ from pystack.transport.tcp.validate import validate
 if TYPE_CHECKING:
     from pystack.transport.tcp.sock import TcpSock
 
-_PREDICTED = TH_FIN | TH_SYN | TH_RST | TH_ACK | TH_ECE | TH_CWR
+_PREDICTED = TH_FIN | TH_SYN | TH_RST | TH_ACK | TH_ECE | TH_CWR | TH_URG
 
 
 def do_rcv(sk: TcpSock, skb: SkBuff) -> None:
@@ -58,7 +58,7 @@ def _established(sk: TcpSock, skb: SkBuff) -> None:
         flag = UPDATE_TS_RECENT
         if segment.seq != segment.end_seq:
             sk.kernel.mib["TcpExtTCPHPHits"] += 1
-            if segment.ack == sk.snd_una:
+            if segment.ack == sk.snd_una and sk.urgent is None:
                 if sk.tstamp_ok:
                     replace_ts_recent(sk, segment)
                 sk.snd_wl1 = segment.seq
@@ -73,6 +73,8 @@ def _established(sk: TcpSock, skb: SkBuff) -> None:
     if ack.process(sk, segment, flag) == ack.ACK_INVALID:
         sk.kernel.drop(skb, Drop.TCP_INVALID_ACK)
         return
+    if sk.urgent is not None or segment.flags & TH_URG:
+        urgent.receive_segment(sk, skb, segment)
     data.queue(sk, skb)
     after_segment(sk)
 
@@ -203,6 +205,8 @@ def _has_new_data(sk: TcpSock, segment: RxSegment) -> bool:
 
 def _text(sk: TcpSock, skb: SkBuff, segment: RxSegment) -> None:
     state = sk.state
+    if sk.urgent is not None or segment.flags & TH_URG:
+        urgent.receive_segment(sk, skb, segment)
     if state in (TcpState.CLOSE_WAIT, TcpState.CLOSING, TcpState.LAST_ACK):
         if not before(segment.seq, sk.rcv_nxt):
             skb.free()  # nothing can follow the peer's FIN

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pystack.core.headers.tcp import TH_ACK, TH_FIN, TH_PSH, TH_SYN
-from pystack.transport.tcp import ecn, prr, tso
+from pystack.transport.tcp import ecn, prr, tso, urgent
 from pystack.transport.tcp.congestion import cwnd_validate
 from pystack.transport.tcp.mss import current_mss
 from pystack.transport.tcp.rto import after_sending, arm_probe, rearm_rto
@@ -66,7 +66,10 @@ def write_xmit(sk: TcpSock, nonagle: int, push_one: bool = False) -> int:
                 limit = tso.should_defer(sk, length, tail, burst)
                 if limit is not Defer.NOT:
                     break
-            length = _split_point(sk, length, tail, mss, min(quota, burst), nonagle)
+            if urgent.sending(sk):
+                length = mss  # each segment bears an urgent pointer of its own
+            else:
+                length = _split_point(sk, length, tail, mss, min(quota, burst), nonagle)
         count = send_burst(sk, length, mss)
         segments += count
         if not count:
@@ -135,7 +138,7 @@ def _nagle_holds(sk: TcpSock, nonagle: int) -> bool:
 
 def _nagle_test(sk: TcpSock, length: int, mss: int, nonagle: int) -> bool:
     """May the last piece go?"""
-    if nonagle & NAGLE_PUSH or sk.unsent.fin or length >= mss:
+    if nonagle & NAGLE_PUSH or sk.unsent.fin or length >= mss or urgent.sending(sk):
         return True
     return not _nagle_holds(sk, nonagle)
 
@@ -300,6 +303,11 @@ def write_wakeup(sk: TcpSock) -> bool:
 
 
 def probe_window(sk: TcpSock) -> bool:
-    """An ACK one below SND.UNA: out of the window, so it must be answered."""
+    """An ACK one below SND.UNA: out of the window, so it must be answered.
+
+    Urgent data that has to wait is announced before it (RFC 9293, 3.8.6.1).
+    """
     sk.kernel.mib["TcpExtTCPWinProbe"] += 1
+    if urgent.sending(sk):
+        transmit(sk, sk.snd_una, TH_ACK)
     return transmit(sk, seq_add(sk.snd_una, -1), TH_ACK)

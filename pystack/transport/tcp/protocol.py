@@ -25,6 +25,7 @@ from pystack.core.kernel import Kernel
 from pystack.core.skb import CHECKSUM_NONE, SkBuff
 from pystack.net.inet import Inet, Inets
 from pystack.transport.tcp import icmp, listen, ports, reply, timewait
+from pystack.transport.tcp.child import init_child
 from pystack.transport.tcp.isn import Secrets
 from pystack.transport.tcp.request import RequestSock
 from pystack.transport.tcp.segment import RxSegment
@@ -65,7 +66,7 @@ class Tcp:
     def make_child(self, req: RequestSock, skb: SkBuff) -> TcpSock:
         """The socket of a completed handshake, in SYN_RECV and in the table."""
         child = TcpSock(self, req.listener.family)
-        child.init_child(req, skb.cb)
+        init_child(child, req, skb.cb)
         self.tables.connections[child.four_tuple] = child
         ports.take_port(child, child.lport, explicit=True)
         self.kernel.mib["TcpPassiveOpens"] += 1

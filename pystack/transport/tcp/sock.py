@@ -12,12 +12,12 @@ from collections.abc import Iterable, Sequence
 from socket import AF_INET, AF_INET6, IPPROTO_TCP, SOCK_STREAM
 from typing import TYPE_CHECKING
 
-from pystack.core.headers.tcp import TCP_HLEN, TCPOLEN_TSTAMP_ALIGNED
+from pystack.core.headers.tcp import TCP_HLEN
 from pystack.core.skb import SkBuff
 from pystack.net.inet import Inet
 from pystack.net.route import Route
 from pystack.transport.inetaddr import to_user
-from pystack.transport.sock import Address, Cmsg, Message, Sock, os_error
+from pystack.transport.sock import MSG_OOB, Address, Cmsg, Message, Sock, os_error
 from pystack.transport.tcp import (
     cc,
     close,
@@ -27,15 +27,16 @@ from pystack.transport.tcp import (
     lifecycle,
     output,
     ports,
+    receive,
     sockopt,
     stream,
     timers,
+    urgent,
 )
 from pystack.transport.tcp.congestion import CongestionWindow
-from pystack.transport.tcp.constants import IP_PMTUDISC_WANT, MSS_DEFAULT, USEC
+from pystack.transport.tcp.constants import IP_PMTUDISC_WANT, MSS_DEFAULT
 from pystack.transport.tcp.delack import AckState
 from pystack.transport.tcp.ecn import EcnState
-from pystack.transport.tcp.mss import sync_mss
 from pystack.transport.tcp.ofo import OutOfOrderQueue
 from pystack.transport.tcp.pacing import Pacing
 from pystack.transport.tcp.rack import Rack
@@ -48,13 +49,13 @@ from pystack.transport.tcp.state import OPENING, UNCONNECTED, ConnState, TcpStat
 from pystack.transport.tcp.stats import ConnStats
 from pystack.transport.tcp.tables import FourTuple
 from pystack.transport.tcp.undo import Undo
+from pystack.transport.tcp.urgent import Urgent
 from pystack.transport.tcp.writequeue import WriteQueue
 
 if TYPE_CHECKING:
     from pystack.dev.netdev import NetDevice
     from pystack.transport.tcp.protocol import Tcp
     from pystack.transport.tcp.request import RequestSock
-    from pystack.transport.tcp.segment import RxSegment
 
 
 NO_REQUESTS: dict[RequestSock, None] = {}
@@ -78,7 +79,7 @@ class TcpSock(Sock):
         *("pacing", "ecn", "prior_cwnd", "prr_delivered", "prr_out", "rack", "undo"),
         *("retransmits", "first_timeout", "syn_sent_at"),
         *("total_retrans", "backoff", "probes_out", "probes_since", "stats"),
-        *("user_timeout", "notsent_lowat"),
+        *("user_timeout", "notsent_lowat", "urgent"),
         *("defer_accept", "tos", "ttl", "pmtudisc", "clamp_wanted"),
     )
 
@@ -150,6 +151,7 @@ class TcpSock(Sock):
         self.snd_sml = 0  # end of the last small segment (Minshall)
         self.pushed_seq = 0  # end of what was last pushed
         self.bytes_acked = 0
+        self.urgent: Urgent | None = None
         self.lsndtime = self.rcv_tstamp = self.syn_sent_at = 0  # ns
         # receive sequence space
         self.rcv_nxt = self.rcv_wup = self.copied_seq = 0
@@ -184,49 +186,6 @@ class TcpSock(Sock):
         self.probes_out = 0
         self.probes_since: int | None = None  # ns: when the peer's window was found closed
         self.stats = ConnStats()
-
-    def init_child(self, req: RequestSock, segment: RxSegment) -> None:
-        """Become the connection of a completed handshake (`tcp_create_openreq_child`)."""
-        parent = req.listener
-        self.inet = req.inet
-        self.state = TcpState.SYN_RECV
-        self.conn_state = ConnState.CONNECTED
-        self.laddr, self.lport, self.raddr, self.rport = req.four_tuple
-        self.rcv_saddr = self.laddr
-        self.bound_address = self.bound_port = True
-        for name in _INHERITED:
-            setattr(self, name, getattr(parent, name))
-        self.iss = req.snt_isn
-        self.snd_una = self.snd_nxt = self.write_seq = self.snd_sml = seq_add(req.snt_isn, 1)
-        self.pushed_seq = self.snd_nxt
-        self.rcv_nxt = self.rcv_wup = self.copied_seq = req.rcv_nxt
-        self.rcv_wnd = self.rcv_ssthresh = req.rcv_wnd
-        self.window_clamp = req.window_clamp
-        self.wscale_ok = req.snd_wscale is not None
-        self.snd_wscale = req.snd_wscale or 0
-        self.rcv_wscale = req.rcv_wscale
-        self.snd_wnd = self.max_window = segment.window << self.snd_wscale
-        self.snd_wl1 = req.rcv_isn
-        self.sack_ok, self.tstamp_ok = req.sack_ok, req.tstamp_ok
-        self.ts_offset = req.ts_offset
-        self.ts_recent, self.ts_recent_stamp = req.ts_recent, req.ts_recent_stamp
-        self.advmss = req.advmss
-        if self.tstamp_ok:
-            self.header_length = TCP_HLEN + TCPOLEN_TSTAMP_ALIGNED
-        peer_mss = req.mss or MSS_DEFAULT
-        self.mss_clamp = min(peer_mss, self.user_mss) if self.user_mss else peer_mss
-        self.route = self.inet.route(self.raddr, self.laddr)
-        sync_mss(self, self.route.mtu)
-        delack.initialize_rcv_mss(self)
-        self.ack.lrcvtime = self.lsndtime = self.kernel.now
-        if parent.cw.chosen:
-            self.set_congestion_control(parent.cw.algorithm.name)
-        if req.ecn_ok:
-            self.ecn = EcnState()
-        self.total_retrans = req.num_retrans
-        if req.sent_at is not None and not req.num_retrans:
-            rtt_us = (self.kernel.now - req.sent_at) // USEC
-            self.rtt.sample(rtt_us, self.snd_una, self.snd_nxt)
 
     def set_congestion_control(self, name: str) -> None:
         """Change the algorithm; KeyError (`tcp_set_congestion_control`)."""
@@ -348,7 +307,7 @@ class TcpSock(Sock):
 
     def recvmsg(self, n: int, flags: int) -> Message:
         with self.lock:
-            return Message(stream.recvmsg(self, n, flags))
+            return Message(receive.recvmsg(self, n, flags), flags=flags & MSG_OOB)
 
     def shutdown(self, how: int) -> None:
         with self.lock:
@@ -362,7 +321,10 @@ class TcpSock(Sock):
         return stream.poll(self)
 
     def inq(self) -> int:
-        return stream.inq(self)
+        return receive.inq(self)
+
+    def at_mark(self) -> bool:
+        return urgent.at_mark(self)
 
     def outq(self) -> int:
         return stream.outq(self)
@@ -386,19 +348,3 @@ class TcpSock(Sock):
     def getsockopt(self, level: int, name: int) -> int | bytes:
         with self.lock:
             return sockopt.get_option(self, level, name)
-
-
-_INHERITED = (
-    *("sk_rcvbuf", "sk_sndbuf", "sk_rcvlowat", "rcvbuf_locked", "sndbuf_locked", "sk_uid"),
-    *("sk_flags", "sk_tsflags", "sk_reuseport", "sk_bound_dev_if", "sk_mark"),
-    *("sk_reuse", "sk_linger", "nonagle", "user_mss", "linger2", "sk_keepalive"),
-    *(
-        "keepalive_time",
-        "keepalive_intvl",
-        "keepalive_probes",
-        "user_timeout",
-        "notsent_lowat",
-        "sk_max_pacing_rate",
-    ),
-    *("sk_priority", "tos", "ttl", "pmtudisc", "clamp_wanted"),
-)

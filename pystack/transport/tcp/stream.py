@@ -1,6 +1,6 @@
-"""User data: in from sendmsg, out to recvmsg, and what poll says (`net/ipv4/tcp.c`).
+"""User data in from sendmsg, and what poll says (`net/ipv4/tcp.c`).
 
-Called by `TcpSock` under the lock.  Nothing here waits.
+Called by `TcpSock` under the lock.  Nothing here waits.  The way out is in `receive`.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from select import (
     EPOLLHUP,
     EPOLLIN,
     EPOLLOUT,
+    EPOLLPRI,
     EPOLLRDHUP,
     EPOLLRDNORM,
     EPOLLWRBAND,
@@ -22,13 +23,12 @@ from pystack.transport.sock import (
     MSG_EOR,
     MSG_MORE,
     MSG_OOB,
-    MSG_PEEK,
     RCV_SHUTDOWN,
     SEND_SHUTDOWN,
     SHUT_MASK,
     os_error,
 )
-from pystack.transport.tcp import delack, output, rcvbuf, tso
+from pystack.transport.tcp import output, tso, urgent
 from pystack.transport.tcp.congestion import restart_after_idle
 from pystack.transport.tcp.mss import current_mss
 from pystack.transport.tcp.segment import SEGMENT_OVERHEAD
@@ -47,7 +47,7 @@ _CAN_SEND = (TcpState.ESTABLISHED, TcpState.CLOSE_WAIT)
 
 def sendmsg(sk: TcpSock, data: memoryview, flags: int) -> int:
     """Copy what there is room for and send what may go (`tcp_sendmsg_locked`)."""
-    _check_can_send(sk, flags)
+    _check_can_send(sk)
     if not len(data):
         return 0
     if not sk.unsent:
@@ -64,6 +64,8 @@ def sendmsg(sk: TcpSock, data: memoryview, flags: int) -> int:
     more = flags & MSG_MORE and copied == len(data)
     if sk.unsent and (not more or _forced_push(sk)):
         _mark_push(sk)
+    if flags & MSG_OOB and sk.unsent:
+        urgent.mark(sk)
     nonagle = output.NAGLE_CORK if more else sk.nonagle
     if copied < len(data):
         nonagle = output.NAGLE_PUSH
@@ -94,7 +96,7 @@ def _fill(sk: TcpSock, data: memoryview, flags: int) -> int:
         copied += len(piece)
         sk.wmem_queued += len(piece)
         sk.write_seq = seq_add(sk.write_seq, len(piece))
-        if unsent.chunks[-1].length >= goal and copied < len(data):
+        if unsent.chunks[-1].length >= goal and copied < len(data) and not flags & MSG_OOB:
             _push_full(sk)
     return copied
 
@@ -130,82 +132,13 @@ def memory_free(sk: TcpSock, wake: int = 0) -> bool:
     return seq_diff(sk.write_seq, sk.snd_nxt) << wake < lowat
 
 
-def _check_can_send(sk: TcpSock, flags: int) -> None:
+def _check_can_send(sk: TcpSock) -> None:
     """EPIPE, or the error that is pending (`sk_stream_error`); EAGAIN while connecting."""
-    if flags & MSG_OOB:
-        raise os_error(errno.EOPNOTSUPP)
     if sk.state in OPENING and not sk.sk_err and not sk.sk_shutdown & SEND_SHUTDOWN:
         sk.nospace = True
         raise sk.would_block()
     if sk.sk_err or sk.sk_shutdown & SEND_SHUTDOWN or sk.state not in _CAN_SEND:
         raise os_error(sk.sock_error() or errno.EPIPE)
-
-
-def recvmsg(sk: TcpSock, n: int, flags: int) -> bytes:
-    """Up to `n` bytes; b"" at the end of the stream (`tcp_recvmsg_locked`)."""
-    if sk.state is TcpState.LISTEN:
-        raise os_error(errno.ENOTCONN)
-    if flags & MSG_OOB:
-        raise os_error(errno.EINVAL)  # no urgent data is there
-    if sk.receive_queue:
-        return _peek(sk, n) if flags & MSG_PEEK else _read(sk, n)
-    if sk.done or n == 0:
-        return b""
-    if sk.sk_err:
-        raise os_error(sk.sock_error())
-    if sk.sk_shutdown & RCV_SHUTDOWN:
-        return b""
-    if sk.state is TcpState.CLOSE:
-        raise os_error(errno.ENOTCONN)
-    raise sk.would_block()
-
-
-def _peek(sk: TcpSock, n: int) -> bytes:
-    views: list[memoryview] = []
-    seq, length = sk.copied_seq, 0
-    for skb in sk.receive_queue:
-        if length >= n:
-            break
-        start = seq_diff(seq, skb.cb.seq)
-        views += skb.views(start)
-        length += len(skb) - start
-        seq = seq_add(seq, len(skb) - start)
-    return _copy(sk, views, length, n)
-
-
-def _copy(sk: TcpSock, views: list[memoryview], length: int, n: int) -> bytes:
-    """The first `n` of the `length` bytes in `views`: the one copy on the way to the user."""
-    if length > n:
-        excess = length - n
-        while excess >= len(views[-1]):
-            excess -= len(views.pop())
-        if excess:
-            views[-1] = views[-1][:-excess]
-    data = b"".join(views)
-    sk.kernel.cpu.charge_copy(len(data))
-    return data
-
-
-def _read(sk: TcpSock, n: int) -> bytes:
-    """Consume; a packet whose last byte is read goes back to where it came from."""
-    views: list[memoryview] = []
-    queue, done = sk.receive_queue, []
-    seq, length = sk.copied_seq, 0
-    while queue and length < n:
-        skb = queue[0]
-        start = seq_diff(seq, skb.cb.seq)
-        left = len(skb) - start
-        views += skb.views(start)
-        length += left
-        if length <= n:
-            seq = seq_add(seq, left)
-            done.append(queue.pop(0))
-    data = _copy(sk, views, length, n)
-    sk.copied_seq = seq_add(sk.copied_seq, len(data))
-    for skb in done:
-        rcvbuf.release(sk, skb)
-    delack.after_read(sk, len(data))
-    return data
 
 
 def check_space(sk: TcpSock) -> None:
@@ -241,7 +174,11 @@ def poll(sk: TcpSock) -> int:
     if shutdown & RCV_SHUTDOWN:
         mask |= READABLE | EPOLLRDHUP
     if sk.state not in OPENING:
-        if sk.receive_queue and seq_diff(sk.rcv_nxt, sk.copied_seq) >= sk.sk_rcvlowat:
+        target = sk.sk_rcvlowat
+        if sk.urgent is not None:
+            target += urgent.hidden_byte(sk)
+            mask |= EPOLLPRI if sk.urgent.data & urgent.VALID else 0
+        if sk.receive_queue and seq_diff(sk.rcv_nxt, sk.copied_seq) >= target:
             mask |= READABLE
         if shutdown & SEND_SHUTDOWN or is_writeable(sk):
             mask |= WRITABLE
@@ -250,15 +187,6 @@ def poll(sk: TcpSock) -> int:
     if sk.sk_err:
         mask |= EPOLLERR
     return mask
-
-
-def inq(sk: TcpSock) -> int:
-    """EINVAL for a listener."""
-    if sk.state is TcpState.LISTEN:
-        raise os_error(errno.EINVAL)
-    if sk.state in OPENING or not sk.receive_queue:
-        return 0
-    return seq_diff(sk.rcv_nxt, sk.copied_seq) - sk.done
 
 
 def outq(sk: TcpSock) -> int:

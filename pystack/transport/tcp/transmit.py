@@ -17,12 +17,13 @@ from pystack.core.headers.tcp import (
     TH_FIN,
     TH_RST,
     TH_SYN,
+    TH_URG,
     TcpOptions,
     pack_segment_header,
     timestamp_option,
 )
 from pystack.core.skb import EMPTY, SkBuff
-from pystack.transport.tcp import ecn
+from pystack.transport.tcp import ecn, urgent
 from pystack.transport.tcp.constants import INVALID_RATELIMIT, IP_PMTUDISC_DONT, MSEC
 from pystack.transport.tcp.mss import sack_room
 from pystack.transport.tcp.seq import SEQ_MASK, after, before, seq_add, seq_diff
@@ -44,6 +45,7 @@ def build(
     window: int,
     options: bytes = b"",
     data: memoryview = EMPTY,
+    urgent: int = 0,
 ) -> SkBuff:
     """A segment from `tuple4`'s local end to its remote one, with its checksum, ready for IP; the
     payload is not copied."""
@@ -53,7 +55,7 @@ def build(
     if data:
         start += ones_sum(data)
     skb = SkBuff(kernel, data)
-    skb.head = pack_segment_header(sport, dport, seq, ack, flags, window, options, start)
+    skb.head = pack_segment_header(sport, dport, seq, ack, flags, window, options, start, urgent)
     return skb
 
 
@@ -80,7 +82,11 @@ def transmit(sk: TcpSock, seq: int, flags: int, data: memoryview = EMPTY) -> boo
         more, bits = ecn.mark(sk, sk.ecn, seq, len(data) > 0)
         tos |= bits
         flags |= more
-    skb = build(kernel, tuple4, seq, ack, flags, window, options, data)
+    pointer = 0
+    if sk.urgent is not None:
+        pointer = urgent.pointer(sk, sk.urgent, seq)
+        flags |= TH_URG if pointer else 0
+    skb = build(kernel, tuple4, seq, ack, flags, window, options, data, pointer)
     if flags & TH_ACK:
         sk.ack.sent()
         sk.delack_timer.delete()
