@@ -49,7 +49,7 @@ class Machine:
         if task.exception is not None:
             raise task.exception
         self.process = Process(self.host.kernel, self.host.system, "script")
-        self.process.ignored.add(signal.SIGPIPE)
+        self.process.signals.ignore(signal.SIGPIPE)
         self.process.start(self._idle)
         self.settle()
         self.start = self.engine.now

@@ -83,6 +83,10 @@ class Cpu:
         """Add the cost of work just done; it is spent at the next `flush`."""
         self.debt += ns
 
+    def slice_ns(self) -> int:
+        """For how long the current task has been running."""
+        return self.engine.now - self._slice_start
+
     def charge_copy(self, nbytes: int) -> None:
         self.debt += nbytes * self.kernel.costs.copy_per_kib >> 10
 
@@ -243,6 +247,7 @@ class Cpu:
         self.flush()
         if self.run_queue and task is not None and not self.in_interrupt:
             task.queued = True
+            task.nivcsw += 1
             self.run_queue.append(task)
             self.loop.switch()
 
@@ -286,4 +291,5 @@ class Cpu:
         self._slice_start = self.engine.now
         self.debt += self.kernel.costs.context_switch
         task.greenlet.switch()
+        task.sum_exec_runtime += self.engine.now - self._slice_start
         self.current = None

@@ -39,6 +39,9 @@ class Task:
         self.on_exit: list[Callable[[Task], None]] = []
         self.process: Any = None  # the process this thread belongs to; None for a kernel thread
         self.nr_switches = 0
+        self.nivcsw = 0  # of them, those not of its own will
+        self.sum_exec_runtime = 0  # ns on a CPU, interrupts taken meanwhile included
+        self.user_ns = 0  # of that, what the program itself has asked for
         self._fn, self._args = fn, args
         self.greenlet = greenlet(self._main, parent=cpu.loop)
 

@@ -5,10 +5,13 @@ Used by every call that may sleep (`sockfile`, `poll`, `epoll`, `process`); sits
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from pystack.core.wait import Sleeper, WaitEntry, WaitQueue
+from pystack.transport.sock import os_error
+from pystack.uapi.signals import Restart
 
 if TYPE_CHECKING:
     from pystack.core.kernel import Kernel
@@ -40,6 +43,7 @@ class Waiter:
     """
 
     def __init__(self, kernel: Kernel, exclusive: bool = False) -> None:
+        self._kernel = kernel
         self._sleeper = Sleeper(kernel, exclusive)
         self._exclusive = exclusive
         self._entries: list[tuple[WaitQueue, WaitEntry]] = []
@@ -50,16 +54,39 @@ class Waiter:
         queue.add(entry)
         self._entries.append((queue, entry))
 
-    def wait(self, condition: Callable[[], bool], timeout: int | None) -> bool:
-        """Sleep until `condition()`; False if `timeout` (ns) ran out.  `ProcessExit` if killed."""
-        process = self._sleeper.task.process
+    def wait(
+        self, condition: Callable[[], bool], timeout: int | None, restartable: bool = True
+    ) -> bool:
+        """Sleep until `condition()`; False if `timeout` (ns) ran out.  `ProcessExit` if killed.
+
+        EINTR after a signal handler, unless that lets the call go on; without `restartable`, or
+        with a timeout, SA_RESTART does not (signal(7)).
+        """
+        task = self._sleeper.task
+        process = task.process
         if process is None:
             return self._sleeper.wait_event(condition, timeout)
-        done = self._sleeper.wait_event(lambda: process.exiting or condition(), timeout)
-        if process.exiting:
-            self._pass_on()
-            raise ProcessExit
-        return done
+        signals, deadline, holds = process.signals, Deadline(self._kernel, timeout), False
+
+        def over() -> bool:
+            nonlocal holds
+            if process.exiting:
+                return True
+            holds = condition()
+            return holds or bool(signals.pending and signals.waiting(task))
+
+        while True:
+            self._sleeper.wait_event(over, deadline.left())
+            if process.exiting:
+                self._pass_on()
+                raise ProcessExit
+            if holds or not (signals.pending and signals.waiting(task)):
+                return holds
+            restart = signals.deliver()
+            if restart is Restart.ALWAYS:
+                continue
+            if restart is Restart.NEVER or not (timeout is None and restartable):
+                raise os_error(errno.EINTR)
 
     def _pass_on(self) -> None:
         """Hand a wake-up meant for this thread alone to the next one: it may have been the last."""
@@ -89,11 +116,12 @@ def wait_on(
     condition: Callable[[], bool],
     timeout: int | None = None,
     exclusive: bool = False,
+    restartable: bool = True,
 ) -> bool:
     """Sleep on one queue; see `Waiter.wait`."""
     with Waiter(kernel, exclusive) as waiter:
         waiter.watch(queue, mask)
-        return waiter.wait(condition, timeout)
+        return waiter.wait(condition, timeout, restartable)
 
 
 class Deadline:

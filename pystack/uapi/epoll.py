@@ -181,7 +181,7 @@ class Epoll(File):
                     events.extend(self._harvest(maxevents))
                     return bool(events)
 
-                waiter.wait(condition, timeout)
+                waiter.wait(condition, timeout, restartable=False)
         if self._ready:  # what is left is for another waiter (`ep_done_scan`)
             self._waiters.wake(EPOLLIN)
         return events

@@ -72,6 +72,10 @@ class File:
     def ioctl(self, request: int, arg: int) -> int:
         raise os_error(errno.ENOTTY)
 
+    def fcntl(self, cmd: int, arg: int) -> int:
+        """What is not the same for every file."""
+        raise os_error(errno.EINVAL)
+
     def set_flags(self, flags: int) -> None:
         """F_SETFL: the access mode stays."""
         self.flags = self.flags & ~SETFL_MASK | flags & SETFL_MASK
@@ -124,14 +128,15 @@ class Console(File):
 
 
 class FileTable:
-    """The descriptors of one process.  `limit` is RLIMIT_NOFILE: every descriptor is below it.
+    """The descriptors of one process.  `limit` is RLIMIT_NOFILE: every descriptor is below it;
+    `hard` is how far the process may raise it.
 
     A new descriptor is always the lowest free one.  Making a file takes two steps, so that
     running out of descriptors is known before anything is done: `reserve`, then `install`.
     """
 
-    def __init__(self, limit: int) -> None:
-        self.limit = limit
+    def __init__(self, limit: int, hard: int) -> None:
+        self.limit, self.hard = limit, hard
         self._files: dict[int, File] = {}
         self._used = FdBitmap()
         self._cloexec: set[int] = set()
@@ -198,6 +203,18 @@ class FileTable:
         self._cloexec.discard(fd)
         self._used.clear(fd)
         file.put()
+
+    def clone(self) -> FileTable:
+        """What a child inherits (`dup_fd`): the same files under the same numbers."""
+        table = FileTable(self.limit, self.hard)
+        for fd, file in self:
+            table._used.set(fd)
+            table.install(fd, file.get(), fd in self._cloexec)
+        return table
+
+    def close_on_exec(self) -> None:
+        for fd in sorted(self._cloexec):
+            self.close(fd)
 
     def close_all(self) -> None:
         for fd, _ in self:

@@ -46,5 +46,5 @@ def wait_any(kernel: Kernel, files: Sequence[tuple[File, int]], timeout: int | N
     with Waiter(kernel) as waiter:
         for file, mask in files:
             waiter.watch(file.wq, mask)
-        waiter.wait(condition, timeout)
+        waiter.wait(condition, timeout, restartable=False)
     return events

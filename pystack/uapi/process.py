@@ -21,10 +21,12 @@ from pystack.core.wait import WaitQueue
 from pystack.transport.sock import os_error
 from pystack.uapi.block import ProcessExit, wait_on
 from pystack.uapi.files import Console, FileTable
+from pystack.uapi.rusage import Rusage, usage_of
+from pystack.uapi.signals import SIG_IGN, Signals
 from pystack.uapi.syscalls import Syscalls
 from pystack.uapi.system import System
 
-RLIMIT_NOFILE = 1024
+RLIMIT_NOFILE, NOFILE_HARD = 1024, 1 << 20
 
 
 class Process:
@@ -41,17 +43,31 @@ class Process:
         *,
         uid: int = 0,
         nofile: int = RLIMIT_NOFILE,
+        parent: Process | None = None,
     ) -> None:
+        """A child has its `parent`'s descriptors, limits, signal actions and user."""
         self.kernel = kernel
         self.system = system
         self.name = name
-        self.uid = uid
         self.pid = system.next_pid()
-        self.files = FileTable(nofile)
+        self.parent = parent
+        self.children: dict[int, Process] = {}  # until they are waited for
+        self.child_wq = WaitQueue()
+        if parent is None:
+            self.uid, self.console = uid, Console(system.open_files)
+            self.files = FileTable(nofile, NOFILE_HARD)
+            for _ in range(3):
+                self.files.install(self.files.reserve(), self.console.get())
+            self.console.put()
+        else:
+            self.uid, self.console = parent.uid, parent.console
+            self.files = parent.files.clone()
+            parent.children[self.pid] = self
+        self.signals: Signals = Signals(self, None if parent is None else parent.signals.actions)
+        self.usage, self.children_usage = Rusage(), Rusage()
+        self.nr_syscalls = 0
         self.sys = Syscalls(self)
-        self.console = Console(system.open_files)
         self.threads: dict[Task, int] = {}  # with their ids; the main thread's is `pid`
-        self.ignored: set[int] = set()  # signals set to SIG_IGN
         # Descriptors to be closed at the next system call: Python collects an object at any
         # moment, in any context, where closing, which sends packets, may not be possible.
         self.abandoned: list[int] = []
@@ -62,9 +78,6 @@ class Process:
         self._daemons: set[Task] = set()
         self._status = 0
         self._exit_wq = WaitQueue()
-        for _ in range(3):
-            self.files.install(self.files.reserve(), self.console.get())
-        self.console.put()
         system.processes[self.pid] = self
 
     def __repr__(self) -> str:
@@ -100,9 +113,23 @@ class Process:
             self._daemons.add(task)
         return task
 
+    def fork(self, fn: Callable[..., Any], *args: Any, name: str = "", cpu: int = 0) -> Process:
+        """A child that runs `fn(*args)` with all descriptors of this process."""
+        child = Process(self.kernel, self.system, name or self.name, parent=self)
+        return child.start(fn, *args, cpu=cpu)
+
     def kill(self, signum: int = signal.SIGKILL) -> None:
-        """End all threads at their next system call, or where they wait."""
-        self.begin_exit(-signum)
+        """Send a signal; one that kills ends all threads at a system call or where they wait."""
+        self.signals.send(signum)
+
+    def compute(self, ns: int) -> None:
+        """The running thread's own work: `ns` of user time, during which interrupts are taken."""
+        cpu = self.kernel.cpu
+        task = cpu.current
+        assert task is not None
+        task.user_ns += ns
+        cpu.charge(ns)
+        cpu.flush()
 
     def close_abandoned(self) -> None:
         """Close the descriptors of objects that Python has collected."""
@@ -178,16 +205,39 @@ class Process:
         """Runs as the last thing of each thread; the last thread takes the process along."""
         task = self.kernel.cpu.current
         assert task is not None
+        self.usage += usage_of(task)
         del self.threads[task]
         self._daemons.discard(task)
         if self.threads:
             if self.threads.keys() <= self._daemons:
                 self.begin_exit(self._status)
             return
+        self._ends()
+
+    def _ends(self) -> None:
+        """The last thread is gone: close everything, tell those who wait (`do_exit`)."""
         self.exiting = True
+        self.sys.disarm()
         self.files.close_all()
         self.exit_status = self._status
         del self.system.processes[self.pid]
         if self.system.tp_process_exit.enabled:
             self.system.tp_process_exit(self.pid, self.name, self.exit_status)
+        for child in self.children.values():
+            child.parent = None
+        self.children.clear()
+        if self.parent is not None:
+            self.parent.child_ended(self)
         self._exit_wq.wake(EPOLLIN)
+
+    def child_ended(self, child: Process) -> None:
+        """A child is a zombie now, unless SIGCHLD is ignored (`do_notify_parent`)."""
+        if self.signals.action(signal.SIGCHLD).handler == SIG_IGN:
+            self.reap(child)
+        self.signals.send(signal.SIGCHLD)
+        self.child_wq.wake(EPOLLIN)
+
+    def reap(self, child: Process) -> None:
+        del self.children[child.pid]
+        self.children_usage += child.usage + child.children_usage
+        child.parent = None

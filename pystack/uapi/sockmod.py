@@ -35,7 +35,7 @@ class SocketModule:
     __name__ = "socket"
 
     def __init__(self, process: Process, hosts: Mapping[str, str] | None = None) -> None:
-        process.ignored.add(signal.SIGPIPE)
+        process.signals.ignore(signal.SIGPIPE)
         self._process = process
         self._hosts = Hosts(hosts)
         self._defaults = SocketDefaults()

@@ -8,13 +8,15 @@ facades (`sockmod`, `selectmod`, `timemod`).
 from __future__ import annotations
 
 from pystack.uapi.calls.base import Buffer
+from pystack.uapi.calls.descriptors import DescriptorCalls
 from pystack.uapi.calls.files import FileCalls
 from pystack.uapi.calls.process import ProcessCalls
+from pystack.uapi.calls.signals import SignalCalls
 from pystack.uapi.calls.sockets import SocketCalls
 from pystack.uapi.calls.waiting import WaitCalls
 
 __all__ = ["Buffer", "Syscalls"]
 
 
-class Syscalls(FileCalls, SocketCalls, WaitCalls, ProcessCalls):
+class Syscalls(FileCalls, DescriptorCalls, SocketCalls, WaitCalls, ProcessCalls, SignalCalls):
     """A method is a system call; `table.SYSCALLS` lists them."""

@@ -30,6 +30,7 @@ class System:
     def __init__(self, kernel: Kernel, file_max: int = 1 << 20) -> None:
         self.kernel = kernel
         self.open_files = OpenFiles(file_max)
+        self.nr_open = 1 << 20  # fs.nr_open: the most a RLIMIT_NOFILE may be
         self.processes: dict[int, Process] = {}  # the living ones
         self._pids = count(1)
         self._families: dict[int, dict[int, dict[int, Callable[[], Sock]]]] = {}

@@ -36,6 +36,9 @@ def enter(process: Process) -> Cpu:
         raise ProcessExit
     if process.abandoned:
         process.close_abandoned()
+    if process.signals.pending:
+        process.signals.deliver_here()
+    process.nr_syscalls += 1
     cpu.debt += process.kernel.costs.syscall
     return cpu
 
@@ -64,5 +67,7 @@ def syscall(
             if system.tp_exit.enabled:
                 system.tp_exit(process.tid, name, result)
             cpu.cond_resched()
+            if process.signals.pending:
+                process.signals.deliver_here()
 
     return call

@@ -6,9 +6,8 @@ import calendar
 import time as real
 from typing import Any
 
+from pystack.uapi.clock import EPOCH_NS
 from pystack.uapi.process import Process
-
-EPOCH_NS = 1_700_000_000 * 10**9  # the wall clock when the engine's is 0: 2023-11-14 22:13:20 UTC
 
 
 class TimeModule:

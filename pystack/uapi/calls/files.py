@@ -6,28 +6,53 @@ import errno
 import fcntl as fc
 import os
 import termios
+from collections.abc import Sequence
 
 from pystack.transport.sock import os_error
 from pystack.uapi.calls.base import Buffer, Calls
+from pystack.uapi.files import File
 from pystack.uapi.table import syscall
 
 FIONCLEX, FIOCLEX = 0x5450, 0x5451
+CLOSE_RANGE_CLOEXEC = 4
 
 
 class FileCalls(Calls):
     @syscall
     def read(self, fd: int, count: int) -> bytes:
-        with self._table.file(fd).get() as file:
+        with self._mode(fd, os.O_WRONLY).get() as file:
             return file.read(count)
 
     @syscall
     def write(self, fd: int, data: Buffer) -> int:
-        with self._table.file(fd).get() as file:
+        with self._mode(fd, os.O_RDONLY).get() as file:
             return self._or_sigpipe(lambda: file.write(data), 0)
+
+    @syscall
+    def readv(self, fd: int, sizes: Sequence[int]) -> bytes:
+        """As one read of all `sizes` together."""
+        with self._mode(fd, os.O_WRONLY).get() as file:
+            return file.read(sum(sizes))
+
+    @syscall
+    def writev(self, fd: int, buffers: Sequence[Buffer]) -> int:
+        with self._mode(fd, os.O_RDONLY).get() as file:
+            return self._or_sigpipe(lambda: file.write(b"".join(buffers)), 0)
 
     @syscall
     def close(self, fd: int) -> None:
         self._table.close(fd)
+
+    @syscall
+    def close_range(self, first: int, last: int, flags: int = 0) -> None:
+        """Close, or mark close-on-exec, every descriptor from `first` to `last`."""
+        if flags & ~CLOSE_RANGE_CLOEXEC or first > last:
+            raise os_error(errno.EINVAL)
+        for fd in [fd for fd, _ in self._table if first <= fd <= last]:
+            if flags:
+                self._table.set_cloexec(fd, True)
+            else:
+                self._table.close(fd)
 
     @syscall
     def lseek(self, fd: int, offset: int, whence: int) -> int:
@@ -67,7 +92,7 @@ class FileCalls(Calls):
             case fc.F_SETFL:
                 file.set_flags(arg)
             case _:
-                raise os_error(errno.EINVAL)
+                return file.fcntl(cmd, arg)
         return 0
 
     @syscall
@@ -81,3 +106,10 @@ class FileCalls(Calls):
         else:
             return file.ioctl(request, arg)
         return 0
+
+    def _mode(self, fd: int, forbidden: int) -> File:
+        """The file, opened so that it can be read or written; else EBADF."""
+        file = self._table.file(fd)
+        if file.flags & os.O_ACCMODE == forbidden:
+            raise os_error(errno.EBADF)
+        return file

@@ -67,13 +67,7 @@ class WaitCalls(Calls):
     def epoll_create1(self, flags: int) -> int:
         if flags & ~sel.EPOLL_CLOEXEC:
             raise os_error(errno.EINVAL)
-        fd = self._table.reserve()
-        try:
-            epoll = Epoll(self._system.open_files, self._kernel)
-        except OSError:
-            self._table.unreserve(fd)
-            raise
-        return self._table.install(fd, epoll, bool(flags & sel.EPOLL_CLOEXEC))
+        return self._new_file(lambda: Epoll(self._system.open_files, self._kernel), flags)
 
     @syscall
     def epoll_ctl(self, epfd: int, op: int, fd: int, event: tuple[int, Any] | None = None) -> None:
