@@ -129,6 +129,18 @@ class NetCore:
         cpu.local_bh_enable()
         return True
 
+    def xmit_direct(self, dev: NetDevice, queue: int, skbs: list[SkBuff]) -> None:
+        """Frames past the queueing discipline, from softirq; lost if the ring is full."""
+        tx = dev.tx_queues[queue % len(dev.tx_queues)]
+        room = dev.up and not tx.stopped
+        for skb in skbs:
+            skb.dev = dev
+            if room:
+                tx.requeued.append(skb)
+            else:
+                self.kernel.drop(skb, Drop.XDP_TX_FULL if dev.up else Drop.DEV_DOWN)
+        self.qdisc_run(dev, tx)
+
     def wake_queue(self, dev: NetDevice, queue: int) -> None:
         """The driver's ring has room again (`netif_tx_wake_queue`)."""
         tx = dev.tx_queues[queue]

@@ -15,6 +15,7 @@ from pystack.core.skb import SkBuff
 from pystack.core.timer import Timer
 from pystack.dev.driver import NetDeviceOps
 from pystack.dev.qdisc import PfifoFast, Qdisc
+from pystack.dev.xdp import Xdp, XdpProgram
 
 if TYPE_CHECKING:
     from pystack.dev.core import NetCore
@@ -75,6 +76,7 @@ class NetDevice:
         self.promiscuity = 0  # how many want every frame
         # Who may take a received frame before the link layer sees it, and then returns True.
         self.rx_handlers: list[Callable[[SkBuff], bool]] = []
+        self.xdp: Xdp | None = None
         self.stats = DeviceStats()
         self.tx_queues = [TxQueue(i, PfifoFast(self)) for i in range(ops.tx_queues)]
 
@@ -88,6 +90,11 @@ class NetDevice:
         for queue in self.tx_queues:
             queue.purge(Drop.QDISC_REPLACED)
             queue.qdisc = create(self)
+
+    def set_xdp(self, program: XdpProgram | None, queue: int | None = None) -> None:
+        """`ip link set dev ... xdp`, for all queues or for one; None takes it off again."""
+        xdp = Xdp(self) if self.xdp is None else self.xdp
+        self.xdp = xdp if xdp.attach(program, queue) else None
 
     def mc_add(self, mac: bytes) -> None:
         """Receive the multicast address `mac`, too, as often as asked (`dev_mc_add`)."""

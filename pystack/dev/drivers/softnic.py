@@ -116,14 +116,23 @@ class SoftNic:
                 self._in_flight.popleft().free()
             self.core.wake_queue(self.dev, 0)
         work = 0
+        xdp = self.dev.xdp
         while self._rx and work < budget:
             frame, tstamp = self._rx.popleft()
             work += 1
             self.kernel.charge(self.kernel.costs.rx_packet)
-            skb = SkBuff(self.kernel, memoryview(frame))
-            skb.dev = self.dev
+            if xdp is None:
+                skb = SkBuff(self.kernel, memoryview(frame))
+                skb.dev = self.dev
+            else:
+                passed = xdp.receive(memoryview(bytearray(frame)), 0)
+                if passed is None:
+                    continue
+                skb = passed
             skb.tstamp = tstamp
             self.napi.gro_receive(skb)
+        if xdp is not None:
+            xdp.flush()
         if work < budget and self.napi.complete():
             self._irq_armed = True
             if self._rx or self._sent >= TX_FRAMES:

@@ -122,6 +122,7 @@ class QueuePair:
 
     def _clean_rx(self, budget: int) -> int:
         nic, kernel, ring = self.nic, self.nic.kernel, self.rx
+        xdp = nic.dev.xdp
         view = nic.resources.dma.memory.view
         put = ring.pool.put
         work = 0
@@ -137,13 +138,22 @@ class QueuePair:
                 put(addr, False)
                 continue
             nic.resources.dma.sync_for_cpu(addr)
-            skb = SkBuff(kernel, view[addr : addr + length], partial(put, addr))
-            skb.dev = nic.dev
-            skb.queue = self.index
+            frame = view[addr : addr + length]
+            if xdp is None:
+                skb = SkBuff(kernel, frame, partial(put, addr))
+                skb.dev = nic.dev
+                skb.queue = self.index
+            else:
+                passed = xdp.receive(frame, self.index, partial(put, addr))
+                if passed is None:
+                    continue
+                skb = passed
             skb.tstamp = kernel.now
             if nic.tp_rx.enabled:
                 nic.tp_rx(skb.packet_id, addr, length, ring.last_completion)
             self.napi.gro_receive(skb)
+        if xdp is not None:
+            xdp.flush()
         return work
 
     def _post_rx(self) -> None:
