@@ -61,6 +61,7 @@ class Machine:
     time: Any
     sys: Any
     thread: Callable[..., Any]  # thread(fn, *args) starts a daemon thread
+    fork: Callable[..., int]  # fork(fn, *args): a child runs fn(its machine, *args); its id
     simulated: bool
 
     @staticmethod
@@ -97,12 +98,18 @@ def both(program: Program, *args: Any, differs: Mapping[str, Differs] | None = N
 
 
 def machine_of(process: Process) -> Machine:
+    def child(fn: Callable[..., Any], args: tuple[Any, ...]) -> None:
+        task = process.kernel.cpu.current
+        assert task is not None
+        fn(machine_of(task.process), *args)
+
     return Machine(
         socket=SocketModule(process),
         select=SelectModule(process),
         time=TimeModule(process),
         sys=process.sys,
         thread=lambda fn, *args: process.thread(fn, *args, daemon=True),
+        fork=lambda fn, *args: process.sys.fork(child, fn, args),
         simulated=True,
     )
 
@@ -220,4 +227,10 @@ def _this_machine() -> Machine:
         started.start()
         return started
 
-    return Machine(socket, select, time, RealSys(), thread, simulated=False)
+    calls = RealSys()
+
+    def fork(fn: Callable[..., Any], *args: Any) -> int:
+        return calls.fork(fn, machine, *args)
+
+    machine = Machine(socket, select, time, calls, thread, fork, simulated=False)
+    return machine

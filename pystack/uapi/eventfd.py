@@ -36,6 +36,9 @@ class EventFd(File):
     def wq(self) -> WaitQueue:
         return self._wq
 
+    def lseek(self, offset: int, whence: int) -> int:
+        return 0  # noop_llseek
+
     def poll(self) -> int:
         mask = EPOLLIN if self.count else 0
         return mask | EPOLLOUT if self.count < ULLONG_MAX - 1 else mask

@@ -35,6 +35,9 @@ class TimerFd(File):
     def wq(self) -> WaitQueue:
         return self._wq
 
+    def lseek(self, offset: int, whence: int) -> int:
+        return 0  # noop_llseek
+
     def poll(self) -> int:
         return EPOLLIN if self._ticks else 0
 
