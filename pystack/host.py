@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping, Sequence
 from socket import AF_INET, IPPROTO_TCP, SOCK_STREAM
 from typing import Any
 
@@ -26,6 +26,7 @@ from pystack.net.inet import Inets
 from pystack.net.ipv4 import Ipv4
 from pystack.transport.tcp import Tcp
 from pystack.uapi.process import Process
+from pystack.uapi.python.interpreter import Program, start_program
 from pystack.uapi.sockmod import SocketModule
 from pystack.uapi.system import System
 
@@ -86,6 +87,23 @@ class NetNamespace:
         """Start an application: `fn(socket, *args)` with this host's `socket` module."""
         process = Process(self.kernel, self.system, name)
         return process.start(fn, SocketModule(process), *args, cpu=cpu)
+
+    def run_python(
+        self,
+        program: Program,
+        argv: Sequence[str] = (),
+        env: Mapping[str, str] | None = None,
+        *,
+        shared: Collection[str] = (),
+        cpu: int = 0,
+    ) -> Process:
+        """Start an unmodified Python program, a file or a function, with `argv[1:]` and `env`.
+
+        What it writes is in `Process.stdout` and `stderr`.  A function runs as one of `__main__`:
+        it must import by itself what it uses.  `shared` names packages the process does not get a
+        copy of its own of: see `pystack.uapi.python`.
+        """
+        return start_program(self.kernel, self.system, program, argv, env, shared, cpu)
 
     def start(self, fn: Callable[..., Any], *args: Any, name: str = "", cpu: int = 0) -> Task:
         """Run `fn(*args)` as a kernel task of this host.  See `finished` and `Task.result`."""

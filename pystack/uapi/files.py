@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from select import EPOLLIN, EPOLLOUT, EPOLLRDNORM, EPOLLWRNORM
 from typing import TYPE_CHECKING, Self
 
@@ -105,11 +105,15 @@ class File:
 
 
 class Console(File):
-    """Standard input, output and error: reads end at once, what is written is kept in `output`."""
+    """Standard input, output and error: reads end at once, what is written is kept in `output`.
+
+    `watch`, if set, is called with each write, as it happens.
+    """
 
     def __init__(self, open_files: OpenFiles) -> None:
         super().__init__(open_files)
         self.output = bytearray()
+        self.watch: Callable[[bytes], None] | None = None
         self._wq = WaitQueue()
 
     @property
@@ -124,6 +128,8 @@ class Console(File):
 
     def write(self, data: bytes | bytearray | memoryview) -> int:
         self.output += data
+        if self.watch is not None:
+            self.watch(bytes(data))
         return len(data)
 
 

@@ -78,6 +78,7 @@ class Process:
         self._daemons: set[Task] = set()
         self._status = 0
         self._exit_wq = WaitQueue()
+        self.stdout = self.stderr = self.console.output  # they differ where fd 2 is another file
         system.processes[self.pid] = self
 
     def __repr__(self) -> str:

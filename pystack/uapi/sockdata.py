@@ -16,6 +16,8 @@ _Received = tuple[bytes, list[Cmsg], int, Any]
 
 
 class DataSocket(TimedSocket):
+    __slots__ = ()
+
     def _target(self, address: Any, call: str) -> Any:
         return to_kernel(self.family, address, self._hosts, call)
 

@@ -25,6 +25,8 @@ _TYPE_FLAGS = so.SOCK_NONBLOCK | so.SOCK_CLOEXEC
 class SimSocket(DataSocket):
     """The module facade derives `socket` from this, bound to a process."""
 
+    __slots__ = ("_closed", "_io_refs")
+
     def __init__(
         self, family: int = -1, type: int = -1, proto: int = -1, fileno: int | None = None
     ) -> None:
@@ -43,9 +45,7 @@ class SimSocket(DataSocket):
             type = self._option(fileno, so.SO_TYPE) if type == -1 else type
             proto = self._option(fileno, so.SO_PROTOCOL) if proto == -1 else proto
             self._fd = fileno
-        self.family = so.AddressFamily(family)
-        self.type = so.SocketKind(type & ~_TYPE_FLAGS)
-        self.proto = max(proto, 0)
+        self._kind = so.AddressFamily(family), so.SocketKind(type & ~_TYPE_FLAGS), max(proto, 0)
         if type & so.SOCK_NONBLOCK:
             self._timeout = 0.0
         elif self._defaults.timeout is not None:
@@ -68,8 +68,9 @@ class SimSocket(DataSocket):
     def __del__(self) -> None:
         fd, self._fd = getattr(self, "_fd", -1), -1
         if fd >= 0:
-            warnings.warn(f"unclosed {self!r}", ResourceWarning, source=self, stacklevel=2)
             self._sys.process.abandoned.append(fd)
+            text = f"unclosed <socket.socket fd={fd}>"  # a repr would make system calls
+            warnings.warn(text, ResourceWarning, source=self, stacklevel=2)
 
     # -- life ------------------------------------------------------------------------------
 
@@ -125,12 +126,15 @@ class SimSocket(DataSocket):
     def listen(self, backlog: int | None = None) -> None:
         self._sys.listen(self._fd, min(so.SOMAXCONN, 128) if backlog is None else max(backlog, 0))
 
-    def accept(self) -> tuple[Self, Any]:
+    def _accept(self) -> tuple[int, Any]:
         fd, address = self._call(
             lambda: self._sys.accept4(self._fd, so.SOCK_CLOEXEC), sel.POLLIN, self._deadline()
         )
-        new = self.__class__(self.family, self.type, self.proto, fileno=fd)
-        return new, from_kernel(self.family, address)
+        return fd, from_kernel(self.family, address)
+
+    def accept(self) -> tuple[Self, Any]:
+        fd, address = self._accept()
+        return self.__class__(self.family, self.type, self.proto, fileno=fd), address
 
     def connect(self, address: Any) -> None:
         target = self._target(address, "connect")

@@ -38,14 +38,26 @@ def check_timeout(value: float | None) -> float | None:
 class TimedSocket:
     """`family` and `type` are of the descriptor `_fd`, -1 when closed; `_sys` its process."""
 
+    __slots__ = ("_fd", "_kind", "_timeout")
+
     _sys: ClassVar[Syscalls]
     _hosts: ClassVar[Hosts]
     _defaults: ClassVar[SocketDefaults]
     _fd: int
     _timeout: float | None
-    family: so.AddressFamily
-    type: so.SocketKind
-    proto: int
+    _kind: tuple[so.AddressFamily, so.SocketKind, int]
+
+    @property
+    def family(self) -> so.AddressFamily:
+        return self._kind[0]
+
+    @property
+    def type(self) -> so.SocketKind:
+        return self._kind[1]
+
+    @property
+    def proto(self) -> int:
+        return self._kind[2]
 
     def _option(self, fd: int, name: int) -> int:
         value = self._sys.getsockopt(fd, so.SOL_SOCKET, name)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from pystack.uapi.calls.base import Buffer
 from pystack.uapi.calls.descriptors import DescriptorCalls
+from pystack.uapi.calls.disk import DiskCalls
 from pystack.uapi.calls.files import FileCalls
 from pystack.uapi.calls.process import ProcessCalls
 from pystack.uapi.calls.signals import SignalCalls
@@ -18,5 +19,7 @@ from pystack.uapi.calls.waiting import WaitCalls
 __all__ = ["Buffer", "Syscalls"]
 
 
-class Syscalls(FileCalls, DescriptorCalls, SocketCalls, WaitCalls, ProcessCalls, SignalCalls):
+class Syscalls(
+    FileCalls, DescriptorCalls, DiskCalls, SocketCalls, WaitCalls, ProcessCalls, SignalCalls
+):
     """A method is a system call; `table.SYSCALLS` lists them."""

@@ -48,6 +48,10 @@ class ProcessCalls(Calls):
         )
 
     @syscall
+    def sched_yield(self) -> None:
+        self._kernel.cpu.yield_()
+
+    @syscall
     def exit_group(self, status: int) -> NoReturn:
         self.process.begin_exit(status & 0xFF)
         raise ProcessExit
