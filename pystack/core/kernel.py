@@ -16,6 +16,7 @@ from pystack.core.costs import Costs
 from pystack.core.cpu import Cpu, Softirq
 from pystack.core.drop import Drop
 from pystack.core.engine import Engine
+from pystack.core.flow import SockFlows
 from pystack.core.memory import HostMemory
 from pystack.core.skb import SkBuff
 from pystack.core.sysctl import Sysctl
@@ -46,6 +47,7 @@ class Kernel:
         self.this_cpu: Cpu | None = None
         self.views: list[Kernel] = [self]  # one a network namespace
         self._init_namespace()
+        self.sock_flows = SockFlows(self.sysctl)
         self.trace = Trace(engine, name, lambda: self.this_cpu)
         self._tp_drop = self.trace.point("kfree_skb", "packet_id", "reason", "length")
         self.softirq_handlers: dict[Softirq, Callable[[Cpu], None]] = {}

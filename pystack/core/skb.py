@@ -48,6 +48,7 @@ class SkBuff:
         "end",
         "frags",
         "gso_size",
+        "hash",
         "head",
         "headers",
         "ip_summed",
@@ -96,7 +97,7 @@ class SkBuff:
         self.headers: Headers = ()
         self.mac_header = self.network_header = self.transport_header = 0
         self.saddr = self.daddr = b""
-        self.mark = self.priority = 0
+        self.mark = self.priority = self.hash = 0
         self.nfct: Any = None
         self.sk: Any = None
         self.cb: Any = None  # of the layer that has the packet, as in Linux

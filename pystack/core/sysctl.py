@@ -8,6 +8,7 @@ DEFAULTS: dict[str, int | str | tuple[int, ...]] = {
     "net.core.netdev_budget": 300,
     "net.core.netdev_budget_usecs": 2000,
     "net.core.netdev_max_backlog": 1000,
+    "net.core.rps_sock_flow_entries": 0,
     "net.core.somaxconn": 4096,
     "net.core.rmem_max": 212992,
     "net.core.wmem_max": 212992,

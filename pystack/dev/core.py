@@ -90,15 +90,21 @@ class NetCore:
         stats = dev.stats
         stats.rx_packets += 1
         stats.rx_bytes += length
-        cpu = self.kernel.this_cpu or self.kernel.cpu
-        self.softnet.data[cpu.index].processed += 1
         if self._tp_receive.enabled:
             self._tp_receive(skb.packet_id, dev.name, length)
         for tap in self.taps:
             tap(dev, skb, False)
 
     def deliver(self, skb: SkBuff) -> None:
+        """Up to the link layer, on the CPU that RPS names."""
+        rps = skb.dev.rps
+        if rps is None or not rps.steer(skb):
+            self.deliver_here(skb)
+
+    def deliver_here(self, skb: SkBuff) -> None:
         """Up to the link layer, unless the device belongs to another (`rx_handler`)."""
+        cpu = self.kernel.this_cpu or self.kernel.cpu
+        self.softnet.data[cpu.index].processed += 1
         for taken in skb.dev.rx_handlers:
             if taken(skb):
                 return
@@ -106,8 +112,11 @@ class NetCore:
         self._link_receive(skb)
 
     def netif_rx(self, skb: SkBuff) -> None:
-        """For devices without NAPI: onto this CPU's backlog (`netif_rx`)."""
-        self.softnet.enqueue(skb, self.kernel.cpu.index)
+        """For devices without NAPI: onto this CPU's backlog, or where RPS says (`netif_rx`)."""
+        self.count_received(skb)
+        rps = skb.dev.rps
+        if rps is None or not rps.steer(skb):
+            self.softnet.enqueue(skb, self.kernel.cpu.index)
 
     # -- transmit --------------------------------------------------------------------------
 

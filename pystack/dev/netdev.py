@@ -19,6 +19,7 @@ from pystack.dev.xdp import Xdp, XdpProgram
 
 if TYPE_CHECKING:
     from pystack.dev.core import NetCore
+    from pystack.dev.rps import Rps
 
 TX_QUEUE_LEN = 1000  # DEFAULT_TX_QUEUE_LEN
 
@@ -77,6 +78,7 @@ class NetDevice:
         # Who may take a received frame before the link layer sees it, and then returns True.
         self.rx_handlers: list[Callable[[SkBuff], bool]] = []
         self.xdp: Xdp | None = None
+        self.rps: Rps | None = None  # None: packets stay where they come in
         self.stats = DeviceStats()
         self.tx_queues = [TxQueue(i, PfifoFast(self)) for i in range(ops.tx_queues)]
 

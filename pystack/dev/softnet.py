@@ -30,6 +30,7 @@ class SoftnetData:
         self.output_queue: deque[tuple[NetDevice, TxQueue]] = deque()  # rings with room again
         self.backlog = Napi(softnet, f"backlog{cpu.index}", self._process_backlog, cpu)
         self.backlog.enable()
+        self.head = self.tail = 0  # packets ever taken off the backlog, and put on it
         self.processed = 0
         self.dropped = 0
         self.time_squeeze = 0
@@ -53,7 +54,8 @@ class SoftnetData:
         while queue and work < budget:
             work += 1
             skb = queue.popleft()
-            skb.dev.core.receive_skb(skb)
+            self.head += 1
+            skb.dev.core.deliver_here(skb)
         if work < budget:
             self.backlog.complete()
         return work
@@ -77,6 +79,7 @@ class Softnet:
             skb.kernel.drop(skb, Drop.DEV_BACKLOG_FULL)
             return False
         data.input_queue.append(skb)
+        data.tail += 1
         if index == self.kernel.cpu.index:
             data.backlog.schedule()
         else:

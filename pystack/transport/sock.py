@@ -174,7 +174,7 @@ class Sock(ABC):
         *("rmem_alloc", "sk_bound_dev_if", "sk_drops", "sk_err", "sk_err_soft", "sk_flags"),
         *("sk_incoming_cpu", "sk_keepalive", "sk_linger", "sk_mark", "sk_max_pacing_rate"),
         *("sk_peek_off", "sk_priority", "sk_rcvbuf", "sk_rcvlowat", "sk_reuse", "sk_reuseport"),
-        *("sk_shutdown", "sk_sndbuf", "sk_tsflags", "sk_uid", "sndbuf_locked", "type"),
+        *("sk_shutdown", "sk_sndbuf", "sk_rxhash", "sk_tsflags", "sk_uid", "sndbuf_locked", "type"),
         *("wmem_queued", "wq"),
     )
 
@@ -187,6 +187,7 @@ class Sock(ABC):
         self.lock = SockLock(kernel, self.backlog_rcv)
         self.dead = False  # SOCK_DEAD: no file refers to it any more
         self.sk_err = 0
+        self.sk_rxhash = 0  # the flow of what it receives, where packets are steered
         self.sk_err_soft = 0
         self.sk_shutdown = 0
         self.sk_rcvbuf = 0

@@ -75,6 +75,7 @@ class SocketFile(File):
         """Up to `n` bytes, b"" at the end; with MSG_WAITALL `n` unless the stream ends or fails."""
         if flags & MSG_OOB and self.sk.type == so.SOCK_STREAM:
             return self.sk.recvmsg(n, flags)  # never waits
+        self._record_flow()
         deadline = self._deadline(self.rcvtimeo, flags)
         if not flags & MSG_WAITALL or self.sk.type != so.SOCK_STREAM:
             return self._retry(partial(self.sk.recvmsg, n, flags), WAIT_READ, deadline)
@@ -92,6 +93,11 @@ class SocketFile(File):
             parts.append(part.data)
             n -= len(part.data)
         return part._replace(data=b"".join(parts))
+
+    def _record_flow(self) -> None:
+        """Its packets shall come to the CPU where they are wanted (`sock_rps_record_flow`)."""
+        if self.sk.sk_rxhash:
+            self.kernel.sock_flows.record(self.sk.sk_rxhash, self.kernel.cpu.index)
 
     def _receive_more(self, n: int, flags: int) -> Message:
         """Data first: an error that comes after some stays with the socket for the next call.
@@ -128,6 +134,7 @@ class SocketFile(File):
 
         `control` goes with the first byte.
         """
+        self._record_flow()
         view = memoryview(data).cast("B")
         deadline = self._deadline(self.sndtimeo, flags)
         send = partial(self.sk.sendmsg, view, flags, address, control)

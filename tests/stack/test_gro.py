@@ -26,7 +26,7 @@ from pystack.core.kernel import Kernel
 from pystack.core.skb import CHECKSUM_NONE, CHECKSUM_UNNECESSARY, SkBuff
 from pystack.dev.gro import GRO_MAX_SIZE, MAX_HELD, Gro
 from pystack.dev.napi import Napi
-from pystack.dev.netdev import DeviceStats
+from pystack.dev.wire import Link
 from pystack.host import Host
 from pystack.transport.tcp import TcpSock, data
 from pystack.transport.tcp.segment import RxSegment
@@ -236,14 +236,7 @@ def test_device_with_gro_off_delivers_at_once() -> None:
 def test_nothing_is_held_after_a_poll_nor_once_it_is_complete() -> None:
     engine = VirtualEngine()
     host = Host(engine, "h")
-    device: Any = SimpleNamespace(
-        core=host.core,
-        rx_handlers=[],
-        features={"gro": True},
-        stats=DeviceStats(),
-        name="eth0",
-        mac=b"\2\0\0\0\0\1",
-    )
+    device = host.add_softnic("eth0", b"\2\0\0\0\0\1", Link(engine).a)
     delivered: list[int] = []
     host.core.register_link(lambda skb: delivered.append(len(skb.parts())))
     segments = iter(flow(5))

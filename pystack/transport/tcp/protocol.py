@@ -132,6 +132,8 @@ class Tcp:
         segment: RxSegment = skb.cb
         sk = self.tables.connections.get((skb.daddr, segment.dport, skb.saddr, segment.sport))
         if isinstance(sk, TcpSock):
+            if skb.hash:
+                sk.sk_rxhash = skb.hash
             limit = sk.sk_rcvbuf + (sk.sk_sndbuf >> 1) + BACKLOG_SLACK
             if not sk.lock.deliver(skb, limit):
                 self.kernel.mib["TcpExtTCPBacklogDrop"] += 1
