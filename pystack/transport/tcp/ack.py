@@ -8,7 +8,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pystack.core.headers.tcp import TH_ECE, TH_SYN
-from pystack.transport.tcp import prr, rack, recovery, renosack, rto, sacktag, tlp, undo, urgent
+from pystack.transport.tcp import (
+    prr,
+    rack,
+    rate,
+    recovery,
+    renosack,
+    rto,
+    sacktag,
+    tlp,
+    undo,
+    urgent,
+)
 from pystack.transport.tcp.ackevent import (
     ACKED,
     CA_ALERT,
@@ -84,8 +95,16 @@ def process(sk: TcpSock, segment: RxSegment, flag: int) -> int:
         _control(sk, event)
     else:
         _nothing_in_flight(sk, event, ack)
-    sk.stats.delivered += event.delivered
+    _count_delivered(sk, event)
     return ACK_OK
+
+
+def _count_delivered(sk: TcpSock, event: AckEvent) -> None:
+    """`tcp_newly_delivered`; an ECE says of all of them that they met congestion."""
+    sk.stats.delivered += event.delivered
+    if event.flag & ECE:
+        sk.stats.delivered_ce += event.delivered
+    rate.end_of_ack(sk, event.delivered, bool(event.flag & SACK_RENEGING))
 
 
 def _nothing_in_flight(sk: TcpSock, event: AckEvent, ack: int) -> None:
@@ -121,7 +140,7 @@ def _old(sk: TcpSock, segment: RxSegment, event: AckEvent) -> int:
     if segment.options.sack and sk.sack_ok:
         sacktag.tag(sk, segment, event)
         rexmit = recovery.fastretrans_alert(sk, event, 0)
-        sk.stats.delivered += event.delivered
+        _count_delivered(sk, event)
         recovery.xmit(sk, rexmit)
     return ACK_OLD
 
@@ -173,6 +192,7 @@ def _clean_rtx_queue(sk: TcpSock, event: AckEvent) -> None:
         acked += 1
         sk.wmem_queued -= segment.truesize
         event.flag |= SYN_ACKED if segment.flags & TH_SYN else DATA_ACKED
+        rate.delivered(sk, segment)
         if segment.sacked & EVER_RETRANS:
             _retransmitted_acked(sk, segment, event)
         elif not segment.sacked & SACKED_ACKED:

@@ -11,16 +11,26 @@ from pystack.core.skb import SkBuff
 from pystack.transport.inetaddr import endpoint
 from pystack.transport.sock import Address, os_error
 from pystack.transport.tcp import ack as ackmod
-from pystack.transport.tcp import congestion, delack, ecn, lifecycle, output, paws, ports, reply
+from pystack.transport.tcp import (
+    congestion,
+    delack,
+    ecn,
+    lifecycle,
+    output,
+    paws,
+    ports,
+    rcvspace,
+    reply,
+)
 from pystack.transport.tcp.ackevent import SLOWPATH
-from pystack.transport.tcp.constants import INIT_CWND, MSEC, MSS_DEFAULT, TIMEOUT_MIN
+from pystack.transport.tcp.constants import MSEC, MSS_DEFAULT, TIMEOUT_MIN
 from pystack.transport.tcp.mss import advertised_mss, sync_mss
 from pystack.transport.tcp.rto import XmitTimer, arm
 from pystack.transport.tcp.segment import RxSegment, TxSegment
 from pystack.transport.tcp.seq import after, between, seq_add
 from pystack.transport.tcp.state import TcpState
 from pystack.transport.tcp.transmit import send_ack, timestamp, transmit
-from pystack.transport.tcp.window import full_space, init_buffer_space, initial_window
+from pystack.transport.tcp.window import full_space, init_buffer_space, initial_window, wanted_clamp
 
 if TYPE_CHECKING:
     from pystack.transport.tcp.sock import TcpSock
@@ -70,9 +80,8 @@ def _send_syn(sk: TcpSock, mtu: int) -> None:
     sync_mss(sk, mtu)
     delack.initialize_rcv_mss(sk)
     space = full_space(sk)
-    clamp = sk.clamp_wanted or (space if sk.rcvbuf_locked else 0)
     scaling = bool(kernel.sysctl["net.ipv4.tcp_window_scaling"])
-    window = initial_window(kernel.sysctl, space, sk.advmss, clamp, scaling)
+    window = initial_window(kernel.sysctl, space, sk.advmss, wanted_clamp(sk), scaling)
     sk.rcv_wnd, sk.window_clamp, sk.rcv_wscale = window
     sk.rcv_ssthresh = sk.rcv_wnd
     sk.snd_una = sk.snd_nxt = sk.snd_sml = sk.iss
@@ -174,7 +183,7 @@ def finish_connect(sk: TcpSock) -> None:
     congestion.init_cwnd(sk)
     sk.lsndtime = sk.kernel.now
     init_buffer_space(sk)
-    sk.stats.rcv_space = min(sk.rcv_ssthresh, sk.rcv_wnd, INIT_CWND * sk.advmss)
+    rcvspace.init(sk)
 
 
 def _crossed_syn(sk: TcpSock, segment: RxSegment) -> None:

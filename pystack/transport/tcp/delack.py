@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from pystack.core.headers.tcp import TCP_HLEN, TH_FIN, TH_PSH, TH_SYN, TH_URG
 from pystack.core.skb import SkBuff
 from pystack.transport.sock import RCV_SHUTDOWN
-from pystack.transport.tcp import transmit, window
+from pystack.transport.tcp import rcvspace, transmit, window
 from pystack.transport.tcp.constants import (
     ATO_MIN,
     DELACK_MAX,
@@ -98,6 +98,7 @@ def data_received(sk: TcpSock, skb: SkBuff) -> None:
     ack, now = sk.ack, sk.kernel.now
     ack.schedule()
     _measure_rcv_mss(sk, skb)
+    rcvspace.measure(sk)
     if not ack.ato:
         increase_quickack(sk)
         ack.ato = ATO_MIN

@@ -8,6 +8,7 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING
 
+from pystack.transport.tcp import rate
 from pystack.transport.tcp.constants import MSEC, USEC
 from pystack.transport.tcp.seq import seq_diff
 from pystack.transport.tcp.state import TcpState
@@ -54,7 +55,7 @@ def _bytes(sk: TcpSock) -> tuple[int, ...]:
     limited by the application."""
     scales = sk.snd_wscale | sk.rcv_wscale << 4 if sk.wscale_ok else 0
     counts = (min(n, 255) for n in (sk.retransmits, sk.probes_out, sk.backoff))
-    return sk.state, sk.cw.state, *counts, _options(sk), scales, 0
+    return sk.state, sk.cw.state, *counts, _options(sk), scales, sk.rate.was_app_limited
 
 
 def _words(sk: TcpSock) -> tuple[int, ...]:
@@ -82,8 +83,8 @@ def _words(sk: TcpSock) -> tuple[int, ...]:
         sk.cw.cwnd,
         sk.advmss,
         sk.reordering,
-        0,  # rcv_rtt: the receiver's estimate is not kept
-        sk.stats.rcv_space,
+        sk.rcv_space.rtt_us >> 3,
+        sk.rcv_space.space,
         sk.total_retrans,
     )
 
@@ -105,7 +106,7 @@ def _segments(sk: TcpSock) -> tuple[int, ...]:
 def _limits(sk: TcpSock) -> tuple[int, int, int, int]:
     """The delivery rate, and the time spent busy, limited by the peer's window, by our buffer."""
     busy, window, buffer = sk.stats.chrono.times(sk.kernel.now)
-    return 0, busy // USEC, window // USEC, buffer // USEC
+    return rate.bytes_per_second(sk), busy // USEC, window // USEC, buffer // USEC
 
 
 def _deliveries(sk: TcpSock) -> tuple[int, ...]:

@@ -11,7 +11,7 @@ from pystack.core.drop import Drop
 from pystack.core.headers.tcp import TH_ACK, TH_CWR, TH_ECE, TH_FIN, TH_RST, TH_SYN, TH_URG
 from pystack.core.skb import SkBuff
 from pystack.transport.sock import RCV_SHUTDOWN, SEND_SHUTDOWN
-from pystack.transport.tcp import ack, data, lifecycle, reply, timers, timewait, urgent
+from pystack.transport.tcp import ack, data, lifecycle, rcvspace, reply, timers, timewait, urgent
 from pystack.transport.tcp.ackevent import (
     DATA,
     NO_CHALLENGE_ACK,
@@ -61,6 +61,7 @@ def _established(sk: TcpSock, skb: SkBuff) -> None:
             if segment.ack == sk.snd_una and sk.urgent is None:
                 if sk.tstamp_ok:
                     replace_ts_recent(sk, segment)
+                    rcvspace.measure_echo(sk, skb, segment)
                 sk.snd_wl1 = segment.seq
                 data.queue(sk, skb)
                 after_segment(sk)
@@ -75,6 +76,8 @@ def _established(sk: TcpSock, skb: SkBuff) -> None:
         return
     if sk.urgent is not None or segment.flags & TH_URG:
         urgent.receive_segment(sk, skb, segment)
+    if sk.tstamp_ok:
+        rcvspace.measure_echo(sk, skb, segment)
     data.queue(sk, skb)
     after_segment(sk)
 

@@ -25,7 +25,7 @@ from pystack.transport.tcp.request import RequestSock
 from pystack.transport.tcp.segment import RxSegment
 from pystack.transport.tcp.seq import after, before, seq_add
 from pystack.transport.tcp.state import TcpState
-from pystack.transport.tcp.window import full_space, initial_window
+from pystack.transport.tcp.window import full_space, initial_window, wanted_clamp
 
 if TYPE_CHECKING:
     from pystack.transport.tcp.sock import TcpSock
@@ -90,7 +90,7 @@ def _route_request(req: RequestSock, skb: SkBuff) -> bool:
         return False
     req.advmss = advertised_mss(req.inet, route.mtu, listener.user_mss)
     space = full_space(listener)
-    clamp = space if listener.rcvbuf_locked else 0
+    clamp = wanted_clamp(listener)
     mss = req.advmss - (TCPOLEN_TSTAMP_ALIGNED if req.tstamp_ok else 0)
     window = initial_window(sysctl, space, mss, clamp, req.snd_wscale is not None)
     req.rcv_wnd, req.window_clamp, req.rcv_wscale = window

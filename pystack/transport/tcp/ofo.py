@@ -29,6 +29,11 @@ class OutOfOrderQueue:
     def first(self) -> SkBuff:
         return self._skbs[0]
 
+    @property
+    def last_end(self) -> int:
+        """The number behind the last byte."""
+        return int(self._skbs[-1].cb.end_seq)
+
     def insert(self, skb: SkBuff) -> list[SkBuff] | None:
         """None if all of it is here already, else the segments it makes superfluous.
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pystack.core.headers.tcp import TH_ACK, TH_FIN, TH_PSH, TH_SYN
-from pystack.transport.tcp import ecn, prr, tso, urgent
+from pystack.transport.tcp import ecn, prr, rate, tso, urgent
 from pystack.transport.tcp.congestion import cwnd_validate
 from pystack.transport.tcp.mss import current_mss
 from pystack.transport.tcp.rto import after_sending, arm_probe, rearm_rto
@@ -215,6 +215,7 @@ def queue_and_send(sk: TcpSock, segment: TxSegment, more_flags: int = 0) -> bool
     if not sent and not segment.flags & TH_SYN:
         prr.enter_cwr(sk)
         return False
+    rate.sent(sk, segment)
     sk.rtx.append(segment)
     sk.snd_nxt = segment.end_seq
     sk.kernel.mib["TcpExtTCPOrigDataSent"] += 1
@@ -263,6 +264,7 @@ def retransmit(sk: TcpSock, segment: TxSegment, probe: bool = False, more_flags:
     if not probe:
         _count_retransmission(sk)
     if transmit(sk, segment.seq, segment.flags | more_flags, segment.data):
+        rate.sent(sk, segment)
         if not probe:
             sk.rtx.mark_retransmitted(segment)
         return True

@@ -9,7 +9,7 @@ import errno
 from typing import TYPE_CHECKING
 
 from pystack.transport.sock import MSG_OOB, MSG_PEEK, RCV_SHUTDOWN, os_error
-from pystack.transport.tcp import delack, rcvbuf, urgent
+from pystack.transport.tcp import delack, rcvbuf, rcvspace, urgent
 from pystack.transport.tcp.seq import before, seq_add, seq_diff
 from pystack.transport.tcp.state import OPENING, TcpState
 
@@ -98,6 +98,7 @@ def _read(sk: TcpSock, n: int) -> bytes:
         urgent.passed_mark(sk)
     for skb in done:
         rcvbuf.release(sk, skb)
+    rcvspace.adjust(sk)
     delack.after_read(sk, len(data))
     return data
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pystack.transport.tcp import rack
+from pystack.transport.tcp import rack, rate
 from pystack.transport.tcp.ackevent import (
     DATA_SACKED,
     DSACK_TLP,
@@ -144,6 +144,7 @@ def _mark(sk: TcpSock, blocks: list[Block], event: AckEvent) -> int | None:
             if behind and lowest is None:
                 lowest = segment.seq
             _original_arrived(sk, segment, event)
+        rate.delivered(sk, segment)
         rtx.mark_sacked(segment)
         event.delivered += 1
         event.flag |= DATA_SACKED

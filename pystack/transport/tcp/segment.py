@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from pystack.core.headers.tcp import TcpOptions
 from pystack.core.skb import EMPTY
+
+if TYPE_CHECKING:
+    from pystack.transport.tcp.rate import Stamp
 
 SACKED_ACKED = 0x01  # the receiver has it (SACK)
 SACKED_RETRANS = 0x02  # a retransmission of it is in flight
@@ -43,7 +48,7 @@ class RxSegment:
 class TxSegment:
     """A sent segment: its payload is kept for retransmission.  `sent_at` in ns."""
 
-    __slots__ = ("burst", "data", "end_seq", "flags", "overhead", "sacked", "sent_at", "seq")
+    __slots__ = ("burst", "data", "end_seq", "flags", "overhead", "sacked", "sent_at", "seq", "tx")
 
     def __init__(self, seq: int, end_seq: int, flags: int, data: memoryview = EMPTY) -> None:
         self.seq = seq
@@ -53,6 +58,7 @@ class TxSegment:
         self.sacked = 0
         self.sent_at = 0
         self.burst = seq  # where the burst it was sent in begins
+        self.tx: Stamp | None = None  # for the delivery rate
         self.overhead = 0  # truesize beside the payload: the first segment of a burst bears it
 
     @property

@@ -117,6 +117,7 @@ class RtxQueue:
         rest = TxSegment(middle, segment.end_seq, segment.flags, segment.data[length:])
         rest.sacked = segment.sacked
         rest.sent_at = segment.sent_at
+        rest.tx = segment.tx
         segment.data = segment.data[:length]
         segment.end_seq = middle
         segment.flags &= ~(TH_FIN | TH_PSH)

@@ -40,6 +40,8 @@ from pystack.transport.tcp.ecn import EcnState
 from pystack.transport.tcp.ofo import OutOfOrderQueue
 from pystack.transport.tcp.pacing import Pacing
 from pystack.transport.tcp.rack import Rack
+from pystack.transport.tcp.rate import DeliveryRate
+from pystack.transport.tcp.rcvspace import RcvSpace
 from pystack.transport.tcp.rto import XmitTimer
 from pystack.transport.tcp.rtt import RttEstimator
 from pystack.transport.tcp.sackblocks import SackBlocks
@@ -79,7 +81,7 @@ class TcpSock(Sock):
         *("pacing", "ecn", "prior_cwnd", "prr_delivered", "prr_out", "rack", "undo"),
         *("retransmits", "first_timeout", "syn_sent_at"),
         *("total_retrans", "backoff", "probes_out", "probes_since", "stats"),
-        *("user_timeout", "notsent_lowat", "urgent"),
+        *("user_timeout", "notsent_lowat", "urgent", "rate", "rcv_space"),
         *("defer_accept", "tos", "ttl", "pmtudisc", "clamp_wanted"),
     )
 
@@ -186,6 +188,8 @@ class TcpSock(Sock):
         self.probes_out = 0
         self.probes_since: int | None = None  # ns: when the peer's window was found closed
         self.stats = ConnStats()
+        self.rate = DeliveryRate()
+        self.rcv_space = RcvSpace()
 
     def set_congestion_control(self, name: str) -> None:
         """Change the algorithm; KeyError (`tcp_set_congestion_control`)."""

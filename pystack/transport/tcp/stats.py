@@ -53,7 +53,7 @@ class ConnStats:
     __slots__ = (
         *("bytes_received", "bytes_retrans", "bytes_sent", "chrono", "data_segs_in"),
         *("data_segs_out", "delivered", "delivered_ce", "dsack_dups", "rcv_ooopack"),
-        *("rcv_space", "reord_seen", "segs_in", "segs_out", "total_rto"),
+        *("reord_seen", "segs_in", "segs_out", "total_rto"),
         *("total_rto_recoveries", "total_rto_time"),
     )
 
@@ -63,7 +63,6 @@ class ConnStats:
         self.bytes_sent = self.bytes_retrans = self.bytes_received = 0
         self.delivered = self.delivered_ce = 0
         self.dsack_dups = self.reord_seen = self.rcv_ooopack = 0
-        self.rcv_space = 0  # what one round trip's worth of reading is taken for, bytes
         self.total_rto = self.total_rto_recoveries = 0
         self.total_rto_time = 0  # ms
         self.chrono = Chrono()

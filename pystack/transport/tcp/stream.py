@@ -28,7 +28,7 @@ from pystack.transport.sock import (
     SHUT_MASK,
     os_error,
 )
-from pystack.transport.tcp import output, tso, urgent
+from pystack.transport.tcp import output, rate, tso, urgent
 from pystack.transport.tcp.congestion import restart_after_idle
 from pystack.transport.tcp.mss import current_mss
 from pystack.transport.tcp.segment import SEGMENT_OVERHEAD
@@ -50,6 +50,7 @@ def sendmsg(sk: TcpSock, data: memoryview, flags: int) -> int:
     _check_can_send(sk)
     if not len(data):
         return 0
+    rate.check_app_limited(sk)
     if not sk.unsent:
         restart_after_idle(sk)
     copied = _fill(sk, data, flags)

@@ -22,6 +22,12 @@ def win_from_space(sysctl: Sysctl, space: int) -> int:
     return space >> -scale if scale <= 0 else space - (space >> scale)
 
 
+def space_from_win(sysctl: Sysctl, win: int) -> int:
+    """The buffer of which payload may fill `win`."""
+    scale = sysctl["net.ipv4.tcp_adv_win_scale"]
+    return win << -scale if scale <= 0 else (win << scale) // ((1 << scale) - 1)
+
+
 def full_space(sk: TcpSock) -> int:
     return win_from_space(sk.kernel.sysctl, sk.sk_rcvbuf)
 
@@ -48,6 +54,14 @@ def initial_window(
         largest = max(space, sysctl.vector("net.ipv4.tcp_rmem")[2], sysctl["net.core.rmem_max"])
         wscale = min(max(min(largest, clamp).bit_length() - 16, 0), MAX_WSCALE)
     return rcv_wnd, min(MAX_UNSCALED << wscale, clamp), wscale
+
+
+def wanted_clamp(sk: TcpSock) -> int:
+    """The largest window the user allows: TCP_WINDOW_CLAMP, and what SO_RCVBUF holds; 0: any."""
+    clamp: int = sk.clamp_wanted
+    if sk.rcvbuf_locked:
+        clamp = min(clamp or full_space(sk), full_space(sk))
+    return clamp
 
 
 def receive_window(sk: TcpSock) -> int:
