@@ -49,7 +49,7 @@ class FakeSock:
         self.peer: FakeSock | None = None
         self.queue: deque[FakeSock] = deque()
         self.backlog = 0
-        self.sk_uid = 0
+        self.sk_uid = self.sk_rxhash = 0
         self.local = (ANY, 0)
         self.remote: tuple[bytes, int] | None = None
         self.options: dict[tuple[int, int], int | bytes] = {}
