@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from socket import AF_INET, IPPROTO_TCP, SOCK_STREAM
+from socket import AF_INET, IPPROTO_TCP, IPPROTO_UDP, SOCK_DGRAM, SOCK_STREAM
 from typing import Any
 
 from pystack.core.costs import Costs
@@ -25,6 +25,7 @@ from pystack.net.icmp import Icmp
 from pystack.net.inet import Inets
 from pystack.net.ipv4 import Ipv4
 from pystack.transport.tcp import Tcp
+from pystack.transport.udp import Udp
 from pystack.uapi.process import Process
 from pystack.uapi.python.interpreter import Program, start_program
 from pystack.uapi.sockmod import SocketModule
@@ -52,8 +53,10 @@ class NetNamespace:
         self.icmp = Icmp(self.ipv4)
         self.inets: Inets = {4: self.ipv4}
         self.tcp = Tcp(kernel, self.inets)
+        self.udp = Udp(kernel, self.inets)
         self.system = System(kernel) if system is None else system
         self.system.register(AF_INET, SOCK_STREAM, IPPROTO_TCP, self.tcp.socket)
+        self.system.register(AF_INET, SOCK_DGRAM, IPPROTO_UDP, self.udp.socket)
 
     def add_softnic(self, name: str, mac: bytes, port: Port) -> NetDevice:
         """A NIC without hardware on `port`, not yet up."""

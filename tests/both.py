@@ -134,6 +134,7 @@ def left_over(host: Host) -> dict[str, int]:
         "processes": len(host.system.processes),
         "open files": host.system.open_files.count,
         "TCP sockets": host.tcp.alive(),
+        "UDP sockets": host.udp.alive(),
         "packets": host.kernel.skbs_alive,
         "timers": sum(base.active for base in host.kernel.timer_bases),
     }

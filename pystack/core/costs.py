@@ -20,6 +20,7 @@ class Costs:
     doorbell: int = 60  # a posted MMIO write
     ip_packet: int = 80
     tcp_packet: int = 250
+    udp_packet: int = 150
     syscall: int = 150
     context_switch: int = 900
     wakeup: int = 300

@@ -73,6 +73,17 @@ class Drop(enum.Enum):
     ICMP_UNKNOWN_TYPE = "icmp.unknown_type"
     # netfilter
     NETFILTER_DROP = "netfilter.drop"
+    # UDP, raw and ping sockets
+    UDP_TOO_SHORT = "udp.too_short"
+    UDP_BAD_LENGTH = "udp.bad_length"
+    UDP_BAD_CHECKSUM = "udp.bad_checksum"
+    UDP_NO_SOCKET = "udp.no_socket"
+    UDP_IGNORED_MULTICAST = "udp.ignored_multicast"
+    UDP_RCVBUF_FULL = "udp.rcvbuf_full"
+    RAW_RCVBUF_FULL = "raw.rcvbuf_full"
+    RAW_BAD_CHECKSUM = "raw.bad_checksum"
+    PING_NO_SOCKET = "ping.no_socket"
+    PING_RCVBUF_FULL = "ping.rcvbuf_full"
     # TCP
     TCP_TOO_SHORT = "tcp.too_short"
     TCP_BAD_HEADER = "tcp.bad_header"

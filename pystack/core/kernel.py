@@ -24,6 +24,8 @@ from pystack.core.task import Task
 from pystack.core.timer import Timer, TimerBase
 from pystack.core.trace import Trace
 
+EPOCH_NS = 1_700_000_000 * 10**9  # the wall clock when the engine's is 0: 2023-11-14 22:13:20 UTC
+
 
 class Kernel:
     """`seed` and `name` together seed `rng`; nothing else is random."""

@@ -34,7 +34,8 @@ class SkBuff:
     `saddr`/`daddr` are network-order bytes, 4 (IPv4) or 16 (IPv6) long, `tos` is the byte of that
     name of a received packet, or IPv6's traffic class.
     `mark` is for netfilter and routing, `nfct` what connection tracking knows of the packet.
-    `tstamp` is the time of reception in ns, `packet_id` a number that stays with the packet.
+    `tstamp` is the time of reception in ns, `hwtstamp` that by the NIC's own clock or 0,
+    `packet_id` a number that stays with the packet.
     """
 
     __slots__ = (
@@ -51,6 +52,7 @@ class SkBuff:
         "hash",
         "head",
         "headers",
+        "hwtstamp",
         "ip_summed",
         "kernel",
         "mac_header",
@@ -92,7 +94,7 @@ class SkBuff:
         self.protocol = self.tos = 0
         self.frags: list[SkBuff] | None = None
         self.data_len = self.gso_size = self.truesize = 0
-        self.tstamp = 0
+        self.tstamp = self.hwtstamp = 0
         self.ip_summed = CHECKSUM_NONE
         self.headers: Headers = ()
         self.mac_header = self.network_header = self.transport_header = 0
@@ -134,6 +136,21 @@ class SkBuff:
         """Step over a parsed header, or over data; that may be into `frags`."""
         self.off += nbytes
 
+    def trim(self, length: int) -> None:
+        """Cut off what is behind `length` bytes from here on (`pskb_trim`)."""
+        for part in self.parts():
+            part.end = min(part.end, part.off + length)
+            length -= part.end - part.off
+        self.data_len = sum(part.end - part.off for part in self.parts()[1:])
+
+    def clone(self) -> SkBuff:
+        """A received packet once more with its parsed headers, in memory of its own."""
+        data = memoryview(b"".join((self.buf[: self.off], *self.views())))
+        other = SkBuff(self.kernel, data, packet_id=self.packet_id)
+        for name in _COPIED:
+            setattr(other, name, getattr(self, name))
+        return other
+
     def push(self, header: bytes) -> None:
         """Prepend a header."""
         self.head = header + self.head
@@ -171,3 +188,9 @@ class SkBuff:
                 part.free()
         if self.xmit_done is not None:
             self.xmit_done()
+
+
+_COPIED = (
+    *("cb", "daddr", "dev", "dst", "headers", "hwtstamp", "ip_summed", "mac_header", "mark"),
+    *("network_header", "off", "protocol", "queue", "saddr", "tos", "transport_header", "tstamp"),
+)

@@ -83,6 +83,18 @@ class Inet(Protocol):
     def is_unicast(self, addr: bytes) -> bool:
         """Neither multicast nor broadcast."""
 
+    def device_of(self, addr: bytes) -> NetDevice | None:
+        """The device that has the address."""
+
+    def join(self, dev: NetDevice, group: bytes) -> None:
+        """Be a member of a multicast group on `dev`, as often as asked."""
+
+    def leave(self, dev: NetDevice, group: bytes) -> None:
+        """Once for every `join`."""
+
+    def port_unreachable(self, skb: SkBuff) -> None:
+        """Tell its sender that nobody wants a received packet; does not free it."""
+
     def default_ttl(self, route: Route | None = None) -> int: ...
 
     def update_pmtu(self, daddr: bytes, mtu: int) -> None:

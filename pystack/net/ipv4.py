@@ -11,6 +11,7 @@ import ipaddress
 from collections.abc import Callable, Mapping
 from socket import AF_INET
 
+from pystack.core.headers.icmp import ICMP_DEST_UNREACH, ICMP_PORT_UNREACH
 from pystack.core.headers.ipv4 import IP_HLEN, Ipv4Header, pseudo_header_sum
 from pystack.core.skb import SkBuff
 from pystack.dev.core import NetdevEvent
@@ -24,7 +25,7 @@ from pystack.net.icmperrors import icmp_error
 from pystack.net.inet import ErrorHandler
 from pystack.net.ip_forward import Forward
 from pystack.net.ip_input import Input
-from pystack.net.ip_output import Output
+from pystack.net.ip_output import Output, multicast_mac
 from pystack.net.route import Route, Routing
 
 
@@ -69,6 +70,8 @@ class Ipv4:
             }
         )
         self.routing.device = self._device
+        self._groups: dict[tuple[NetDevice, bytes], int] = {}
+        self.routing.is_member = lambda dev, group: (dev, group) in self._groups
         arp.is_local = lambda dev, ip: ip in self.devinet.addresses
         arp.source_for = self._arp_source
         core = ethernet.core
@@ -208,6 +211,28 @@ class Ipv4:
     def is_unicast(self, addr: bytes) -> bool:
         """Neither multicast nor broadcast."""
         return self.routing.address_type(addr) in (RouteType.UNICAST, RouteType.LOCAL)
+
+    def device_of(self, addr: bytes) -> NetDevice | None:
+        own = self.devinet.addresses.get(addr)
+        return None if own is None else own.dev
+
+    def join(self, dev: NetDevice, group: bytes) -> None:
+        key = dev, group
+        self._groups[key] = self._groups.get(key, 0) + 1
+        if self._groups[key] == 1:
+            dev.mc_add(multicast_mac(group))
+            self.routing.flush()
+
+    def leave(self, dev: NetDevice, group: bytes) -> None:
+        key = dev, group
+        self._groups[key] -= 1
+        if not self._groups[key]:
+            del self._groups[key]
+            dev.mc_del(multicast_mac(group))
+            self.routing.flush()
+
+    def port_unreachable(self, skb: SkBuff) -> None:
+        self.icmp_send(skb, ICMP_DEST_UNREACH, ICMP_PORT_UNREACH, 0)
 
     def default_ttl(self, route: Route | None = None) -> int:
         return self.kernel.sysctl["net.ipv4.ip_default_ttl"]

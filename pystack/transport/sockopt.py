@@ -79,7 +79,7 @@ def set_option(sk: Sock, name: int, value: int | bytes) -> None:
     if structured is not None:
         structured(sk, value)
         return
-    number = value if isinstance(value, int) else _int(value)
+    number = int_value(value)
     flag = _FLAGS.get(name)
     if flag is not None:
         sk.sk_flags = sk.sk_flags | flag if number else sk.sk_flags & ~flag
@@ -101,7 +101,10 @@ def get_option(sk: Sock, name: int) -> int | bytes:
     return getter(sk)
 
 
-def _int(value: bytes) -> int:
+def int_value(value: int | bytes) -> int:
+    """EINVAL for fewer bytes than an int has."""
+    if isinstance(value, int):
+        return value
     if len(value) < _INT.size:
         raise os_error(errno.EINVAL)
     return int(_INT.unpack_from(value)[0])
@@ -235,7 +238,7 @@ def _set_timestamp(sk: Sock, value: int, flags: int) -> None:
 
 def _set_timestamping(sk: Sock, value: int | bytes) -> None:
     """The flags, perhaps as a `struct so_timestamping`; EINVAL for ones there are not."""
-    flags = value if isinstance(value, int) else _int(value)
+    flags = int_value(value)
     if flags & ~SOF_TIMESTAMPING_MASK:
         raise os_error(errno.EINVAL)
     sk.sk_tsflags = flags

@@ -5,10 +5,9 @@ from __future__ import annotations
 import errno
 import time
 
-from pystack.core.kernel import Kernel
+from pystack.core.kernel import EPOCH_NS, Kernel
 from pystack.transport.sock import os_error
 
-EPOCH_NS = 1_700_000_000 * 10**9  # the wall clock when the engine's is 0: 2023-11-14 22:13:20 UTC
 _OFFSETS = {
     time.CLOCK_MONOTONIC: 0,
     time.CLOCK_BOOTTIME: 0,

@@ -8,7 +8,8 @@ import time as real
 from types import SimpleNamespace
 from typing import Any
 
-from pystack.uapi.clock import EPOCH_NS, clock_ns
+from pystack.core.kernel import EPOCH_NS
+from pystack.uapi.clock import clock_ns
 from pystack.uapi.process import Process
 
 _CLOCKS = {

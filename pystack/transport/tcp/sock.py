@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import errno
 from collections import deque
-from collections.abc import Iterable, Sequence
-from socket import AF_INET, AF_INET6, IPPROTO_TCP, SOCK_STREAM
+from collections.abc import Sequence
+from socket import AF_INET, IPPROTO_TCP, SOCK_STREAM
 from typing import TYPE_CHECKING
 
 from pystack.core.headers.tcp import TCP_HLEN
 from pystack.core.skb import SkBuff
-from pystack.net.inet import Inet
 from pystack.net.route import Route
 from pystack.transport.inetaddr import to_user
-from pystack.transport.sock import MSG_OOB, Address, Cmsg, Message, Sock, os_error
+from pystack.transport.inetsock import InetSock
+from pystack.transport.sock import MSG_OOB, Address, Cmsg, Message, os_error
 from pystack.transport.tcp import (
     cc,
     close,
@@ -34,7 +34,7 @@ from pystack.transport.tcp import (
     urgent,
 )
 from pystack.transport.tcp.congestion import CongestionWindow
-from pystack.transport.tcp.constants import IP_PMTUDISC_WANT, MSS_DEFAULT
+from pystack.transport.tcp.constants import MSS_DEFAULT
 from pystack.transport.tcp.delack import AckState
 from pystack.transport.tcp.ecn import EcnState
 from pystack.transport.tcp.ofo import OutOfOrderQueue
@@ -55,7 +55,6 @@ from pystack.transport.tcp.urgent import Urgent
 from pystack.transport.tcp.writequeue import WriteQueue
 
 if TYPE_CHECKING:
-    from pystack.dev.netdev import NetDevice
     from pystack.transport.tcp.protocol import Tcp
     from pystack.transport.tcp.request import RequestSock
 
@@ -64,10 +63,9 @@ NO_REQUESTS: dict[RequestSock, None] = {}
 NOBODY: deque[TcpSock] = deque(maxlen=0)  # takes nothing
 
 
-class TcpSock(Sock):
+class TcpSock(InetSock):
     __slots__ = (
-        *("tcp", "inet", "v6only", "state", "conn_state", "rcv_saddr", "laddr", "lport"),
-        *("holds_port", "raddr", "rport", "bound_address", "bound_port", "route"),
+        *("tcp", "state", "conn_state", "holds_port", "route"),
         *("nonagle", "user_mss", "syn_retries", "linger2"),
         *("keepalive_time", "keepalive_intvl", "keepalive_probes"),
         *("receive_queue", "ofo", "unsent", "rtx", "requests", "accept_queue"),
@@ -82,38 +80,22 @@ class TcpSock(Sock):
         *("retransmits", "first_timeout", "syn_sent_at"),
         *("total_retrans", "backoff", "probes_out", "probes_since", "stats"),
         *("user_timeout", "notsent_lowat", "urgent", "rate", "rcv_space"),
-        *("defer_accept", "tos", "ttl", "pmtudisc", "clamp_wanted"),
+        *("defer_accept", "clamp_wanted"),
     )
 
     def __init__(self, tcp: Tcp, family: int = AF_INET) -> None:
-        super().__init__(tcp.kernel, family, SOCK_STREAM, IPPROTO_TCP)
+        super().__init__(tcp.kernel, tcp.inets, family, SOCK_STREAM, IPPROTO_TCP)
         self.tcp = tcp
-        self.v6only = False  # IPV6_V6ONLY
+        self.holds_port = False
+        self.route: Route | None = None
         self.state = TcpState.CLOSE
         self.conn_state = ConnState.UNCONNECTED
         self.sk_rcvbuf = self.kernel.sysctl.vector("net.ipv4.tcp_rmem")[1]
         self.sk_sndbuf = self.kernel.sysctl.vector("net.ipv4.tcp_wmem")[1]
-        self._init_identity()
         self._init_settings()
         self._init_queues()
         self.init_connection()
         tcp.sockets[self] = None
-
-    def _init_identity(self) -> None:
-        self.unbind_address()
-        self.lport = 0
-        self.holds_port = False
-        self.raddr = self.inet.any_address
-        self.rport = 0
-        self.bound_address = False  # by bind, so that it outlives a connection
-        self.bound_port = False
-        self.route: Route | None = None
-
-    def unbind_address(self) -> None:
-        """Be bound to no address; an IPv6 socket may then speak IPv4 or IPv6."""
-        self.inet: Inet = self.tcp.inets[16 if self.family == AF_INET6 else 4]
-        self.rcv_saddr = self.inet.any_address  # what it is bound to
-        self.laddr = self.rcv_saddr  # what it sends from
 
     def _init_settings(self) -> None:
         self.nonagle = 0
@@ -124,9 +106,6 @@ class TcpSock(Sock):
         self.notsent_lowat = 0  # bytes; 0: as the sysctl says
         self.defer_accept = 0  # retransmissions of the SYN-ACK that wait for data
         self.clamp_wanted = 0  # TCP_WINDOW_CLAMP
-        self.tos = 0
-        self.ttl: int | None = None
-        self.pmtudisc = IP_PMTUDISC_WANT
         self.keepalive_time = self.keepalive_intvl = 0  # seconds; 0: as the sysctl says
         self.keepalive_probes = 0
 
@@ -286,9 +265,6 @@ class TcpSock(Sock):
     @property
     def listening(self) -> bool:
         return self.state is TcpState.LISTEN
-
-    def devices(self) -> Iterable[NetDevice]:
-        return self.inet.devices.values()
 
     def accept(self) -> TcpSock:
         """The next connection; EAGAIN when there is none, EINVAL unless listening."""

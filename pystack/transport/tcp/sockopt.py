@@ -9,10 +9,10 @@ from collections.abc import Callable, Mapping
 from functools import cache
 from typing import TYPE_CHECKING
 
-from pystack.transport import sockopt
+from pystack.transport import ip6opt, ipopt, sockopt
 from pystack.transport.sock import NO_LIMIT, os_error
 from pystack.transport.sockopt import SOCK_MIN_RCVBUF
-from pystack.transport.tcp import delack, ipopt, keepalive, output, stream
+from pystack.transport.tcp import delack, keepalive, output, stream
 from pystack.transport.tcp.constants import MIN_MSS, RTO_MAX, SEC
 from pystack.transport.tcp.info import tcp_info
 from pystack.transport.tcp.pacing import Pacing
@@ -47,6 +47,9 @@ def set_option(sk: TcpSock, level: int, name: int, value: int | bytes) -> None:
         return
     if level == so.IPPROTO_IP:
         ipopt.set_option(sk, name, value)
+        return
+    if level == so.IPPROTO_IPV6:
+        ip6opt.set_option(sk, name, value)
         return
     number = value if isinstance(value, int) else _INT.unpack_from(value)[0]
     if level == so.IPPROTO_TCP:
@@ -199,6 +202,8 @@ def get_option(sk: TcpSock, level: int, name: int) -> int | bytes:
         return sockopt.get_option(sk, name)
     if level == so.IPPROTO_IP:
         return ipopt.get_option(sk, name)
+    if level == so.IPPROTO_IPV6:
+        return ip6opt.get_option(sk, name)
     if level != so.IPPROTO_TCP:
         raise os_error(errno.ENOPROTOOPT)
     if name == TCP_CONGESTION:

@@ -23,8 +23,9 @@ from pystack.core.headers.tcp import (
     timestamp_option,
 )
 from pystack.core.skb import EMPTY, SkBuff
+from pystack.transport.inetsock import PMTUDISC_DONT
 from pystack.transport.tcp import ecn, urgent
-from pystack.transport.tcp.constants import INVALID_RATELIMIT, IP_PMTUDISC_DONT, MSEC
+from pystack.transport.tcp.constants import INVALID_RATELIMIT, MSEC
 from pystack.transport.tcp.mss import sack_room
 from pystack.transport.tcp.seq import SEQ_MASK, after, before, seq_add, seq_diff
 from pystack.transport.tcp.state import TcpState
@@ -77,7 +78,8 @@ def transmit(sk: TcpSock, seq: int, flags: int, data: memoryview = EMPTY) -> boo
         options, window = _options(sk), select_window(sk)
     ack = sk.rcv_nxt if flags & TH_ACK else 0
     tuple4 = sk.laddr, sk.lport, sk.raddr, sk.rport
-    tos = sk.tos
+    v4 = len(sk.laddr) == 4
+    tos = sk.tos if v4 else sk.tclass
     if sk.ecn is not None and not flags & TH_SYN:
         more, bits = ecn.mark(sk, sk.ecn, seq, len(data) > 0)
         tos |= bits
@@ -116,9 +118,9 @@ def transmit(sk: TcpSock, seq: int, flags: int, data: memoryview = EMPTY) -> boo
         sk.laddr,
         sk.raddr,
         IPPROTO_TCP,
-        ttl=sk.ttl,
+        ttl=sk.ttl if v4 else sk.hop_limit,
         tos=tos,
-        dont_fragment=sk.pmtudisc != IP_PMTUDISC_DONT,
+        dont_fragment=(sk.pmtudisc if v4 else sk.pmtudisc6) != PMTUDISC_DONT,
     )
 
 

@@ -1,0 +1,94 @@
+"""What sockets of AF_INET and AF_INET6 have in common, TCP's too (`struct inet_sock`).
+
+Addresses here are the network layer's: `inetaddr` translates at the user's edge.  An AF_INET6
+socket that speaks IPv4 has IPv4's `inet` and addresses of four bytes.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from socket import AF_INET6
+from typing import TYPE_CHECKING
+
+from pystack.core.kernel import Kernel
+from pystack.net.inet import Inet, Inets
+from pystack.transport.sock import Sock
+
+if TYPE_CHECKING:
+    from pystack.dev.netdev import NetDevice
+    from pystack.transport.errqueue import ErrorReport
+    from pystack.transport.mcast import Multicast
+
+PMTUDISC_DONT = 0  # IP_MTU_DISCOVER and IPV6_MTU_DISCOVER
+PMTUDISC_WANT = 1
+PMTUDISC_DO = 2
+PMTUDISC_PROBE = 3
+PMTUDISC_INTERFACE = 4
+PMTUDISC_OMIT = 5
+
+# `inet_flags`, set by `ipopt` and `ip6opt`
+PKTINFO = 1 << 0
+RECVTTL = 1 << 1
+RECVTOS = 1 << 2
+RECVERR = 1 << 3
+HDRINCL = 1 << 4
+FREEBIND = 1 << 5
+TRANSPARENT = 1 << 6
+MC_LOOP = 1 << 7
+MC_ALL = 1 << 8
+ORIGDSTADDR = 1 << 9
+NO_PORT = 1 << 10  # IP_BIND_ADDRESS_NO_PORT
+PKTINFO6 = 1 << 16
+RECVHOPLIMIT = 1 << 17
+RECVTCLASS = 1 << 18
+RECVERR6 = 1 << 19
+MC_LOOP6 = 1 << 20
+MC_ALL6 = 1 << 21
+DONTFRAG6 = 1 << 22
+
+
+class InetSock(Sock):
+    """`ttl`, `hop_limit`: None means what the route says.  `tclass` and `pmtudisc6` are the
+    settings of IPPROTO_IPV6, `tos` and `pmtudisc` those of IPPROTO_IP."""
+
+    __slots__ = (
+        *("bound_address", "bound_port", "error_queue", "hop_limit", "inet", "inet_flags"),
+        *("inets", "laddr", "lport", "mc", "pmtudisc", "pmtudisc6", "raddr", "rcv_saddr"),
+        *("rport", "tclass", "tos", "ttl", "v6only"),
+    )
+
+    def __init__(
+        self, kernel: Kernel, inets: Inets, family: int, type_: int, protocol: int
+    ) -> None:
+        super().__init__(kernel, family, type_, protocol)
+        self.inets = inets
+        self.v6only = False  # IPV6_V6ONLY
+        self.unbind_address()
+        self.lport = 0
+        self.raddr = self.inet.any_address
+        self.rport = 0
+        self.bound_address = False  # by bind, so that it outlives a connection
+        self.bound_port = False
+        self.tos = self.tclass = 0
+        self.ttl: int | None = None
+        self.hop_limit: int | None = None
+        self.pmtudisc = self.pmtudisc6 = PMTUDISC_WANT
+        self.inet_flags = MC_LOOP | MC_ALL | MC_LOOP6 | MC_ALL6
+        self.mc: Multicast | None = None
+        self.error_queue: deque[ErrorReport] | None = None
+
+    def unbind_address(self) -> None:
+        """Be bound to no address; an IPv6 socket may then speak IPv4 or IPv6."""
+        self.inet: Inet = self.inets[16 if self.family == AF_INET6 else 4]
+        self.rcv_saddr = self.inet.any_address  # what it is bound to
+        self.laddr = self.rcv_saddr  # what it sends from
+
+    def devices(self) -> Iterable[NetDevice]:
+        return self.inet.devices.values()
+
+    @property
+    def recverr(self) -> bool:
+        """Errors go to the error queue (IP_RECVERR, IPV6_RECVERR)."""
+        flag = RECVERR if len(self.inet.any_address) == 4 else RECVERR6
+        return bool(self.inet_flags & flag)

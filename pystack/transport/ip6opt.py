@@ -1,0 +1,170 @@
+"""Options at IPPROTO_IPV6, for sockets of every transport (`ipv6(7)`, `do_ipv6_setsockopt`)."""
+
+from __future__ import annotations
+
+import errno
+import socket as so
+import struct
+from collections.abc import Callable
+
+from pystack.core.headers.ipv4 import ECN_MASK
+from pystack.transport import mcast
+from pystack.transport.inetsock import (
+    DONTFRAG6,
+    FREEBIND,
+    MC_ALL6,
+    MC_LOOP6,
+    PKTINFO6,
+    PMTUDISC_OMIT,
+    RECVERR6,
+    RECVHOPLIMIT,
+    RECVTCLASS,
+    TRANSPARENT,
+    InetSock,
+)
+from pystack.transport.sock import os_error
+from pystack.transport.sockopt import int_value
+
+IPV6_MTU_DISCOVER = 23
+IPV6_MTU = 24
+IPV6_RECVERR = 25
+IPV6_MULTICAST_ALL = 29
+IPV6_TRANSPARENT = 75
+IPV6_FREEBIND = 78
+_INT = struct.Struct("i")
+_FLAGS: dict[int, int] = {
+    so.IPV6_RECVPKTINFO: PKTINFO6,
+    so.IPV6_RECVHOPLIMIT: RECVHOPLIMIT,
+    so.IPV6_RECVTCLASS: RECVTCLASS,
+    IPV6_RECVERR: RECVERR6,
+    so.IPV6_DONTFRAG: DONTFRAG6,
+    so.IPV6_MULTICAST_LOOP: MC_LOOP6,
+    IPV6_MULTICAST_ALL: MC_ALL6,
+    IPV6_FREEBIND: FREEBIND,
+    IPV6_TRANSPARENT: TRANSPARENT,
+}
+_BINARY = (so.IPV6_MULTICAST_LOOP, IPV6_MULTICAST_ALL)  # only 0 and 1 will do
+
+
+def set_option(sk: InetSock, name: int, value: int | bytes) -> None:
+    """EINVAL, ENOPROTOOPT (of an AF_INET socket, any), EPERM."""
+    if sk.family != so.AF_INET6:
+        raise os_error(errno.ENOPROTOOPT)
+    if name in _MEMBERSHIPS:
+        _change_membership(sk, name, value)
+        return
+    number = int_value(value)
+    setter = _SETTERS.get(name)
+    if setter is not None:
+        setter(sk, number)
+    elif name in _FLAGS:
+        _set_flag(sk, name, number)
+    else:
+        raise os_error(errno.ENOPROTOOPT)
+
+
+def get_option(sk: InetSock, name: int) -> int:
+    if sk.family != so.AF_INET6:
+        raise os_error(errno.ENOPROTOOPT)
+    flag = _FLAGS.get(name)
+    if flag is not None:
+        return int(bool(sk.inet_flags & flag))
+    getter = _GETTERS.get(name)
+    if getter is None:
+        raise os_error(errno.ENOPROTOOPT)
+    return getter(sk)
+
+
+def _set_flag(sk: InetSock, name: int, value: int) -> None:
+    if name in _BINARY and value not in (0, 1):
+        raise os_error(errno.EINVAL)
+    if name == IPV6_TRANSPARENT and value and sk.sk_uid != 0:
+        raise os_error(errno.EPERM)
+    flag = _FLAGS[name]
+    sk.inet_flags = sk.inet_flags | flag if value else sk.inet_flags & ~flag
+    if name == IPV6_RECVERR and not value:
+        sk.error_queue = None
+
+
+def _set_v6only(sk: InetSock, value: int) -> None:
+    """Only before bind."""
+    if sk.lport:
+        raise os_error(errno.EINVAL)
+    sk.v6only = bool(value)
+
+
+def _set_unicast_hops(sk: InetSock, value: int) -> None:
+    if not -1 <= value <= 255:
+        raise os_error(errno.EINVAL)
+    sk.hop_limit = None if value == -1 else value
+
+
+def _set_tclass(sk: InetSock, value: int) -> None:
+    if not -1 <= value <= 0xFF:
+        raise os_error(errno.EINVAL)
+    value = max(value, 0)
+    sk.tclass = value & ~ECN_MASK if sk.type == so.SOCK_STREAM else value
+
+
+def _set_pmtudisc(sk: InetSock, value: int) -> None:
+    if not 0 <= value <= PMTUDISC_OMIT:
+        raise os_error(errno.EINVAL)
+    sk.pmtudisc6 = value
+
+
+def _set_multicast_hops(sk: InetSock, value: int) -> None:
+    if sk.type == so.SOCK_STREAM:
+        raise os_error(errno.ENOPROTOOPT)
+    if not -1 <= value <= 255:
+        raise os_error(errno.EINVAL)
+    mcast.settings(sk).hops = 1 if value == -1 else value
+
+
+def _set_multicast_if(sk: InetSock, value: int) -> None:
+    """ENODEV; a socket bound to a device can have no other (EINVAL)."""
+    if sk.type == so.SOCK_STREAM:
+        raise os_error(errno.ENOPROTOOPT)
+    if value:
+        if all(dev.ifindex != value for dev in sk.devices()):
+            raise os_error(errno.ENODEV)
+        if sk.sk_bound_dev_if not in (0, value):
+            raise os_error(errno.EINVAL)
+    mcast.settings(sk).index6 = value
+
+
+def _change_membership(sk: InetSock, name: int, value: int | bytes) -> None:
+    """struct ipv6_mreq: group and ifindex."""
+    if isinstance(value, int) or len(value) < 20:
+        raise os_error(errno.EINVAL)
+    if sk.type == so.SOCK_STREAM:
+        raise os_error(errno.EPROTO)
+    _MEMBERSHIPS[name](sk, value[:16], int(_INT.unpack_from(value, 16)[0]), b"")
+
+
+def _mtu(sk: InetSock) -> int:
+    """Of the path to the peer; ENOTCONN."""
+    if not sk.rport:
+        raise os_error(errno.ENOTCONN)
+    return sk.inet.route(sk.raddr, sk.laddr, oif=sk.sk_bound_dev_if).mtu
+
+
+_MEMBERSHIPS = {so.IPV6_JOIN_GROUP: mcast.join, so.IPV6_LEAVE_GROUP: mcast.leave}
+_SETTERS: dict[int, Callable[[InetSock, int], None]] = {
+    so.IPV6_V6ONLY: _set_v6only,
+    so.IPV6_UNICAST_HOPS: _set_unicast_hops,
+    so.IPV6_TCLASS: _set_tclass,
+    IPV6_MTU_DISCOVER: _set_pmtudisc,
+    so.IPV6_MULTICAST_HOPS: _set_multicast_hops,
+    so.IPV6_MULTICAST_IF: _set_multicast_if,
+}
+_GETTERS: dict[int, Callable[[InetSock], int]] = {
+    so.IPV6_V6ONLY: lambda sk: int(sk.v6only),
+    so.IPV6_UNICAST_HOPS: lambda sk: (
+        sk.inets[16].default_ttl() if sk.hop_limit is None else sk.hop_limit
+    ),
+    so.IPV6_TCLASS: lambda sk: sk.tclass,
+    IPV6_MTU_DISCOVER: lambda sk: sk.pmtudisc6,
+    IPV6_MTU: _mtu,
+    so.IPV6_MULTICAST_HOPS: lambda sk: 1 if sk.mc is None else sk.mc.hops,
+    so.IPV6_MULTICAST_IF: lambda sk: 0 if sk.mc is None else sk.mc.index6,
+}

@@ -1,0 +1,188 @@
+"""Options at IPPROTO_IP, for sockets of every transport (`ip(7)`, `do_ip_setsockopt`)."""
+
+from __future__ import annotations
+
+import errno
+import socket as so
+import struct
+from collections.abc import Callable
+
+from pystack.core.headers.ipv4 import ECN_MASK
+from pystack.transport import mcast
+from pystack.transport.inetsock import (
+    FREEBIND,
+    HDRINCL,
+    MC_ALL,
+    MC_LOOP,
+    NO_PORT,
+    ORIGDSTADDR,
+    PKTINFO,
+    PMTUDISC_OMIT,
+    RECVERR,
+    RECVTOS,
+    RECVTTL,
+    TRANSPARENT,
+    InetSock,
+)
+from pystack.transport.sock import os_error
+
+IP_PKTINFO = 8
+IP_MTU_DISCOVER = 10
+IP_RECVERR = 11
+IP_RECVTTL = 12
+IP_MTU = 14
+IP_FREEBIND = 15
+IP_TRANSPARENT = 19
+IP_RECVORIGDSTADDR = 20
+IP_BIND_ADDRESS_NO_PORT = 24
+IP_MULTICAST_ALL = 49
+_INT = struct.Struct("i")
+_FLAGS: dict[int, int] = {
+    IP_PKTINFO: PKTINFO,
+    IP_RECVTTL: RECVTTL,
+    so.IP_RECVTOS: RECVTOS,
+    IP_RECVERR: RECVERR,
+    so.IP_HDRINCL: HDRINCL,
+    IP_FREEBIND: FREEBIND,
+    IP_TRANSPARENT: TRANSPARENT,
+    IP_RECVORIGDSTADDR: ORIGDSTADDR,
+    IP_BIND_ADDRESS_NO_PORT: NO_PORT,
+    so.IP_MULTICAST_LOOP: MC_LOOP,
+    IP_MULTICAST_ALL: MC_ALL,
+}
+_BINARY = (IP_FREEBIND, IP_MULTICAST_ALL)  # only 0 and 1 will do
+
+
+def set_option(sk: InetSock, name: int, value: int | bytes) -> None:
+    """One byte will do for a number, too; EINVAL, ENOPROTOOPT, EPERM."""
+    structured = _STRUCTURED.get(name)
+    if structured is not None:
+        structured(sk, value)
+        return
+    number = _number(value)
+    setter = _SETTERS.get(name)
+    if setter is not None:
+        setter(sk, number)
+    elif name in _FLAGS:
+        _set_flag(sk, name, number)
+    else:
+        raise os_error(errno.ENOPROTOOPT)
+
+
+def get_option(sk: InetSock, name: int) -> int | bytes:
+    flag = _FLAGS.get(name)
+    if flag is not None:
+        _check_type(sk, name)
+        return int(bool(sk.inet_flags & flag))
+    getter = _GETTERS.get(name)
+    if getter is None:
+        raise os_error(errno.ENOPROTOOPT)
+    return getter(sk)
+
+
+def _number(value: int | bytes) -> int:
+    if isinstance(value, int):
+        return value
+    if not value:
+        raise os_error(errno.EINVAL)
+    return int(_INT.unpack_from(value)[0]) if len(value) >= _INT.size else value[0]
+
+
+def _check_type(sk: InetSock, name: int) -> None:
+    if name == so.IP_HDRINCL and sk.type != so.SOCK_RAW:
+        raise os_error(errno.ENOPROTOOPT)
+
+
+def _set_flag(sk: InetSock, name: int, value: int) -> None:
+    _check_type(sk, name)
+    if name in _BINARY and value not in (0, 1):
+        raise os_error(errno.EINVAL)
+    if name == IP_TRANSPARENT and value and sk.sk_uid != 0:
+        raise os_error(errno.EPERM)
+    flag = _FLAGS[name]
+    sk.inet_flags = sk.inet_flags | flag if value else sk.inet_flags & ~flag
+    if name == IP_RECVERR and not value:
+        sk.error_queue = None
+
+
+def _set_tos(sk: InetSock, value: int) -> None:
+    """Of TCP the two low bits belong to ECN."""
+    value &= 0xFF
+    sk.tos = value & ~ECN_MASK if sk.type == so.SOCK_STREAM else value
+
+
+def _set_ttl(sk: InetSock, value: int) -> None:
+    if value != -1 and not 1 <= value <= 255:
+        raise os_error(errno.EINVAL)
+    sk.ttl = None if value == -1 else value
+
+
+def _set_pmtudisc(sk: InetSock, value: int) -> None:
+    if not 0 <= value <= PMTUDISC_OMIT:
+        raise os_error(errno.EINVAL)
+    sk.pmtudisc = value
+
+
+def _set_multicast_ttl(sk: InetSock, value: int) -> None:
+    mcast.forbid_stream(sk)
+    if not -1 <= value <= 255:
+        raise os_error(errno.EINVAL)
+    mcast.settings(sk).ttl = 1 if value == -1 else value
+
+
+def _set_multicast_if(sk: InetSock, value: int | bytes) -> None:
+    """struct in_addr, ip_mreq or ip_mreqn: an address of the device, or its index."""
+    mcast.forbid_stream(sk)
+    data = value if isinstance(value, bytes) else _INT.pack(value)
+    if len(data) >= 12:
+        address, index = data[4:8], int(_INT.unpack_from(data, 8)[0])
+    elif len(data) >= 4:
+        address, index = (data[4:8] if len(data) >= 8 else data[:4]), 0
+    else:
+        raise os_error(errno.EINVAL)
+    mcast.set_interface(sk, address, index)
+
+
+def _membership(change: Callable[[InetSock, bytes, int, bytes], None]) -> _Structured:
+    def set_it(sk: InetSock, value: int | bytes) -> None:
+        """struct ip_mreq or ip_mreqn."""
+        mcast.forbid_stream(sk)
+        if isinstance(value, int) or len(value) < 8:
+            raise os_error(errno.EINVAL)
+        index = int(_INT.unpack_from(value, 8)[0]) if len(value) >= 12 else 0
+        change(sk, value[:4], index, value[4:8])
+
+    return set_it
+
+
+def _mtu(sk: InetSock) -> int:
+    """Of the path to the peer; ENOTCONN."""
+    if not sk.rport or len(sk.raddr) != 4:
+        raise os_error(errno.ENOTCONN)
+    return sk.inet.route(sk.raddr, sk.laddr, oif=sk.sk_bound_dev_if).mtu
+
+
+def _multicast_if(sk: InetSock) -> bytes:
+    return bytes(4) if sk.mc is None else sk.mc.address
+
+
+_Structured = Callable[[InetSock, int | bytes], None]
+_STRUCTURED: dict[int, _Structured] = {
+    so.IP_MULTICAST_IF: _set_multicast_if,
+    so.IP_ADD_MEMBERSHIP: _membership(mcast.join),
+    so.IP_DROP_MEMBERSHIP: _membership(mcast.leave),
+}
+_SETTERS: dict[int, Callable[[InetSock, int], None]] = {
+    so.IP_TOS: _set_tos,
+    so.IP_TTL: _set_ttl,
+    IP_MTU_DISCOVER: _set_pmtudisc,
+    so.IP_MULTICAST_TTL: _set_multicast_ttl,
+}
+_GETTERS: dict[int, Callable[[InetSock], int | bytes]] = {
+    so.IP_TOS: lambda sk: sk.tos,
+    so.IP_TTL: lambda sk: sk.inets[4].default_ttl() if sk.ttl is None else sk.ttl,
+    IP_MTU_DISCOVER: lambda sk: sk.pmtudisc,
+    IP_MTU: _mtu,
+    so.IP_MULTICAST_TTL: lambda sk: 1 if sk.mc is None else sk.mc.ttl,
+    so.IP_MULTICAST_IF: _multicast_if,
+}

@@ -1,0 +1,155 @@
+"""Sending: the datagram, whole or put together under a cork (`udp_sendmsg`, `udp_send_skb`).
+
+Called by `UdpSock`; calls the network layer's `send`.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Sequence
+from socket import AF_INET
+from typing import TYPE_CHECKING
+
+from pystack.core.checksum import ones_sum
+from pystack.core.headers.ipv4 import IPPROTO_UDP
+from pystack.core.headers.udp import UDP_HLEN, UDP_MAX, UdpHeader
+from pystack.core.skb import SkBuff
+from pystack.transport import control as ctl
+from pystack.transport import flow as flowmod
+from pystack.transport.errqueue import wants
+from pystack.transport.flow import Flow
+from pystack.transport.inetaddr import Endpoint, endpoint
+from pystack.transport.sock import MSG_MORE, MSG_OOB, Address, Cmsg, os_error
+from pystack.transport.sockopt import SOCK_NO_CHECK
+
+if TYPE_CHECKING:
+    from pystack.transport.udp.sock import UdpSock
+
+
+class Cork:
+    """A datagram in the making; its first piece has fixed where it goes."""
+
+    __slots__ = ("flow", "length", "pieces")
+
+    def __init__(self, flow: Flow) -> None:
+        self.flow = flow
+        self.pieces: list[bytes] = []
+        self.length = 0
+
+
+def sendmsg(
+    sk: UdpSock, data: memoryview, flags: int, address: Address | None, control: Sequence[Cmsg]
+) -> int:
+    """One datagram, or a piece of one; never waits.  All of it is taken."""
+    sk.autobind()
+    length = len(data)
+    if length > UDP_MAX:
+        raise os_error(errno.EMSGSIZE)
+    if flags & MSG_OOB:
+        raise os_error(errno.EOPNOTSUPP)
+    more = sk.corked or bool(flags & MSG_MORE)
+    if more or sk.pending is not None:
+        with sk.lock:
+            _append(sk, data, address, control, more)
+        return length
+    flow = flowmod.find(sk, _target(sk, address), ctl.sent(sk, control))
+    flowmod.check_length(sk, flow, UDP_HLEN + length)
+    sk.check_can_send()
+    _transmit(sk, flow, bytes(data))
+    return length
+
+
+def _target(sk: UdpSock, address: Address | None) -> Endpoint:
+    """EDESTADDRREQ without an address or peer, EINVAL for port 0."""
+    if address is None:
+        if not sk.has_peer:
+            raise os_error(errno.EDESTADDRREQ)
+        target = Endpoint(sk.inet, sk.raddr, sk.rport, scope_id=sk.sk_bound_dev_if)
+    else:
+        target = endpoint(sk.inets, sk.family, address, sk.v6only)
+    if not target.port:
+        raise os_error(errno.EINVAL)
+    return target
+
+
+# -- corking -------------------------------------------------------------------------------
+
+
+def _append(
+    sk: UdpSock,
+    data: memoryview,
+    address: Address | None,
+    control: Sequence[Cmsg],
+    more: bool,
+) -> None:
+    """The first piece chooses the way; what goes wrong with a later one loses them all."""
+    cork = sk.pending
+    if cork is None:
+        cork = Cork(flowmod.find(sk, _target(sk, address), ctl.sent(sk, control)))
+    try:
+        flowmod.check_length(sk, cork.flow, UDP_HLEN + cork.length + len(data))
+        sk.check_can_send()
+    except BlockingIOError:
+        raise
+    except OSError:
+        sk.pending = None
+        raise
+    cork.pieces.append(bytes(data))
+    cork.length += len(data)
+    sk.pending = cork
+    if not more:
+        push(sk)
+
+
+def push(sk: UdpSock) -> None:
+    """The cork is out: send what there is (`udp_push_pending_frames`)."""
+    cork, sk.pending = sk.pending, None
+    if cork is not None:
+        _transmit(sk, cork.flow, b"".join(cork.pieces))
+
+
+# -- one datagram --------------------------------------------------------------------------
+
+
+def _transmit(sk: UdpSock, flow: Flow, data: bytes) -> None:
+    """Header, checksum, and off (`udp_send_skb`); ENOBUFS if a queue is full and errors are
+    asked for."""
+    kernel, inet = sk.kernel, flow.inet
+    kernel.charge(kernel.costs.udp_packet)
+    kernel.cpu.charge_copy(len(data))
+    skb = SkBuff(kernel, memoryview(data))
+    skb.xmit_done = sk.charge(skb)
+    skb.sk = sk
+    skb.mark, skb.priority = sk.sk_mark, sk.sk_priority
+    length = UDP_HLEN + len(data)
+    header = UdpHeader(sk.lport, flow.dport, length)
+    skb.push(header._replace(checksum=_checksum(sk, flow, header, data)).pack())
+    if sk.udp.tp_send.enabled:
+        sk.udp.tp_send(skb.packet_id, length)
+    mib = "Udp" if inet.family == AF_INET else "Udp6"
+    sent = inet.send(
+        skb,
+        flow.route,
+        flow.saddr,
+        flow.daddr,
+        IPPROTO_UDP,
+        ttl=flow.ttl,
+        tos=flow.tos,
+        dont_fragment=flow.dont_fragment(length),
+    )
+    if sent:
+        kernel.mib[mib + "OutDatagrams"] += 1
+        return
+    kernel.mib[mib + "SndbufErrors"] += 1
+    if wants(sk):
+        raise os_error(errno.ENOBUFS)
+
+
+def _checksum(sk: UdpSock, flow: Flow, header: UdpHeader, data: bytes) -> int:
+    """A sum of 0 is sent as all ones: 0 says that there is none."""
+    v4 = flow.inet.family == AF_INET
+    if sk.sk_flags & SOCK_NO_CHECK if v4 else sk.no_check6_tx:
+        return 0
+    start = flow.inet.pseudo_sum(flow.saddr, flow.daddr, IPPROTO_UDP, header.length)
+    start += header.sport + header.dport + header.length
+    return 0xFFFF - ones_sum(data, start) or 0xFFFF
