@@ -108,6 +108,9 @@ class Xdp:
         action = XdpAction.PASS if program is None else self._run(program, buff)
         self.actions[action] += 1
         kernel = self.dev.core.kernel
+        if action is not XdpAction.PASS:  # else whoever gets it counts it
+            self.dev.stats.rx_packets += 1
+            self.dev.stats.rx_bytes += len(data)
         if action <= XdpAction.DROP:
             reason = Drop.XDP_DROP if action is XdpAction.DROP else Drop.XDP_ABORTED
             kernel.drops[reason] += 1
@@ -144,7 +147,6 @@ class Xdp:
         """`xdp_do_redirect`: by devmap or cpumap."""
         core = self.dev.core
         if isinstance(target, int) and 0 <= target < len(core.softnet.data):
-            core.count_received(skb)
             core.softnet.enqueue(skb, target)
         elif target is not None and not isinstance(target, int) and target.core is core:
             self._out.setdefault((target, skb.queue), []).append(skb)
