@@ -169,7 +169,7 @@ class Calls:
         return Prepared(
             lambda sys: sys.accept4(fd),
             result=lambda value: int(value[0]),
-            after=lambda value: self.session.accepted(value[0]),
+            after=lambda value: self.session.accepted(value[0], value[1][1]),
             makes_fd=True,
         )
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import struct
 from dataclasses import replace
 
-from packetdrill import frames, icmpwords, matching, script
+from packetdrill import frames, icmpwords, matching, script, tcpopts
 from packetdrill.errors import ScriptFailure, Unsupported
 from packetdrill.flow import Flow, FlowState
 from packetdrill.frames import Frame, IcmpFields, IpFields, TcpFields
@@ -28,21 +28,31 @@ class Packets:
     def __init__(self, session: Session) -> None:
         self.session = session
 
-    def build(self, packet: script.Packet) -> Expected:
+    def build(self, packet: script.Packet, line: int) -> Expected:
         """Unsupported for what the interpreter does not build."""
         if packet.encapsulation:
             text = packet.encapsulation
             raise Unsupported(f"{text} encapsulation", kind=f"{text} encapsulation")
-        return matching.build(packet, self.session.config, self.session.config.defines)
+        built = matching.build(packet, self.session.config, self.session.config.defines)
+        tcp = built.frame.tcp
+        if tcp is None or not any(option.kind == tcpopts.OPT_MD5 for option in tcp.options):
+            return built
+        note = f"line {line}: the md5 option is ignored: segments are not signed here"
+        self.session.notes.append(note)
+        plain = replace(tcp, options=tcpopts.without_md5(tcp.options))
+        return replace(built, frame=replace(built.frame, transport=plain))
 
     # -- which connection? -----------------------------------------------------------------
 
     def _flow(self, expected: Expected) -> Flow:
-        session, flow = self.session, self.session.flow
+        session = self.session
         tcp = expected.frame.tcp
         if tcp is not None:
+            self._choose_by_port(expected, tcp)
+        flow = session.flow
+        if tcp is not None:
             if expected.packet.inbound and (flow is None or flow.state is FlowState.LISTENING):
-                return session.passive_flow(tcp.seq)
+                return session.passive_flow(tcp.seq, next(session.ports))
             opens = not expected.packet.inbound and tcp.flags & 0x12 == 0x02
             if opens and flow is not None and flow.state is FlowState.CONNECTING:
                 flow.state = FlowState.SYN_SENT
@@ -51,6 +61,20 @@ class Packets:
         if flow is None:
             raise ScriptFailure("no matching socket for script packet", kind="no socket")
         return flow
+
+    def _choose_by_port(self, expected: Expected, tcp: TcpFields) -> None:
+        """A packet that names the remote port belongs to that connection, which a SYN to a
+        listener opens; the packets after it that name none belong to it, too.  A port nobody has
+        is foreign: the packet is the current connection's, with that port."""
+        session, inbound = self.session, expected.packet.inbound
+        port = tcp.sport if inbound else tcp.dport
+        if not port:
+            return
+        known = session.flow_from(port)
+        if known is not None:
+            session.flow = known
+        elif inbound and tcp.flags & 0x12 == 0x02 and session.listens:
+            session.passive_flow(tcp.seq, port)
 
     # -- inbound ---------------------------------------------------------------------------
 

@@ -150,7 +150,7 @@ class Runner:
         self._last = event
         action = event.action
         if isinstance(action, Packet) and not action.inbound:
-            expected = self.packets.build(action)
+            expected = self.packets.build(action, self.line)
             self._log(f"> {expected}")
             self.packets.expect(expected, event.when, before)
         else:
@@ -161,7 +161,7 @@ class Runner:
     def _do(self, action: Action, event: Event, offset: int) -> None:
         """`offset` (ns) was added to the written time."""
         if isinstance(action, Packet):
-            expected = self.packets.build(action)
+            expected = self.packets.build(action, self.line)
             self._log(f"< {to_text(expected.frame)}")
             self.packets.inject(expected)
         elif isinstance(action, Syscall):

@@ -27,7 +27,7 @@ class Session:
     notes: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self._ports = itertools.count(FIRST_REMOTE_PORT)
+        self.ports = itertools.count(FIRST_REMOTE_PORT)
 
     # -- descriptors -----------------------------------------------------------------------
 
@@ -58,10 +58,19 @@ class Session:
     def flow_of(self, live_fd: int) -> Flow | None:
         return next((flow for flow in reversed(self.flows) if flow.fd == live_fd), None)
 
-    def passive_flow(self, script_isn: int) -> Flow:
-        """The connection of a SYN that arrives, from a remote port not used before."""
+    @property
+    def listens(self) -> bool:
+        return any(flow.state is FlowState.LISTENING for flow in self.flows)
+
+    def flow_from(self, remote_port: int) -> Flow | None:
+        """The newest connection with this remote port."""
+        flows = reversed(self.flows)
+        return next((flow for flow in flows if flow.live.remote_port == remote_port), None)
+
+    def passive_flow(self, script_isn: int, remote_port: int) -> Flow:
+        """The connection of a SYN that arrives."""
         config = self.config
-        live = Endpoints(config.local_ip, config.bind_port, config.remote_ip, next(self._ports))
+        live = Endpoints(config.local_ip, config.bind_port, config.remote_ip, remote_port)
         flow = Flow(state=FlowState.SYN_RECEIVED, live=live, remote_isn=script_isn)
         return self.add_flow(flow)
 
@@ -74,11 +83,10 @@ class Session:
         flow.live.remote_ip = self.config.remote_ip
         flow.live.remote_port = self.config.connect_port
 
-    def accepted(self, live_fd: int) -> None:
-        """The newest connection that waits for accept() has been given `live_fd`."""
-        waiting = (FlowState.SYNACK_SENT, FlowState.ESTABLISHED)
-        for flow in reversed(self.flows):
-            if flow.state in waiting:
-                flow.fd = live_fd
-                return
+    def accepted(self, live_fd: int, remote_port: int) -> None:
+        """accept() has given `live_fd` to the connection from `remote_port`."""
+        flow = self.flow_from(remote_port)
+        if flow is not None and flow.state in (FlowState.SYNACK_SENT, FlowState.ESTABLISHED):
+            flow.fd = live_fd
+            return
         raise ScriptFailure("unable to find socket matching accept() call", kind="accept")

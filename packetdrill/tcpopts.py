@@ -92,6 +92,14 @@ def replace_timestamps(
     return tuple(changed(option) for option in options)
 
 
+def without_md5(options: tuple[Option, ...]) -> tuple[Option, ...]:
+    """Without the MD5 signature and the two NOPs that make it whole words."""
+    kept = [option for option in options if option.kind != OPT_MD5]
+    while len(pack(tuple(kept))) % 4 and Option(OPT_NOP) in kept:
+        kept.remove(Option(OPT_NOP))
+    return tuple(kept)
+
+
 def sack(edges: list[tuple[int, int]]) -> Option:
     data = b"".join(_EDGES.pack(left & 0xFFFFFFFF, right & 0xFFFFFFFF) for left, right in edges)
     return Option(OPT_SACK, data)

@@ -135,3 +135,40 @@ def test_report_and_json_and_exit_status(tmp_path: Path) -> None:
     assert "write()" in output.getvalue()
     assert run_scripts([unknown], console=console) == 2
     assert run_scripts([tmp_path / "absent.pkt"], console=console) == 1
+
+
+def test_packet_that_names_its_remote_port_chooses_or_opens_a_connection(tmp_path: Path) -> None:
+    """accept() hands them out in their order, and each keeps its own numbers."""
+    text = (
+        "+0 < 50001 > 8080 S 700:700(0) win 20000 <mss 1000>\n"
+        "+0 > 8080 > 50001 S. 0:0(0) ack 701 <mss 1460>\n"
+        "+0 < . 1:1(0) ack 1 win 20000\n"
+        "+0 accept(3, ..., ...) = 5\n"
+        "+0 < 40001 > 8080 P. 1:4(3) ack 1 win 20000\n+0 > . 1:1(0) ack 4\n"
+        "+0 read(4, ..., 9) = 3\n"
+        "+0 < 50001 > 8080 P. 1:3(2) ack 1 win 20000\n+0 > . 1:1(0) ack 3\n"
+        "+0 read(5, ..., 9) = 2\n"
+    )
+    result = run_text(tmp_path, CONNECTED + text)
+    assert (result.status, result.message) == ("pass", "")
+
+
+def test_port_of_no_connection_is_foreign_to_the_current_one(tmp_path: Path) -> None:
+    """As in packetdrill: numbers are the current connection's; its host answers with a reset."""
+    text = (
+        "+0 < 1234 > 8080 P. 1:4(3) ack 1 win 20000\n"
+        "+0 < . 1:1(0) ack 1 win 20000\n+0 read(4, ..., 9) = -1 EAGAIN\n"
+    )
+    result = run_text(tmp_path, CONNECTED + "+0 fcntl(4, F_SETFL, O_RDWR|O_NONBLOCK) = 0\n" + text)
+    assert (result.status, result.message) == ("pass", "")
+
+
+def test_md5_option_is_ignored_with_a_note(tmp_path: Path) -> None:
+    md5 = "<md5 000102030405060708090a0b0c0d0e0f,nop,nop>"
+    text = (
+        f"+0 < P. 1:10(9) ack 1 win 20000 {md5}\n+0 > . 1:1(0) ack 10 {md5}\n"
+        "+0 read(4, ..., 9) = 9\n"
+    )
+    result = run_text(tmp_path, CONNECTED + text)
+    assert (result.status, result.message) == ("pass", "")
+    assert result.notes[0] == "line 8: the md5 option is ignored: segments are not signed here"

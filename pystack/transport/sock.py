@@ -276,6 +276,15 @@ class Sock(ABC):
     @abstractmethod
     def shutdown(self, how: int) -> None: ...
 
+    def begin_close(self) -> bool:
+        """What `close` does before SO_LINGER waits; False: there is nothing to wait for."""
+        return self.closing
+
+    @property
+    def closing(self) -> bool:
+        """After `begin_close`: something sent is not acknowledged yet."""
+        return False
+
     @abstractmethod
     def close(self) -> None:
         """The last reference is gone; the protocol may go on without it."""

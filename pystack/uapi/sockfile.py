@@ -28,7 +28,7 @@ from pystack.transport.sock import (
     Sock,
     os_error,
 )
-from pystack.uapi.block import Deadline, wait_on
+from pystack.uapi.block import Deadline, ProcessExit, wait_on
 from pystack.uapi.files import File, OpenFiles
 
 T = TypeVar("T")
@@ -61,7 +61,22 @@ class SocketFile(File):
         return self.sk.poll()
 
     def release(self) -> None:
+        if self.sk.sk_linger:
+            self._linger(self.sk.sk_linger)
         self.sk.close()
+
+    def _linger(self, seconds: int) -> None:
+        """SO_LINGER: close() waits for the last ACK, even of a socket that does not block.
+
+        A signal ends the wait and not the close; a process that exits does not wait.
+        """
+        if not self.sk.begin_close():
+            return
+        timeout = seconds * 1_000_000_000
+        try:
+            wait_on(self.kernel, self.wq, 0, lambda: not self.sk.closing, timeout)
+        except (InterruptedError, ProcessExit):
+            return
 
     def read(self, n: int) -> bytes:
         return self.recvmsg(n, 0).data

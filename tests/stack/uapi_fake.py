@@ -50,6 +50,7 @@ class FakeSock:
         self.queue: deque[FakeSock] = deque()
         self.backlog = 0
         self.sk_uid = self.sk_rxhash = 0
+        self.sk_linger: int | None = None
         self.local = (ANY, 0)
         self.remote: tuple[bytes, int] | None = None
         self.options: dict[tuple[int, int], int | bytes] = {}

@@ -49,6 +49,12 @@ def _close_sending(sk: TcpSock) -> None:
 
 def close(sk: TcpSock) -> None:
     """No file refers to the socket any more; TCP finishes alone, or gives up (`__tcp_close`)."""
+    begin(sk)
+    orphan(sk)
+
+
+def begin(sk: TcpSock) -> None:
+    """The user neither reads nor writes any more; again does no harm."""
     sk.sk_shutdown = SHUT_MASK
     if sk.state is TcpState.LISTEN:
         set_state(sk, TcpState.CLOSE)
@@ -66,7 +72,6 @@ def close(sk: TcpSock) -> None:
             disconnect(sk)
         else:
             _close_sending(sk)
-    orphan(sk)
 
 
 def _abort(sk: TcpSock) -> None:

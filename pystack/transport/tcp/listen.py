@@ -204,6 +204,7 @@ def _complete(req: RequestSock, skb: SkBuff) -> None:
         if kernel.sysctl["net.ipv4.tcp_abort_on_overflow"]:
             _embryonic_reset(req, skb, by_peer=False)
         else:
+            req.acked = True
             kernel.drop(skb, Drop.TCP_LISTEN_OVERFLOW)
         return
     req.unlink()

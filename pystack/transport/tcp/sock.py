@@ -293,6 +293,15 @@ class TcpSock(InetSock):
         with self.lock:
             close.shutdown(self, how)
 
+    def begin_close(self) -> bool:
+        with self.lock:
+            close.begin(self)
+            return self.closing
+
+    @property
+    def closing(self) -> bool:
+        return self.state in (TcpState.FIN_WAIT1, TcpState.CLOSING, TcpState.LAST_ACK)
+
     def close(self) -> None:
         with self.lock:
             close.close(self)
