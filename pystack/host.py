@@ -24,6 +24,7 @@ from pystack.link.vlan import add_vlan
 from pystack.net.icmp import Icmp
 from pystack.net.inet import Inets
 from pystack.net.ipv4 import Ipv4
+from pystack.net.netfilter.netfilter import Netfilter
 from pystack.transport.tcp import Tcp
 from pystack.transport.udp import Udp
 from pystack.uapi.process import Process
@@ -52,6 +53,8 @@ class NetNamespace:
         self.ipv4 = Ipv4(self.ethernet, self.arp, self.lo.dev)
         self.icmp = Icmp(self.ipv4)
         self.inets: Inets = {4: self.ipv4}
+        self.netfilter = Netfilter(kernel, self.core)
+        self.netfilter.add_family(self.ipv4)
         self.tcp = Tcp(kernel, self.inets)
         self.udp = Udp(kernel, self.inets)
         self.system = System(kernel) if system is None else system
@@ -85,6 +88,22 @@ class NetNamespace:
         """Bring `dev` down and forget its neighbours; must run in a task."""
         self.core.stop(dev)
         self.arp.flush(dev)
+
+    def iptables(self, command: str) -> str:
+        """`iptables COMMAND`, as `-t nat -A PREROUTING ...`; what it prints, or XtablesError."""
+        return self.netfilter.iptables(command)
+
+    def iptables_restore(self, text: str, *, counters: bool = False, noflush: bool = False) -> None:
+        """`iptables-restore [-c] [-n]`: load a file of `iptables-save`; XtablesError."""
+        self.netfilter.restore(text, counters=counters, noflush=noflush)
+
+    def iptables_save(self, *, counters: bool = False) -> str:
+        """`iptables-save [-c]`"""
+        return self.netfilter.save(counters=counters)
+
+    def conntrack(self, command: str) -> str:
+        """`conntrack -L` and its like; what it prints, or XtablesError."""
+        return self.netfilter.conntrack_tool(command)
 
     def process(self, name: str, fn: Callable[..., Any], *args: Any, cpu: int = 0) -> Process:
         """Start an application: `fn(socket, *args)` with this host's `socket` module."""

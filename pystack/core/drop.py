@@ -73,6 +73,8 @@ class Drop(enum.Enum):
     ICMP_UNKNOWN_TYPE = "icmp.unknown_type"
     # netfilter
     NETFILTER_DROP = "netfilter.drop"
+    CONNTRACK_TABLE_FULL = "conntrack.table_full"
+    CONNTRACK_CLASH = "conntrack.clash"
     # UDP, raw and ping sockets
     UDP_TOO_SHORT = "udp.too_short"
     UDP_BAD_LENGTH = "udp.bad_length"

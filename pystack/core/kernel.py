@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import copy
 import random
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable
 from itertools import count
 from typing import Any
@@ -25,6 +25,7 @@ from pystack.core.timer import Timer, TimerBase
 from pystack.core.trace import Trace
 
 EPOCH_NS = 1_700_000_000 * 10**9  # the wall clock when the engine's is 0: 2023-11-14 22:13:20 UTC
+DMESG_LINES = 4096
 
 
 class Kernel:
@@ -63,6 +64,7 @@ class Kernel:
         self.drops: Counter[Drop] = Counter()
         self.mib: Counter[str] = Counter()  # SNMP counters by the names `nstat` prints
         self.skbs_alive = 0
+        self.dmesg: deque[tuple[int, int, str]] = deque(maxlen=DMESG_LINES)
 
     def unshare_net(self, name: str) -> Kernel:
         """The same machine as a new network namespace sees it (`CLONE_NEWNET`).
@@ -109,6 +111,10 @@ class Kernel:
         task = Task(self.cpus[cpu], fn, args, name or getattr(fn, "__name__", "task"))
         task.cpu.enqueue(task)
         return task
+
+    def log(self, level: int, line: str) -> None:
+        """`printk`: into `dmesg`, with the time in ns and syslog's level."""
+        self.dmesg.append((self.now, level, line))
 
     def drop(self, skb: SkBuff, reason: Drop) -> None:
         """Lose a packet: count it by reason and free it (`kfree_skb_reason`)."""

@@ -100,7 +100,7 @@ class Icmp:
         start = skb.network_header
         quote = bytes(skb.buf[start : min(skb.end, start + QUOTE)])
         saddr = skb.daddr if kind is RouteType.LOCAL else b""
-        self._send(icmp_type, code, 0, word2, quote, saddr, skb.saddr)
+        self._send(icmp_type, code, 0, word2, quote, saddr, skb.saddr, skb)
 
     def _is_icmp_error(self, skb: SkBuff) -> bool:
         return skb.protocol == IPPROTO_ICMP and skb.buf[skb.transport_header] in ERRORS
@@ -130,11 +130,15 @@ class Icmp:
         payload: bytes,
         saddr: bytes,
         daddr: bytes,
+        about: SkBuff | None = None,
     ) -> None:
+        """`about`: the packet an error is about, whose connection the error belongs to."""
         header = IcmpHeader(icmp_type, code, 0, word1, word2)
         value = checksum(payload, ones_sum(header.pack()))
         skb = SkBuff(self.kernel, memoryview(payload))
         skb.push(header._replace(checksum=value).pack())
+        if about is not None and about.nfct is not None:
+            skb.nfct = about.nfct.related()
         self.kernel.mib["IcmpOutMsgs"] += 1
         try:
             route = self.ipv4.route(daddr, saddr)

@@ -18,7 +18,7 @@ from pystack.dev.core import NetdevEvent
 from pystack.dev.netdev import NetDevice
 from pystack.link.arp import Arp
 from pystack.link.ethernet import Ethernet
-from pystack.net.devinet import SCOPE_LINK, Devinet, IfAddr
+from pystack.net.devinet import SCOPE_GLOBAL, SCOPE_LINK, Devinet, IfAddr
 from pystack.net.fib import Fib, FibEntry, RouteType, os_error
 from pystack.net.hooks import Hooks
 from pystack.net.icmperrors import icmp_error
@@ -233,6 +233,20 @@ class Ipv4:
 
     def port_unreachable(self, skb: SkBuff) -> None:
         self.icmp_send(skb, ICMP_DEST_UNREACH, ICMP_PORT_UNREACH, 0)
+
+    def address_type(self, addr: bytes, dev: NetDevice | None = None) -> str:
+        """For `-m addrtype`: LOCAL, UNICAST, BROADCAST or MULTICAST; `dev`: as that device has it
+        (`inet_dev_addr_type`)."""
+        kind = self.routing.address_type(addr)
+        if dev is not None and kind in (RouteType.LOCAL, RouteType.BROADCAST):
+            entry = self.local.lookup(addr)
+            if entry is not None and entry.dev is not dev:
+                kind = RouteType.UNICAST
+        return kind.name
+
+    def select_address(self, dev: NetDevice, daddr: bytes) -> bytes:
+        """The address of `dev` for talking to `daddr`; empty if no device has one."""
+        return self.devinet.select(dev, daddr, SCOPE_GLOBAL)
 
     def default_ttl(self, route: Route | None = None) -> int:
         return self.kernel.sysctl["net.ipv4.ip_default_ttl"]

@@ -1,0 +1,1 @@
+"""Netfilter: connection tracking, NAT, and tables of rules in iptables' syntax."""

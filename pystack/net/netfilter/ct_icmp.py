@@ -1,0 +1,88 @@
+"""ICMP and ICMPv6 in connection tracking: echoes are flows, errors belong to others' flows.
+
+Compare `nf_conntrack_proto_icmp.c` and `nf_conntrack_proto_icmpv6.c`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pystack.core.headers.icmp import (
+    ICMP_DEST_UNREACH,
+    ICMP_HLEN,
+    ICMP_PARAMETERPROB,
+    ICMP_TIME_EXCEEDED,
+)
+from pystack.core.headers.ipv4 import IPPROTO_ICMP
+from pystack.core.sysctl import Sysctl
+from pystack.net.hooks import Hook
+from pystack.net.netfilter.conn import UNTRACKED, Conn, CtInfo, Ref, Track
+from pystack.net.netfilter.packet import Packet, checksum_good, parse
+from pystack.net.netfilter.tuples import ICMP_REQUESTS, ICMPV6_REQUESTS, tuple_of
+
+if TYPE_CHECKING:
+    from pystack.net.netfilter.conntrack import Conntrack
+
+ICMP_SOURCE_QUENCH, ICMP_REDIRECT = 4, 5
+ICMP_ERRORS = (
+    ICMP_DEST_UNREACH,
+    ICMP_SOURCE_QUENCH,
+    ICMP_REDIRECT,
+    ICMP_TIME_EXCEEDED,
+    ICMP_PARAMETERPROB,
+)
+ICMPV6_ERRORS = range(128)
+NDISC = (*range(130, 138), 143)  # MLD and neighbour discovery: never tracked
+
+
+def packet(conn: Conn, protocol: int, sysctl: Sysctl) -> Track:
+    """A request makes a flow, a reply alone does not."""
+    kind = conn.tuples[0].dport >> 8
+    icmp = protocol == IPPROTO_ICMP
+    name = "icmp" if icmp else "icmpv6"
+    if kind not in (ICMP_REQUESTS if icmp else ICMPV6_REQUESTS):
+        return Track.INVALID
+    conn.refresh(sysctl[f"net.netfilter.nf_conntrack_{name}_timeout"])
+    return Track.ACCEPT
+
+
+def receive(conntrack: Conntrack, packet: Packet) -> bool:
+    """True: the message has been dealt with, as RELATED, UNTRACKED or INVALID.
+
+    False: it may be a flow of its own (`nf_conntrack_icmpv4_error`).
+    """
+    data, skb = packet.transport, packet.skb
+    icmp = packet.protocol == IPPROTO_ICMP
+    if len(data) < ICMP_HLEN or packet.fragment_offset:
+        conntrack.stats["invalid"] += 1
+        return True
+    if packet.state.hook is Hook.PRE_ROUTING and not checksum_good(skb, packet, pseudo=not icmp):
+        conntrack.stats["invalid"] += 1
+        return True
+    if not icmp and data[0] in NDISC:
+        skb.nfct = UNTRACKED
+        return True
+    if data[0] not in (ICMP_ERRORS if icmp else ICMPV6_ERRORS):
+        return False
+    if not _related(conntrack, packet):
+        conntrack.stats["invalid"] += 1
+    return True
+
+
+def _related(conntrack: Conntrack, packet: Packet) -> bool:
+    """Find the flow the quoted packet belongs to (`nf_conntrack_inet_error`)."""
+    inner = parse(packet.skb, packet.thoff + ICMP_HLEN)
+    if inner is None or inner.version != packet.version:
+        return False
+    key = tuple_of(inner)
+    if key is None:
+        return False
+    # The quoted packet is one that NAT may have changed: it is known by what answers it.
+    conn = conntrack.lookup(key.invert())
+    if conn is None:
+        return False
+    direction = int(conn.tuples[0] != key.invert())
+    if packet.dst != conn.tuples[direction].dst:
+        return False  # errors go to the sender of what they quote: this one lies
+    packet.skb.nfct = Ref(conn, CtInfo.RELATED_REPLY if direction else CtInfo.RELATED)
+    return True
