@@ -220,6 +220,11 @@ class Sock(ABC):
         return False
 
     @property
+    def opening(self) -> bool:
+        """The handshake runs."""
+        return False
+
+    @property
     def listening(self) -> bool:
         return False
 
@@ -314,6 +319,10 @@ class Sock(ABC):
 
     @abstractmethod
     def getpeername(self) -> Address: ...
+
+    def accepted_from(self) -> Address:
+        """The peer as accept tells it, be the connection dead or not (`inet_getname`, peer 2)."""
+        return self.getpeername()
 
     def devices(self) -> Iterable[NetDevice]:
         """Those SO_BINDTODEVICE may name."""

@@ -200,7 +200,8 @@ class SocketFile(File):
                 raise os_error(self.sk.sock_error())
 
     def _connected(self) -> bool:
-        return bool(self.sk.poll() & WAIT_WRITE)
+        """By state (`inet_wait_for_connect`): poll may tell of an earlier shutdown all the time."""
+        return not self.sk.opening
 
     def accept(self) -> Sock:
         """The next established connection; of several waiting threads one is woken for each."""

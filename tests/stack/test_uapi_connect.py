@@ -58,3 +58,35 @@ def test_shutdown_by_another_thread_ends_a_blocked_connect_with_econnreset(how: 
         return int(sock.connect_ex(SILENT))
 
     assert run(program).result == errno.ECONNRESET
+
+
+def test_connect_waits_for_the_handshake_though_poll_tells_of_an_earlier_shutdown() -> None:
+    def program(socket: Any) -> list[int]:
+        sock = socket.socket()
+        found = [outcome_errno(lambda: sock.shutdown(socket.SHUT_RDWR))]
+        return [*found, sock.connect_ex(SILENT)]
+
+    assert run(program).result == [errno.ENOTCONN, errno.EHOSTUNREACH]
+
+
+def test_shutdown_before_a_failed_connect_was_reported_leaves_nothing_to_connect() -> None:
+    """SS_DISCONNECTING (`inet_shutdown`)."""
+
+    def program(socket: Any) -> list[int]:
+        sock = socket.socket()
+        sock.setblocking(False)
+        nobody = ("127.0.0.1", 9)
+        found = [sock.connect_ex(nobody)]
+        sock._sys.clock_nanosleep(SECOND)
+        found.append(outcome_errno(lambda: sock.shutdown(socket.SHUT_RD)))
+        return [*found, sock.connect_ex(nobody)]
+
+    assert run(program).result == [errno.EINPROGRESS, errno.ENOTCONN, errno.EINVAL]
+
+
+def outcome_errno(call: Any) -> int:
+    try:
+        call()
+    except OSError as exc:
+        return exc.errno or 0
+    return 0

@@ -220,6 +220,15 @@ class FakeSock:
             raise err(errno.ENOTCONN)
         return self.remote
 
+    def accepted_from(self) -> tuple[bytes, int]:
+        if self.remote is None:
+            raise err(errno.ENOTCONN)
+        return self.remote
+
+    @property
+    def opening(self) -> bool:
+        return self.state == "connecting"
+
     def setsockopt(self, level: int, name: int, value: int | bytes) -> None:
         if name not in (so.SO_REUSEADDR, so.SO_KEEPALIVE):
             raise err(errno.ENOPROTOOPT)

@@ -9,7 +9,7 @@ from pystack.transport.sock import RCV_SHUTDOWN, SEND_SHUTDOWN, SHUT_MASK, os_er
 from pystack.transport.tcp import connect, lifecycle, output, rcvbuf, timers, timewait
 from pystack.transport.tcp.constants import TIMEWAIT_LEN
 from pystack.transport.tcp.lifecycle import set_state
-from pystack.transport.tcp.state import NEEDS_RESET, ON_CLOSE, ConnState, TcpState
+from pystack.transport.tcp.state import NEEDS_RESET, ON_CLOSE, OPENING, ConnState, TcpState
 from pystack.transport.tcp.transmit import send_active_reset
 
 if TYPE_CHECKING:
@@ -24,6 +24,9 @@ def shutdown(sk: TcpSock, how: int) -> None:
         raise os_error(errno.EINVAL)
     mask = how + 1
     state = sk.state
+    if sk.conn_state is ConnState.CONNECTING:
+        unfinished = state in OPENING or state is TcpState.CLOSE
+        sk.conn_state = ConnState.DISCONNECTING if unfinished else ConnState.CONNECTED
     try:
         if state is TcpState.LISTEN and not mask & RCV_SHUTDOWN:
             return

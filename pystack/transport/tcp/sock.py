@@ -243,6 +243,8 @@ class TcpSock(InetSock):
         with self.lock:
             if self.conn_state is ConnState.CONNECTED:
                 raise os_error(errno.EISCONN)
+            if self.conn_state is ConnState.DISCONNECTING:
+                raise os_error(errno.EINVAL)
             again = self.conn_state is ConnState.CONNECTING
             if not again:
                 if self.state is not TcpState.CLOSE:
@@ -261,6 +263,10 @@ class TcpSock(InetSock):
     @property
     def connecting(self) -> bool:
         return self.conn_state is ConnState.CONNECTING
+
+    @property
+    def opening(self) -> bool:
+        return self.state in OPENING
 
     @property
     def listening(self) -> bool:
@@ -326,7 +332,12 @@ class TcpSock(InetSock):
 
     def getpeername(self) -> Address:
         """ENOTCONN unless there is one."""
-        if not self.rport or self.state in (TcpState.CLOSE, TcpState.SYN_SENT):
+        if self.state in (TcpState.CLOSE, TcpState.SYN_SENT):
+            raise os_error(errno.ENOTCONN)
+        return self.accepted_from()
+
+    def accepted_from(self) -> Address:
+        if not self.rport:
             raise os_error(errno.ENOTCONN)
         return to_user(self.family, self.raddr, self.rport)
 

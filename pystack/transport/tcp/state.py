@@ -63,3 +63,4 @@ class ConnState(enum.Enum):
     UNCONNECTED = 1
     CONNECTING = 2
     CONNECTED = 3
+    DISCONNECTING = 4  # shut down before the end of connect was reported

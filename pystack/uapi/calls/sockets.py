@@ -52,8 +52,8 @@ class SocketCalls(Calls):
                 raise
             new = self._install_sock(new, sk, flags)
             try:
-                return new, sk.getpeername()
-            except OSError:  # reset meanwhile
+                return new, sk.accepted_from()
+            except OSError:  # it has been disconnected meanwhile
                 self._table.close(new)
                 raise os_error(errno.ECONNABORTED) from None
 
