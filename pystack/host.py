@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from socket import AF_INET, IPPROTO_TCP, IPPROTO_UDP, SOCK_DGRAM, SOCK_STREAM
+from functools import partial
+from socket import AF_INET, AF_INET6, IPPROTO_TCP, IPPROTO_UDP, SOCK_DGRAM, SOCK_STREAM
 from typing import Any
 
 from pystack.core.costs import Costs
@@ -24,6 +25,7 @@ from pystack.link.vlan import add_vlan
 from pystack.net.icmp import Icmp
 from pystack.net.inet import Inets
 from pystack.net.ipv4 import Ipv4
+from pystack.net.ipv6 import Ipv6
 from pystack.net.netfilter.netfilter import Netfilter
 from pystack.transport.tcp import Tcp
 from pystack.transport.udp import Udp
@@ -52,14 +54,17 @@ class NetNamespace:
         self.lo.dev.up = True
         self.ipv4 = Ipv4(self.ethernet, self.arp, self.lo.dev)
         self.icmp = Icmp(self.ipv4)
-        self.inets: Inets = {4: self.ipv4}
+        self.ipv6 = Ipv6(self.ethernet, self.lo.dev)
+        self.inets: Inets = {4: self.ipv4, 16: self.ipv6}
         self.netfilter = Netfilter(kernel, self.core)
         self.netfilter.add_family(self.ipv4)
         self.tcp = Tcp(kernel, self.inets)
         self.udp = Udp(kernel, self.inets)
         self.system = System(kernel) if system is None else system
-        self.system.register(AF_INET, SOCK_STREAM, IPPROTO_TCP, self.tcp.socket)
-        self.system.register(AF_INET, SOCK_DGRAM, IPPROTO_UDP, self.udp.socket)
+        for family in (AF_INET, AF_INET6):
+            tcp, udp = partial(self.tcp.socket, family), partial(self.udp.socket, family)
+            self.system.register(family, SOCK_STREAM, IPPROTO_TCP, tcp)
+            self.system.register(family, SOCK_DGRAM, IPPROTO_UDP, udp)
 
     def add_softnic(self, name: str, mac: bytes, port: Port) -> NetDevice:
         """A NIC without hardware on `port`, not yet up."""
@@ -79,10 +84,19 @@ class NetNamespace:
         """A bridge without ports; its device is not yet up."""
         return Bridge(self.core, name, mac)
 
-    def up(self, dev: NetDevice, interface: str) -> None:
-        """Bring `dev` up with an address, `"10.0.0.1/24"`; must run in a task."""
+    def up(self, dev: NetDevice, *interfaces: str) -> None:
+        """Bring `dev` up with addresses, `"10.0.0.1/24"`, `"fd00::1/64"`; must run in a task.
+
+        With an IPv6 address among them the device speaks IPv6, link-local address and all, and
+        the call waits until nobody has claimed them, as ifup does.
+        """
         self.core.open(dev)
-        self.ipv4.add_address(dev, interface)
+        six = [interface for interface in interfaces if ":" in interface]
+        for interface in interfaces:
+            family = self.ipv6 if ":" in interface else self.ipv4
+            family.add_address(dev, interface)
+        if six:
+            self.ipv6.addrconf.settle(dev)
 
     def down(self, dev: NetDevice) -> None:
         """Bring `dev` down and forget its neighbours; must run in a task."""

@@ -24,6 +24,7 @@ from pystack.transport.inetsock import (
     PMTUDISC_OMIT,
     PMTUDISC_PROBE,
     TRANSPARENT,
+    bind_scope,
 )
 from pystack.transport.mcast import is_multicast
 from pystack.transport.sock import Address, os_error
@@ -63,7 +64,7 @@ def bind_address(sk: DatagramSock, address: Address) -> Endpoint:
     if len(ip) == 4 and sk.v6only:
         raise os_error(errno.EINVAL)
     if is_link_scope(ip) and inet.family != AF_INET:
-        _bind_scope(sk, target.scope_id)
+        bind_scope(sk, target.scope_id)
     if any(ip) and inet.is_unicast(ip) and not inet.is_local(ip) and not _nonlocal(sk):
         raise os_error(errno.EADDRNOTAVAIL)
     if 0 < port < sk.kernel.sysctl["net.ipv4.ip_unprivileged_port_start"] and sk.sk_uid != 0:
@@ -77,18 +78,6 @@ def _nonlocal(sk: DatagramSock) -> bool:
     return bool(
         sk.inet_flags & (FREEBIND | TRANSPARENT) or sk.kernel.sysctl["net.ipv4.ip_nonlocal_bind"]
     )
-
-
-def _bind_scope(sk: DatagramSock, scope_id: int) -> None:
-    """An address of one link needs to be told which; the socket is then bound to it."""
-    if scope_id and sk.sk_bound_dev_if not in (0, scope_id):
-        raise os_error(errno.EINVAL)
-    index = scope_id or sk.sk_bound_dev_if
-    if not index:
-        raise os_error(errno.EINVAL)
-    if all(dev.ifindex != index for dev in sk.devices()):
-        raise os_error(errno.ENODEV)
-    sk.sk_bound_dev_if = index
 
 
 def find(sk: DatagramSock, target: Endpoint, cookie: SendControl) -> Flow:

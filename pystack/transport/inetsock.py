@@ -6,6 +6,7 @@ socket that speaks IPv4 has IPv4's `inet` and addresses of four bytes.
 
 from __future__ import annotations
 
+import errno
 from collections import deque
 from collections.abc import Iterable
 from socket import AF_INET6
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from pystack.core.kernel import Kernel
 from pystack.net.inet import Inet, Inets
-from pystack.transport.sock import Sock
+from pystack.transport.sock import Sock, os_error
 
 if TYPE_CHECKING:
     from pystack.dev.netdev import NetDevice
@@ -92,3 +93,18 @@ class InetSock(Sock):
         """Errors go to the error queue (IP_RECVERR, IPV6_RECVERR)."""
         flag = RECVERR if len(self.inet.any_address) == 4 else RECVERR6
         return bool(self.inet_flags & flag)
+
+
+def bind_scope(sk: InetSock, scope_id: int) -> None:
+    """An address of one link needs to be told which; the socket is then bound to it.
+
+    EINVAL, ENODEV.
+    """
+    if scope_id and sk.sk_bound_dev_if not in (0, scope_id):
+        raise os_error(errno.EINVAL)
+    index = scope_id or sk.sk_bound_dev_if
+    if not index:
+        raise os_error(errno.EINVAL)
+    if all(dev.ifindex != index for dev in sk.devices()):
+        raise os_error(errno.ENODEV)
+    sk.sk_bound_dev_if = index

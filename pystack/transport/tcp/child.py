@@ -33,6 +33,7 @@ _INHERITED = (
         "sk_max_pacing_rate",
     ),
     *("sk_priority", "tos", "ttl", "pmtudisc", "clamp_wanted"),
+    *("v6only", "tclass", "hop_limit", "pmtudisc6", "inet_flags"),
 )
 
 
@@ -47,6 +48,7 @@ def init_child(sk: TcpSock, req: RequestSock, segment: RxSegment) -> None:
     sk.bound_address = sk.bound_port = True
     for name in _INHERITED:
         setattr(sk, name, getattr(parent, name))
+    sk.sk_bound_dev_if = sk.sk_bound_dev_if or req.iif
     sk.iss = req.snt_isn
     sk.snd_una = sk.snd_nxt = sk.write_seq = sk.snd_sml = seq_add(req.snt_isn, 1)
     sk.pushed_seq = sk.snd_nxt
@@ -66,7 +68,7 @@ def init_child(sk: TcpSock, req: RequestSock, segment: RxSegment) -> None:
         sk.header_length = TCP_HLEN + TCPOLEN_TSTAMP_ALIGNED
     peer_mss = req.mss or MSS_DEFAULT
     sk.mss_clamp = min(peer_mss, sk.user_mss) if sk.user_mss else peer_mss
-    sk.route = sk.inet.route(sk.raddr, sk.laddr)
+    sk.route = sk.inet.route(sk.raddr, sk.laddr, oif=sk.sk_bound_dev_if)
     sync_mss(sk, sk.route.mtu)
     delack.initialize_rcv_mss(sk)
     sk.ack.lrcvtime = sk.lsndtime = sk.kernel.now

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import errno
+from socket import AF_INET6
 from typing import TYPE_CHECKING
 
 from pystack.core.drop import Drop
 from pystack.core.headers.tcp import TCP_HLEN, TCPOLEN_TSTAMP_ALIGNED, TH_ACK, TH_RST, TH_SYN
 from pystack.core.skb import SkBuff
-from pystack.transport.inetaddr import endpoint
+from pystack.transport.inetaddr import endpoint, is_link_scope
+from pystack.transport.inetsock import bind_scope
 from pystack.transport.sock import Address, os_error
 from pystack.transport.tcp import ack as ackmod
 from pystack.transport.tcp import (
@@ -44,7 +46,9 @@ def start(sk: TcpSock, address: Address) -> None:
         host = bound or inet.loopback_address
     if not inet.is_unicast(host) or (bound and len(bound) != len(host)):
         raise os_error(errno.ENETUNREACH)
-    route = inet.route(host, bound, oif=scope_id)
+    if inet.family == AF_INET6 and is_link_scope(host):
+        bind_scope(sk, scope_id)
+    route = inet.route(host, bound, oif=sk.sk_bound_dev_if)
     sk.inet, sk.route = inet, route
     sk.laddr = bound or route.saddr
     sk.raddr, sk.rport = host, port

@@ -85,7 +85,7 @@ def _route_request(req: RequestSock, skb: SkBuff) -> bool:
     """What the way back and the listener's buffer allow; False if there is no way."""
     listener, sysctl = req.listener, req.tcp.kernel.sysctl
     try:
-        route = req.inet.route(skb.saddr, skb.daddr)
+        route = req.inet.route(skb.saddr, skb.daddr, oif=req.iif or listener.sk_bound_dev_if)
     except OSError:
         return False
     req.advmss = advertised_mss(req.inet, route.mtu, listener.user_mss)

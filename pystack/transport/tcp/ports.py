@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import errno
+from socket import AF_INET6
 from typing import TYPE_CHECKING
 
-from pystack.transport.inetaddr import endpoint
+from pystack.transport.inetaddr import endpoint, is_link_scope
+from pystack.transport.inetsock import bind_scope
 from pystack.transport.sock import Address, os_error
 from pystack.transport.tcp.state import TcpState
 
@@ -17,9 +19,11 @@ PRIVILEGED = 1024  # net.ipv4.ip_unprivileged_port_start
 
 def bind(sk: TcpSock, address: Address) -> None:
     """EADDRNOTAVAIL, EACCES, EINVAL (bound or connected already), EADDRINUSE: `__inet_bind`."""
-    inet, host, port, _, _ = endpoint(sk.tcp.inets, sk.family, address)
+    inet, host, port, _, scope_id = endpoint(sk.tcp.inets, sk.family, address)
     if len(host) == 4 and sk.v6only:
         raise os_error(errno.EINVAL)
+    if inet.family == AF_INET6 and is_link_scope(host):
+        bind_scope(sk, scope_id)
     if any(host) and not inet.is_local(host):
         raise os_error(errno.EADDRNOTAVAIL)
     if 0 < port < PRIVILEGED and sk.sk_uid != 0:

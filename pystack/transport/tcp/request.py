@@ -5,9 +5,11 @@
 
 from __future__ import annotations
 
+from socket import AF_INET6
 from typing import TYPE_CHECKING
 
 from pystack.core.headers.tcp import TH_ACK, TH_ECE, TH_SYN, TcpOptions
+from pystack.transport.inetaddr import is_link_scope
 from pystack.transport.tcp import ecn, reply
 from pystack.transport.tcp.constants import MSEC, RTO_MAX, TIMEOUT_INIT
 from pystack.transport.tcp.seq import SEQ_MASK, seq_add
@@ -26,7 +28,7 @@ class RequestSock:
         *("advmss", "ecn_ok", "four_tuple", "last_oow_ack_time", "listener", "mss", "num_retrans"),
         *("num_timeout", "rcv_isn", "rcv_wnd", "rcv_wscale", "sack_ok", "sent_at", "snd_wnd"),
         *("snd_wscale", "snt_isn", "state", "tcp", "timer", "ts_offset", "ts_recent"),
-        *("acked", "inet", "ts_recent_stamp", "tstamp_ok", "window_clamp"),
+        *("acked", "iif", "inet", "ts_recent_stamp", "tstamp_ok", "window_clamp"),
     )
 
     def __init__(self, listener: TcpSock, skb: SkBuff, segment: RxSegment, isn: int) -> None:
@@ -36,6 +38,8 @@ class RequestSock:
         self.tcp = listener.tcp
         self.inet = self.tcp.inets[len(skb.daddr)]
         self.four_tuple = (skb.daddr, segment.dport, skb.saddr, segment.sport)
+        link_scope = self.inet.family == AF_INET6 and is_link_scope(skb.saddr)
+        self.iif = skb.dev.ifindex if link_scope else 0  # such an address needs a device
         self.state = TcpState.SYN_RECV
         self.rcv_isn = segment.seq
         self.snt_isn = isn

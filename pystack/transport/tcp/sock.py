@@ -328,7 +328,7 @@ class TcpSock(InetSock):
         return stream.outq_nsd(self)
 
     def getsockname(self) -> Address:
-        return to_user(self.family, self.laddr, self.lport)
+        return to_user(self.family, self.laddr, self.lport, self.sk_bound_dev_if)
 
     def getpeername(self) -> Address:
         """ENOTCONN unless there is one."""
@@ -339,7 +339,7 @@ class TcpSock(InetSock):
     def accepted_from(self) -> Address:
         if not self.rport:
             raise os_error(errno.ENOTCONN)
-        return to_user(self.family, self.raddr, self.rport)
+        return to_user(self.family, self.raddr, self.rport, self.sk_bound_dev_if)
 
     def setsockopt(self, level: int, name: int, value: int | bytes) -> None:
         with self.lock:

@@ -1,0 +1,192 @@
+"""IPv6 packets going out (`net/ipv6/ip6_output.c`): ours and forwarded ones, through the hooks.
+
+Called by `Ipv6.send` and `ip6_input`; calls neighbour discovery (`Ndisc.send`), or Ethernet for
+groups and the loopback device.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pystack.core.drop import Drop
+from pystack.core.headers import ipv6 as wire
+from pystack.core.headers.ethernet import ETH_P_IPV6
+from pystack.core.headers.icmpv6 import (
+    ICMPV6_ADM_PROHIBITED,
+    ICMPV6_DEST_UNREACH,
+    ICMPV6_EXC_HOPLIMIT,
+    ICMPV6_NOROUTE,
+    ICMPV6_NOT_NEIGHBOUR,
+    ICMPV6_PKT_TOOBIG,
+    ICMPV6_TIME_EXCEED,
+)
+from pystack.core.headers.ipv6 import (
+    FRAGMENT_HLEN,
+    IPV6_HLEN,
+    FragmentHeader,
+    Ipv6Header,
+    is_linklocal,
+    is_multicast,
+)
+from pystack.core.skb import SkBuff
+from pystack.net.fib import ROUTE_ERRORS, FibEntry, RouteType
+from pystack.net.hooks import Change, Hook, read, rewrite
+from pystack.net.route import Route
+
+if TYPE_CHECKING:
+    from pystack.net.ipv6 import Ipv6
+
+_AT_NEXT_HEADER, _AT_ADDRESSES = 6, 8
+
+
+def send(ip: Ipv6, skb: SkBuff, route: Route, header: Ipv6Header, dont_fragment: bool) -> bool:
+    """A packet of ours (`ip6_xmit`, `ip6_local_out`)."""
+    kernel, mib = ip.kernel, ip.kernel.mib
+    kernel.charge(kernel.costs.ip_packet)
+    mib["Ip6OutRequests"] += 1
+    mib["Ip6OutOctets"] += IPV6_HLEN + header.payload_length
+    skb.push(header.pack())
+    if ip.hooks.active[Hook.LOCAL_OUT]:
+        addresses = header.src + header.dst
+
+        def finish(skb: SkBuff) -> bool:
+            return _rerouted(ip, skb, route, addresses, dont_fragment)
+
+        return ip.hooks.run(Hook.LOCAL_OUT, skb, None, route.dev, finish)
+    return _output(ip, skb, route, header.dst, dont_fragment)
+
+
+def _rerouted(ip: Ipv6, skb: SkBuff, route: Route, before: bytes, dont_fragment: bool) -> bool:
+    """A hook may have changed where the packet goes (`ip6_route_me_harder`)."""
+    addresses = read(skb, _AT_ADDRESSES, 32)
+    if addresses != before or skb.mark:
+        skb.saddr, skb.daddr = addresses[:16], addresses[16:]
+        try:
+            route = ip.route(skb.daddr, mark=skb.mark)
+        except OSError:
+            ip.kernel.mib["Ip6OutNoRoutes"] += 1
+            ip.kernel.drop(skb, Drop.IP6_NO_ROUTE)
+            return True
+    return _output(ip, skb, route, addresses[16:], dont_fragment)
+
+
+def _output(ip: Ipv6, skb: SkBuff, route: Route, daddr: bytes, dont_fragment: bool) -> bool:
+    """`ip6_output`."""
+    if ip.hooks.active[Hook.POST_ROUTING]:
+
+        def finish(skb: SkBuff) -> bool:
+            return _finish(ip, skb, route, daddr, dont_fragment)
+
+        return ip.hooks.run(Hook.POST_ROUTING, skb, None, route.dev, finish)
+    return _finish(ip, skb, route, daddr, dont_fragment)
+
+
+def _finish(ip: Ipv6, skb: SkBuff, route: Route, daddr: bytes, dont_fragment: bool) -> bool:
+    if len(skb) <= route.mtu:
+        return _neighbour(ip, skb, route, daddr)
+    mib = ip.kernel.mib
+    if dont_fragment:
+        mib["Ip6FragFails"] += 1
+        ip.kernel.drop(skb, Drop.IP6_TOO_BIG)
+        return True
+    done = True
+    for fragment in _fragments(ip, skb, route.mtu):
+        mib["Ip6FragCreates"] += 1
+        done = _neighbour(ip, fragment, route, daddr)
+    mib["Ip6FragOKs"] += 1
+    skb.free()
+    return done
+
+
+def _fragments(ip: Ipv6, skb: SkBuff, mtu: int) -> list[SkBuff]:
+    """RFC 8200, 4.5; behind the fixed header everything of a packet of ours is fragmentable."""
+    packet = bytes(skb)
+    header, payload = packet[:IPV6_HLEN], memoryview(packet)[IPV6_HLEN:]
+    room = (mtu - IPV6_HLEN - FRAGMENT_HLEN) & ~7
+    identification = ip.kernel.rng.getrandbits(32)
+    fragments = []
+    for offset in range(0, len(payload), room):
+        part = payload[offset : offset + room]
+        more = offset + room < len(payload)
+        extension = FragmentHeader(header[_AT_NEXT_HEADER], offset, more, identification)
+        length = (FRAGMENT_HLEN + len(part)).to_bytes(2, "big")
+        fragment = SkBuff(ip.kernel, part, packet_id=skb.packet_id)
+        fragment.queue, fragment.mark = skb.queue, skb.mark
+        fragment.head = (
+            header[:4] + length + bytes((wire.NEXTHDR_FRAGMENT,)) + header[7:] + extension.pack()
+        )
+        fragments.append(fragment)
+    return fragments
+
+
+def _neighbour(ip: Ipv6, skb: SkBuff, route: Route, daddr: bytes) -> bool:
+    """Onto the link (`ip6_finish_output2`)."""
+    dev = route.dev
+    if dev.loopback:
+        return ip.ethernet.send(skb, dev, dev.mac, ETH_P_IPV6)
+    if is_multicast(daddr):
+        ip.kernel.mib["Ip6OutMcastPkts"] += 1
+        return ip.ethernet.send(skb, dev, wire.multicast_mac(daddr), ETH_P_IPV6)
+    return ip.ndisc.send(skb, dev, route.gateway or daddr)
+
+
+# -- forwarding ----------------------------------------------------------------------------
+
+
+def forward(ip: Ipv6, skb: SkBuff) -> None:
+    """A packet for somebody else (`ip6_forward`)."""
+    mib = ip.kernel.mib
+    if not _may_forward(ip, skb):
+        mib["Ip6InAddrErrors"] += 1
+        ip.kernel.drop(skb, Drop.IP6_OTHER_ADDRESS)
+        return
+    hop_limit = skb.buf[skb.off + 7]
+    if hop_limit <= 1:
+        mib["Ip6InHdrErrors"] += 1
+        ip.icmp.send_error(skb, ICMPV6_TIME_EXCEED, ICMPV6_EXC_HOPLIMIT, 0)
+        ip.kernel.drop(skb, Drop.IP6_HOP_LIMIT)
+        return
+    entry = ip.fib.lookup(skb.daddr)
+    if entry is None or entry.kind in ROUTE_ERRORS:
+        _unreachable(ip, skb, entry)
+        return
+    mtu = ip.link_mtu(entry.dev, entry.metrics)
+    route = Route(entry.dev, b"", entry.gateway, mtu, entry.metrics)
+    if len(skb) > mtu:
+        mib["Ip6InTooBigErrors"] += 1
+        mib["Ip6FragFails"] += 1
+        ip.icmp.send_error(skb, ICMPV6_PKT_TOOBIG, 0, max(mtu, wire.IPV6_MIN_MTU))
+        ip.kernel.drop(skb, Drop.IP6_TOO_BIG)
+        return
+    rewrite(skb, [Change(_AT_NEXT_HEADER, bytes((skb.buf[skb.off + 6], hop_limit - 1)))])
+    if ip.hooks.active[Hook.FORWARD]:
+        ip.hooks.run(
+            Hook.FORWARD, skb, skb.dev, route.dev, lambda skb: _forward_finish(ip, skb, route)
+        )
+    else:
+        _forward_finish(ip, skb, route)
+
+
+def _unreachable(ip: Ipv6, skb: SkBuff, entry: FibEntry | None) -> None:
+    """No route, or one that refuses (`ip6_pkt_drop`)."""
+    ip.kernel.mib["Ip6InNoRoutes"] += 1
+    if entry is None or entry.kind is not RouteType.BLACKHOLE:
+        refused = entry is not None and entry.kind is RouteType.PROHIBIT
+        code = ICMPV6_ADM_PROHIBITED if refused else ICMPV6_NOROUTE
+        ip.icmp.send_error(skb, ICMPV6_DEST_UNREACH, code, 0)
+    ip.kernel.drop(skb, Drop.IP6_NO_ROUTE)
+
+
+def _may_forward(ip: Ipv6, skb: SkBuff) -> bool:
+    """Addresses of one link stay there (RFC 4291, 2.5.6)."""
+    if not any(skb.saddr) or is_linklocal(skb.daddr):
+        return False
+    if is_linklocal(skb.saddr):
+        ip.icmp.send_error(skb, ICMPV6_DEST_UNREACH, ICMPV6_NOT_NEIGHBOUR, 0)
+        return False
+    return skb.saddr != wire.LOOPBACK and skb.daddr != wire.LOOPBACK
+
+
+def _forward_finish(ip: Ipv6, skb: SkBuff, route: Route) -> bool:
+    ip.kernel.mib["Ip6OutForwDatagrams"] += 1
+    return _output(ip, skb, route, skb.daddr, dont_fragment=True)
