@@ -13,7 +13,7 @@ _add = np.add.reduce
 _frombuffer = np.frombuffer
 
 
-def ones_sum(data: bytes | memoryview, start: int = 0) -> int:
+def ones_sum(data: bytes | bytearray | memoryview, start: int = 0) -> int:
     """16-bit one's-complement sum of `data` (an odd byte is padded with 0) added to `start`.
 
     2^16 is 1 modulo 2^16 - 1, so a big integer modulo 65535 is the folded sum of its 16-bit
@@ -33,6 +33,6 @@ def ones_sum(data: bytes | memoryview, start: int = 0) -> int:
     return (start % 65535) or (65535 if start else 0)
 
 
-def checksum(data: bytes | memoryview, start: int = 0) -> int:
+def checksum(data: bytes | bytearray | memoryview, start: int = 0) -> int:
     """What goes into the checksum field; over data with a valid field it gives 0."""
     return 0xFFFF - ones_sum(data, start)

@@ -34,6 +34,7 @@ class SkBuff:
     `saddr`/`daddr` are network-order bytes, 4 (IPv4) or 16 (IPv6) long, `tos` is the byte of that
     name of a received packet, or IPv6's traffic class.
     `mark` is for netfilter and routing, `nfct` what connection tracking knows of the packet.
+    `frag_max_size` is the size of the largest fragment it came in, 0 if it came whole.
     `tstamp` is the time of reception in ns, `hwtstamp` that by the NIC's own clock or 0,
     `packet_id` a number that stays with the packet.
     """
@@ -47,6 +48,7 @@ class SkBuff:
         "dev",
         "dst",
         "end",
+        "frag_max_size",
         "frags",
         "gso_size",
         "hash",
@@ -93,7 +95,7 @@ class SkBuff:
         self.queue = 0
         self.protocol = self.tos = 0
         self.frags: list[SkBuff] | None = None
-        self.data_len = self.gso_size = self.truesize = 0
+        self.data_len = self.gso_size = self.truesize = self.frag_max_size = 0
         self.tstamp = self.hwtstamp = 0
         self.ip_summed = CHECKSUM_NONE
         self.headers: Headers = ()

@@ -10,8 +10,10 @@ import enum
 from collections.abc import Callable
 
 from pystack.core.drop import Drop
+from pystack.core.headers.ethernet import ETH_HLEN
 from pystack.core.kernel import Kernel
 from pystack.core.skb import SkBuff
+from pystack.dev.gso import segment
 from pystack.dev.netdev import NetDevice, TxQueue
 from pystack.dev.softnet import Softnet
 
@@ -129,6 +131,10 @@ class NetCore:
         if not dev.up:
             self.kernel.drop(skb, Drop.DEV_DOWN)
             return True
+        if skb.frags is not None:
+            return all(
+                [self.queue_xmit(part) for part in segment(skb, 0 if skb.head else ETH_HLEN)]
+            )
         queue = dev.tx_queues[skb.queue % len(dev.tx_queues)]
         if not queue.qdisc.enqueue(skb):
             return False

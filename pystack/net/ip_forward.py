@@ -18,6 +18,7 @@ from pystack.core.headers.icmp import (
 from pystack.core.headers.ipv4 import IP_DF
 from pystack.core.skb import SkBuff
 from pystack.net.hooks import Change, Hook, Sum, read, rewrite
+from pystack.net.ip_output import longest
 
 if TYPE_CHECKING:
     from pystack.net.ipv4 import Ipv4
@@ -61,8 +62,3 @@ class Forward:
     def ip_forward_finish(self, skb: SkBuff) -> bool:
         self._kernel.mib["IpExtOutOctets"] += len(skb)
         return self._ipv4.output.ip_output(skb)
-
-
-def longest(skb: SkBuff) -> int:
-    """Bytes of the longest packet it will leave as: what GRO has merged is cut up again."""
-    return skb.end - skb.off if skb.frags is not None else len(skb)

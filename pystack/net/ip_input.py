@@ -23,6 +23,7 @@ from pystack.core.headers.icmp import (
 from pystack.core.headers.ipv4 import ECN_MASK, IP_HLEN, IP_MF, IP_OFFSET_MASK
 from pystack.core.skb import SkBuff
 from pystack.net.hooks import Hook
+from pystack.net.ip_fragment import DefragUser
 
 if TYPE_CHECKING:
     from pystack.net.ipv4 import Ipv4
@@ -95,8 +96,10 @@ class Input:
     def ip_local_deliver(self, skb: SkBuff) -> None:
         """To a socket here, put together first if it is a fragment."""
         if skb.headers[frame.FRAGMENT] & (IP_MF | IP_OFFSET_MASK):
-            self._kernel.drop(skb, Drop.IP_FRAGMENT)
-            return
+            whole = self._ipv4.reassembly.ip_defrag(skb, DefragUser.LOCAL_DELIVER)
+            if whole is None:
+                return
+            skb = whole
         if self._active[_LOCAL_IN]:
             self._ipv4.hooks.run(_LOCAL_IN, skb, skb.dev, None, self.ip_local_deliver_finish)
         else:

@@ -11,10 +11,13 @@ from typing import TYPE_CHECKING
 
 from pystack.core.drop import Drop
 from pystack.core.headers.ethernet import ETH_BROADCAST, ETH_P_IP
+from pystack.core.headers.icmp import ICMP_DEST_UNREACH, ICMP_FRAG_NEEDED
 from pystack.core.headers.ipv4 import IP_DF, IP_HLEN, Ipv4Header, pack_header
 from pystack.core.skb import SkBuff
+from pystack.dev.gso import segment
 from pystack.net.fib import RouteType
 from pystack.net.hooks import Hook, read
+from pystack.net.ip_fragments import Identifications, fragment
 from pystack.net.route import Route
 
 if TYPE_CHECKING:
@@ -30,7 +33,7 @@ class Output:
         self._kernel = ipv4.kernel
         self._hooks = ipv4.hooks
         self._active = ipv4.hooks.active
-        self._identification = self._kernel.rng.randrange(1 << 16)
+        self._idents = Identifications(self._kernel)
 
     def send(
         self,
@@ -50,7 +53,6 @@ class Output:
         """
         kernel = self._kernel
         length = IP_HLEN + len(skb)
-        self._identification = (self._identification + 1) & 0xFFFF
         skb.head = (
             pack_header(
                 length,
@@ -58,8 +60,8 @@ class Output:
                 saddr,
                 daddr,
                 kernel.sysctl[_TTL] if ttl is None else ttl,
-                self._identification,
-                IP_DF if dont_fragment else 0,
+                self._idents.next(saddr, daddr, protocol, dont_fragment),
+                IP_DF if dont_fragment and not route.mtu_locked else 0,
                 tos,
             )
             + skb.head
@@ -106,10 +108,34 @@ class Output:
 
     def ip_finish_output(self, skb: SkBuff) -> bool:
         """Fit it to the link."""
-        if len(skb) > skb.dst.mtu and skb.frags is None:
+        route: Route = skb.dst
+        mtu = route.mtu
+        if (len(skb) <= mtu and not skb.frag_max_size) or (
+            skb.frags is not None and longest(skb) <= mtu
+        ):
+            return self.ip_finish_output2(skb)
+        if skb.head == b"":  # forwarded
+            mtu = self._ipv4.forward_mtu(route)
+        results = [self._fragment(part, mtu) for part in segment(skb, 0)]
+        return all(results)
+
+    def _fragment(self, skb: SkBuff, mtu: int) -> bool:
+        """`ip_fragment`; connection tracking may have put together what came in pieces."""
+        came_as = skb.frag_max_size
+        length = len(skb)
+        if length <= mtu and not came_as:
+            return self.ip_finish_output2(skb)
+        forbidden = int.from_bytes(read(skb, 6, 2), "big") & IP_DF and not came_as
+        if forbidden or came_as > mtu:
+            self._kernel.mib["IpFragFails"] += 1
+            self._ipv4.icmp_send(skb, ICMP_DEST_UNREACH, ICMP_FRAG_NEEDED, mtu)
             self._kernel.drop(skb, Drop.IP_TOO_BIG)
             return True
-        return self.ip_finish_output2(skb)
+        fragments = fragment(skb, min(mtu, came_as) if came_as else mtu)
+        self._kernel.mib["IpFragCreates"] += len(fragments)
+        self._kernel.mib["IpFragOKs"] += 1
+        results = [self.ip_finish_output2(part) for part in fragments]
+        return all(results)
 
     def ip_finish_output2(self, skb: SkBuff) -> bool:
         """Onto the link, to the next hop."""
@@ -123,6 +149,11 @@ class Output:
             return ipv4.ethernet.send(skb, dev, dev.mac, ETH_P_IP)
         mac = ETH_BROADCAST if kind is RouteType.BROADCAST else multicast_mac(skb.daddr)
         return ipv4.ethernet.send(skb, dev, mac, ETH_P_IP)
+
+
+def longest(skb: SkBuff) -> int:
+    """Bytes of the longest packet it will leave as: what GRO has merged is cut up again."""
+    return skb.end - skb.off if skb.frags is not None else len(skb)
 
 
 def multicast_mac(group: bytes) -> bytes:

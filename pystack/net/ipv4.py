@@ -24,6 +24,7 @@ from pystack.net.hooks import Hooks
 from pystack.net.icmperrors import icmp_error
 from pystack.net.inet import ErrorHandler
 from pystack.net.ip_forward import Forward
+from pystack.net.ip_fragment import Reassembly
 from pystack.net.ip_input import Input
 from pystack.net.ip_output import Output, multicast_mac
 from pystack.net.route import Route, Routing
@@ -56,6 +57,7 @@ class Ipv4:
         self.raw_deliver: Callable[[SkBuff], bool] | None = None
         self.icmp_send: Callable[[SkBuff, int, int, int], None] = lambda skb, kind, code, info: None
         self._error_handlers: dict[int, ErrorHandler] = {}
+        self.reassembly = Reassembly(self)
         self.input = Input(self)
         self.forward = Forward(self)
         self.output = Output(self)

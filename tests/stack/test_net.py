@@ -122,7 +122,6 @@ MALFORMED = {
     "ip bad checksum": (lambda w: w.ip(chksum=0x1234) / UDP(), Drop.IP_BAD_CHECKSUM),
     "ip longer than the frame": (lambda w: w.ip(len=1400) / UDP(), Drop.IP_TRUNCATED),
     "ip total length below header": (lambda w: w.ip(len=19) / UDP(), Drop.IP_BAD_HEADER),
-    "ip fragment": (lambda w: w.ip(flags="MF") / UDP(), Drop.IP_FRAGMENT),
     "ip not for us": (
         lambda w: Ether(src=PEER_MAC, dst=OUR_MAC) / IP(src=PEER, dst="10.0.9.9"),
         Drop.IP_OTHER_ADDRESS,

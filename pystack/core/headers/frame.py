@@ -23,6 +23,7 @@ TCP = slice(13, 22)  # TCP's only behind an IPv4 header of 20 bytes
 FLOW = slice(11, 15)  # addresses and ports
 ETHERTYPE = 2
 TOS = 4
+IDENTIFICATION = 6
 FRAGMENT = 7
 TTL = 8
 SEQ = 15

@@ -5,6 +5,8 @@ from __future__ import annotations
 import struct
 from typing import NamedTuple
 
+from pystack.core.checksum import checksum
+
 IP_HLEN = 20
 IP_DF = 0x4000
 IP_MF = 0x2000
@@ -82,6 +84,12 @@ def pack_header(
         src,
         dst,
     )
+
+
+def fill_checksum(header: bytearray) -> None:
+    """Of a header with options, too."""
+    header[10:12] = b"\0\0"
+    header[10:12] = checksum(header).to_bytes(2, "big")
 
 
 def pseudo_header_sum(src: bytes, dst: bytes, protocol: int, length: int) -> int:
