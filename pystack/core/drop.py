@@ -70,6 +70,7 @@ class Drop(enum.Enum):
     IP_NOT_FORWARDED = "ip.not_forwarded"
     IP_TTL_EXCEEDED = "ip.ttl_exceeded"
     IP_BAD_OPTION = "ip.bad_option"
+    IP_SOURCE_ROUTE = "ip.source_route"
     IP_UNKNOWN_PROTOCOL = "ip.unknown_protocol"
     IP_NO_ROUTE = "ip.no_route"
     IP_TOO_BIG = "ip.too_big"
@@ -94,6 +95,9 @@ class Drop(enum.Enum):
     ICMP_TOO_SHORT = "icmp.too_short"
     ICMP_BAD_CHECKSUM = "icmp.bad_checksum"
     ICMP_UNKNOWN_TYPE = "icmp.unknown_type"
+    ICMP_TO_EVERYBODY = "icmp.to_everybody"
+    ICMP_IGNORED = "icmp.ignored"
+    ICMP_BOGUS_ERROR = "icmp.bogus_error"
     # netfilter
     NETFILTER_DROP = "netfilter.drop"
     CONNTRACK_TABLE_FULL = "conntrack.table_full"

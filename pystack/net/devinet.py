@@ -89,6 +89,14 @@ class Devinet:
             first = first or address.packed
         return first or self._of_any_device(scope)
 
+    def on_link(self, dev: NetDevice, one: bytes, other: bytes) -> bool:
+        """Are both in one subnet of `dev` (`inet_addr_onlink`)?"""
+        first, second = ipaddress.IPv4Address(one), ipaddress.IPv4Address(other)
+        return any(
+            first in address.network and second in address.network
+            for address in self.by_dev.get(dev, [])
+        )
+
     def _of_any_device(self, scope: int) -> bytes:
         for addresses in self.by_dev.values():
             for address in addresses:

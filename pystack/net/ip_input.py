@@ -17,13 +17,18 @@ from pystack.core.headers.icmp import (
     ICMP_DEST_UNREACH,
     ICMP_HOST_UNREACH,
     ICMP_NET_UNREACH,
+    ICMP_PARAMETERPROB,
     ICMP_PKT_FILTERED,
     ICMP_PROT_UNREACH,
 )
 from pystack.core.headers.ipv4 import ECN_MASK, IP_HLEN, IP_MF, IP_OFFSET_MASK
 from pystack.core.skb import SkBuff
-from pystack.net.hooks import Hook
+from pystack.net.devinet import SCOPE_GLOBAL
+from pystack.net.fib import RouteType
+from pystack.net.hooks import Change, Hook, Sum, read, rewrite
 from pystack.net.ip_fragment import DefragUser
+from pystack.net.ip_options import OptionError, compile_options
+from pystack.net.route import Route
 
 if TYPE_CHECKING:
     from pystack.net.ipv4 import Ipv4
@@ -87,8 +92,33 @@ class Input:
                 return True
             route = found
         skb.dst = route
+        if skb.transport_header - skb.off > IP_HLEN and not self.ip_rcv_options(skb, route):
+            return True
         assert route.input is not None, "a route for sending only"
         route.input(skb)
+        return True
+
+    def ip_rcv_options(self, skb: SkBuff, route: Route) -> bool:
+        """Fill in what options ask for; False if they were the packet's end (RFC 7126)."""
+        ipv4 = self._ipv4
+        options = read(skb, IP_HLEN, skb.transport_header - skb.off - IP_HLEN)
+        if route.kind is RouteType.UNICAST:
+            nexthop = route.gateway or skb.daddr
+            address = ipv4.devinet.select(route.dev, nexthop, SCOPE_GLOBAL) or bytes(4)
+        else:
+            address = ipv4.specific_destination(skb)
+        try:
+            new, source_route = compile_options(options, ipv4.recorder(address))
+        except OptionError as error:
+            self._kernel.mib["IpInHdrErrors"] += 1
+            ipv4.icmp_send(skb, ICMP_PARAMETERPROB, 0, error.pointer << 24)
+            self._kernel.drop(skb, Drop.IP_BAD_OPTION)
+            return False
+        if source_route:  # the sender has no business choosing the way
+            self._kernel.drop(skb, Drop.IP_SOURCE_ROUTE)
+            return False
+        if new != options:
+            rewrite(skb, [Change(IP_HLEN, new, (Sum(10),))])
         return True
 
     # -- for us ----------------------------------------------------------------------------

@@ -46,13 +46,15 @@ class Output:
         ttl: int | None = None,
         tos: int = 0,
         dont_fragment: bool = True,
+        options: bytes = b"",
     ) -> bool:
         """Give a transport's packet its header (`ip_queue_xmit`); takes ownership.
 
-        False if the device's queue was full, so that the sender may wait a little.
+        `options` are padded to whole words.  False if the device's queue was full, so that the
+        sender may wait a little.
         """
         kernel = self._kernel
-        length = IP_HLEN + len(skb)
+        length = IP_HLEN + len(options) + len(skb)
         skb.head = (
             pack_header(
                 length,
@@ -63,6 +65,7 @@ class Output:
                 self._idents.next(saddr, daddr, protocol, dont_fragment),
                 IP_DF if dont_fragment and not route.mtu_locked else 0,
                 tos,
+                options,
             )
             + skb.head
         )

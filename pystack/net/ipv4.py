@@ -26,15 +26,20 @@ from pystack.net.inet import ErrorHandler
 from pystack.net.ip_forward import Forward
 from pystack.net.ip_fragment import Reassembly
 from pystack.net.ip_input import Input
+from pystack.net.ip_options import Recorder, echo, milliseconds
 from pystack.net.ip_output import Output, multicast_mac
 from pystack.net.route import Route, Routing
+
+CONF = "net.ipv4.conf"
+IP_FORWARD = "net.ipv4.ip_forward"
 
 
 class Ipv4:
     """`icmp_send(skb, type, code, word2)` answers a received packet with an error.
 
     `raw_deliver(skb)` shows a packet for us to raw sockets, `skb.off` at the transport header:
-    whether any wanted it; it must copy what it keeps.
+    whether any wanted it; it must copy what it keeps.  `raw_error(type, code, info, skb)` tells
+    them of errors, `skb.off` at the quoted IP header.
     """
 
     family = AF_INET
@@ -55,6 +60,7 @@ class Ipv4:
         self.routing = Routing(self.kernel, loopback, self.devinet, self.local, self.main)
         self.handlers: dict[int, Callable[[SkBuff], None]] = {}
         self.raw_deliver: Callable[[SkBuff], bool] | None = None
+        self.raw_error: ErrorHandler = lambda icmp_type, code, info, skb: None
         self.icmp_send: Callable[[SkBuff, int, int, int], None] = lambda skb, kind, code, info: None
         self._error_handlers: dict[int, ErrorHandler] = {}
         self.reassembly = Reassembly(self)
@@ -76,10 +82,12 @@ class Ipv4:
         self.routing.is_member = lambda dev, group: (dev, group) in self._groups
         arp.is_local = lambda dev, ip: ip in self.devinet.addresses
         arp.source_for = self._arp_source
-        core = ethernet.core
+        core, sysctl = ethernet.core, self.kernel.sysctl
         core.notifiers.append(self._netdev_event)
         for dev in core.devices.values():
-            self.kernel.sysctl.add_device("net.ipv4.conf", dev.name)
+            sysctl.add_device(CONF, dev.name)
+        for name in (f"{CONF}.", IP_FORWARD):
+            sysctl.watch(name, self._conf_changed)
         self.add_address(loopback, "127.0.0.1/8")
 
     @property
@@ -91,6 +99,7 @@ class Ipv4:
     def add_address(self, dev: NetDevice, interface: str) -> None:
         """`ip addr add 10.0.0.1/24 dev eth0`, with the route to its subnet; OSError(EEXIST)."""
         self.devinet.add(dev, interface)
+        self.kernel.sysctl.own_settings(CONF, dev.name)
         self.routing.flush()
 
     def del_address(self, dev: NetDevice, interface: str) -> None:
@@ -267,28 +276,63 @@ class Ipv4:
         use_pmtu = self.kernel.sysctl["net.ipv4.ip_forward_use_pmtu"]
         return route.mtu if use_pmtu else route.link_mtu
 
-    # -- errors about what we sent ---------------------------------------------------------
-
-    def receive_error(self, icmp_type: int, code: int, mtu: int, skb: SkBuff) -> None:
-        """An ICMP error; `skb.off` is at the quoted IP header.  Does not free `skb`."""
+    def receive_error(self, icmp_type: int, code: int, info: int, skb: SkBuff) -> None:
+        """An ICMP error about a packet of ours, `skb.off` at the quoted IP header, of which eight
+        bytes more are there (`icmp_socket_deliver`).  Does not free `skb`."""
         header = Ipv4Header.parse(skb.buf, skb.off)
+        skb.saddr, skb.daddr, skb.protocol = header.src, header.dst, header.protocol
+        self.raw_error(icmp_type, code, info, skb)
         handler = self._error_handlers.get(header.protocol)
         if handler is not None:
-            skb.saddr, skb.daddr = header.src, header.dst
             skb.pull(header.header_length)
-            handler(icmp_type, code, mtu, skb)
+            handler(icmp_type, code, info, skb)
+
+    # -- about received packets ------------------------------------------------------------
+
+    def specific_destination(self, skb: SkBuff) -> bytes:
+        """Our address that `skb` was for, or would have been (RFC 1122, 3.2.1.3;
+        `fib_compute_spec_dst`)."""
+        if skb.dst.kind is RouteType.LOCAL:
+            return skb.daddr
+        entry = self.main.lookup(skb.saddr, skb.dev.ifindex)
+        if entry is not None and entry.saddr:
+            return entry.saddr
+        return self.devinet.select(skb.dev, skb.saddr, SCOPE_LINK) or bytes(4)
+
+    def recorder(self, address: bytes) -> Recorder:
+        """Who writes `address` into record route and timestamp options."""
+        return Recorder(address, milliseconds(self.kernel.now), self.is_local)
+
+    def echo_options(self, request: SkBuff, saddr: bytes) -> bytes:
+        """The options of an answer from `saddr`."""
+        start = request.network_header + IP_HLEN
+        if start == request.transport_header:
+            return b""
+        return echo(bytes(request.buf[start : request.transport_header]), self.recorder(saddr))
 
     # -- inside ----------------------------------------------------------------------------
 
     def _netdev_event(self, event: NetdevEvent, dev: NetDevice) -> None:
         """A device that goes down takes its routes along (`fib_disable_ip`)."""
         if event is NetdevEvent.REGISTER:
-            self.kernel.sysctl.add_device("net.ipv4.conf", dev.name)
+            self.kernel.sysctl.add_device(CONF, dev.name)
             return
         if event is NetdevEvent.DOWN:
             for entry in [e for e in self.main if e.dev is dev]:
                 self.main.remove(entry)
         self.devinet.sync()
+        self.routing.flush()
+
+    def _conf_changed(self, name: str) -> None:
+        """ip_forward and conf.all.forwarding are one, and go for every device
+        (`inet_forward_change`); a router does not listen to redirects."""
+        sysctl = self.kernel.sysctl
+        if name in (IP_FORWARD, f"{CONF}.all.forwarding"):
+            on = sysctl[name]
+            for dev in ("all", "default", *sysctl.devices(CONF)):
+                sysctl.store(f"{CONF}.{dev}.forwarding", on)
+            sysctl.store(IP_FORWARD, on)
+            sysctl.store(f"{CONF}.all.accept_redirects", int(not on))
         self.routing.flush()
 
     def _device(self, ifindex: int) -> NetDevice | None:

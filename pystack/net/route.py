@@ -249,6 +249,28 @@ class Routing:
             if to == daddr:
                 cached.path = path
 
+    def redirect(self, dev: NetDevice, daddr: bytes, old: bytes, gateway: bytes) -> None:
+        """The router `old` says that `gateway` is nearer to `daddr` (`__ip_do_redirect`): believed
+        if it is the one in use, and the new one a neighbour."""
+        if not self._conf_redirects(dev) or self.address_type(gateway) is not RouteType.UNICAST:
+            return
+        try:
+            route = self.output(daddr)
+        except OSError:
+            return
+        link = self._main.lookup(gateway, dev.ifindex)
+        if route.dev is not dev or route.gateway != old or link is None or link.gateway:
+            return
+        for (to, _, _), cached in list(self._outputs.items()):
+            if to == daddr:
+                cached.gateway = gateway
+
+    def _conf_redirects(self, dev: NetDevice) -> bool:
+        """Routers need all and the device to agree, hosts one of them (`IN_DEV_RX_REDIRECTS`)."""
+        sysctl = self._kernel.sysctl
+        wanted = [sysctl[f"net.ipv4.conf.{n}.accept_redirects"] for n in ("all", dev.name)]
+        return all(wanted) if self.forwarding(dev) else any(wanted)
+
     # -- input -----------------------------------------------------------------------------
 
     def input(self, skb: SkBuff) -> Route | Drop:

@@ -73,8 +73,11 @@ class Net:
     def do(self, host: Host, fn: Callable[..., Any], *args: Any) -> Any:
         """Run `fn` as a task of `host`; its result."""
         task: Task = host.start(fn, *args)
+        task.on_exit.append(lambda task: None)
         self.engine.run(until=self.engine.now + SECOND, stop=finished(task))
-        return task.result()
+        if task.exception is not None:
+            raise task.exception
+        return task.result
 
     def process(self, host: Host, fn: Callable[..., Any], *args: Any) -> Process:
         return host.process(fn.__name__, fn, *args)

@@ -46,7 +46,7 @@ class Ipv4Header(NamedTuple):
 
     def pack(self) -> bytes:
         """With the header checksum filled in; without options."""
-        return pack_header(*self[:8], self.version << 4 | self.header_length >> 2)
+        return pack_header(*self[:8], first=self.version << 4 | self.header_length >> 2)
 
 
 def pack_header(
@@ -58,21 +58,25 @@ def pack_header(
     identification: int,
     fragment: int,
     tos: int,
+    options: bytes = b"",
     first: int = 0x45,
 ) -> bytes:
-    """`Ipv4Header(...).pack()` without the object: for every packet sent.
+    """`Ipv4Header(...).pack()` without the object: for every packet sent.  `total_length` includes
+    `options`, which are whole words.
 
     The checksum is of the sum of the fields, which is that of the words they make up (`ones_sum`).
     """
+    if options:
+        first += len(options) >> 2
     value = (
         (first << 8 | tos)
         + total_length
         + identification
         + fragment
         + (ttl << 8 | protocol)
-        + int.from_bytes(src + dst, "big")
+        + int.from_bytes(src + dst + options, "big")
     )
-    return _LAYOUT.pack(
+    header = _LAYOUT.pack(
         first,
         tos,
         total_length,
@@ -84,6 +88,7 @@ def pack_header(
         src,
         dst,
     )
+    return header + options if options else header
 
 
 def fill_checksum(header: bytearray) -> None:
