@@ -46,10 +46,10 @@ def arguments(address: str, server: list[str], client: list[str]) -> tuple[list[
 def on_hosts(name: str, server: list[str], client: list[str]) -> Ran:
     """In virtual time; AssertionError if they do not end or leave something behind."""
     a, b = two_hosts()
-    path = PROGRAMS / f"{name}.py"
+    path = str(PROGRAMS / f"{name}.py")
     args = arguments("10.0.0.1", server, client)
     both = [Program(host, path, arg) for host, arg in zip((a, b), args, strict=True)]
-    programs = Programs(both, lambda prefix, line: None, {"PATH": "/usr/bin:/bin"})
+    programs = Programs(both, lambda prefix, line, fd: None, {"PATH": "/usr/bin:/bin"})
     programs.start()
     assert isinstance(a.engine, VirtualEngine)
     a.engine.run(until=a.engine.now + 600 * SECOND, stop=programs.done)

@@ -23,7 +23,7 @@ from wire2app.bench.results import assemble, save
 from wire2app.bench.sections import SECTIONS
 from wire2app.bench.table import print_tables
 from wire2app.bench.wakeups import Crowd
-from wire2app.cli import run
+from wire2app.cli import run_command as run
 from wire2app.errors import ToolError
 from wire2app.report import PIPE_WIDTH
 from wire2app.simulator import Design

@@ -16,7 +16,7 @@ import typer
 
 from wire2app.errors import ToolError
 
-__all__ = ["app", "main", "run"]
+__all__ = ["app", "main", "run_command"]
 
 app = typer.Typer(
     name="wire2app",
@@ -127,6 +127,43 @@ def netsim(
     return run_netsim(Options(seeds, first, jobs, json))
 
 
+@app.command(context_settings={"allow_interspersed_args": False})
+def run(
+    command: Annotated[
+        list[str] | None, typer.Argument(help="A.py [ARG...] [-- B.py [ARG...]]")
+    ] = None,
+    rtl: Annotated[bool, typer.Option("--rtl", envvar="RTL", help="A has the RTL NIC")] = False,
+    sim: Sim = "verilator",
+    bus: Bus = "fast",
+    seed: Seed = 1,
+    strace: Annotated[bool, typer.Option("--strace", help="show every system call")] = False,
+    expression: Annotated[
+        str, typer.Option("-e", help="only these, as strace's: trace=network, or names")
+    ] = "",
+    times: Annotated[
+        int, typer.Option("-t", count=True, help="strace with the time; -tt, -ttt finer")
+    ] = 0,
+    relative: Annotated[bool, typer.Option("-r", help="strace with time since the last")] = False,
+    durations: Annotated[bool, typer.Option("-T", help="strace with time spent")] = False,
+    pcap: Annotated[Path | None, typer.Option(help="write every frame to this file")] = None,
+) -> int:
+    """Run Python programs: A on host 10.0.0.1, B on 10.0.0.2, one link between them."""
+    from pystack.tools.strace import Options
+    from wire2app.run import Rtl, RunOptions, commands_of, run_programs
+
+    traced = strace or expression or times or relative or durations
+    options = Options(True, expression or "trace=all", times, relative, durations)
+    return run_programs(
+        RunOptions(
+            commands_of(command or []),
+            seed,
+            Rtl(sim, bus) if rtl else None,
+            options if traced else None,
+            pcap,
+        )
+    )
+
+
 @app.command()
 def bench(
     sections: Annotated[
@@ -166,7 +203,7 @@ def regs(
     return 1 if check and stale else 0
 
 
-def run(arguments: Sequence[str]) -> int:
+def run_command(arguments: Sequence[str]) -> int:
     """Carry out a command line; errors of the user become one sentence on stderr."""
     try:
         return app(arguments, prog_name="wire2app", standalone_mode=False) or 0
@@ -186,4 +223,4 @@ def main() -> None:
     """Entry point of the installed script.  A closed terminal ends what runs, as Ctrl-C does."""
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.default_int_handler)
-    sys.exit(run(sys.argv[1:]))
+    sys.exit(run_command(sys.argv[1:]))

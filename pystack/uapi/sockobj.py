@@ -41,6 +41,7 @@ class SimSocket(DataSocket):
         else:
             if fileno < 0:
                 raise ValueError("negative file descriptor")
+            self._sys.getsockname(fileno)  # as CPython: is it a socket?
             family = self._option(fileno, so.SO_DOMAIN) if family == -1 else family
             type = self._option(fileno, so.SO_TYPE) if type == -1 else type
             proto = self._option(fileno, so.SO_PROTOCOL) if proto == -1 else proto

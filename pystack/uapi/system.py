@@ -35,7 +35,7 @@ class System:
         self._pids = count(1)
         self._families: dict[int, dict[int, dict[int, Callable[[], Sock]]]] = {}
         # `pid` is the calling thread's id, as in Linux's raw_syscalls; the arguments are a tuple
-        # in the order of `table.SYSCALLS[name]`; a result is the call's, or -errno.
+        # in the order of `table.SYSCALLS[name]`; a result is the call's, -errno or UNRETURNED.
         self.tp_enter = kernel.trace.point("sys_enter", "pid", "name", "args")
         self.tp_exit = kernel.trace.point("sys_exit", "pid", "name", "result")
         self.tp_process_exit = kernel.trace.point("sched_process_exit", "pid", "name", "status")

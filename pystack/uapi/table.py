@@ -23,6 +23,9 @@ C = TypeVar("C", bound="Calls")
 P = ParamSpec("P")
 R = TypeVar("R")
 
+UNRETURNED = "?"
+"""What `sys_exit` reports of a call that ended with its process."""
+
 SYSCALLS: dict[str, tuple[str, ...]] = {}
 """Parameter names by system call."""
 
@@ -56,7 +59,7 @@ def syscall(
         system = process.system
         if system.tp_enter.enabled:
             system.tp_enter(process.tid, name, (*args, *kwargs.values()))
-        result: object = None
+        result: object = UNRETURNED
         try:
             result = value = fn(self, *args, **kwargs)
             return value

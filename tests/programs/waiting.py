@@ -75,6 +75,9 @@ def client() -> None:
             for sock in socks:
                 assert sock.recv(100, socket.MSG_WAITALL) == b"x" * 100
         for sock in socks:
+            sock.shutdown(socket.SHUT_WR)
+        for sock in socks:
+            assert sock.recv(1) == b""  # the server has seen it
             sock.close()
         print(kind, "done")
 

@@ -14,6 +14,7 @@ from types import FunctionType, ModuleType
 from typing import Any
 
 from pystack.core.kernel import Kernel
+from pystack.uapi.block import ProcessExit
 from pystack.uapi.files import Console
 from pystack.uapi.process import Process
 from pystack.uapi.python import importing, posixmod, signals, small, sockets, sysmod, threads, tls
@@ -85,31 +86,33 @@ class Interpreter:
 
     # -- the program -----------------------------------------------------------------------
 
-    def run(self, program: Program) -> Any:
+    def run(self, program: Program) -> None:
         """Run it as `__main__` to its end, with what CPython does after it.
 
-        Raises SystemExit with the status; returns what a callable returned.
+        What a callable returns is the process's `result`.
         """
-        result = None
-        try:
-            if callable(program):
-                result = self.adopt(program)()
-            else:
-                self._run_file(os.fspath(program))
-        except SystemExit as exc:
-            status = self._status(exc)
-        except KeyboardInterrupt as exc:
-            self.report(exc)
-            status = 130
-        except Exception as exc:
-            self.report(exc)
-            status = 1
+        status = self._status_of(lambda: self._run(program))
+        status = self._status_of(self._finish) or status
+        self.process.sys.exit_group(status)
+
+    def _run(self, program: Program) -> None:
+        if callable(program):
+            self.process.result = self.adopt(program)()
         else:
-            status = 0
-        self._finish()
-        if status:
-            raise SystemExit(status)
-        return result
+            self._run_file(os.fspath(program))
+
+    def _status_of(self, work: Callable[[], None]) -> int:
+        """0, or what an exception makes of it; a process that is killed just unwinds."""
+        try:
+            work()
+        except SystemExit as exc:
+            return self._exit_code(exc)
+        except ProcessExit:
+            raise
+        except BaseException as exc:
+            self.report(exc)
+            return 128 + signal.SIGINT if isinstance(exc, KeyboardInterrupt) else 1
+        return 0
 
     def adopt(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """`function` as a function of `__main__`: it must import by itself what it uses."""
@@ -130,7 +133,7 @@ class Interpreter:
         vars(self.main).update(__file__=path, __cached__=None, __spec__=None)
         exec(importing.code_of(path), vars(self.main))
 
-    def _status(self, exc: SystemExit) -> int:
+    def _exit_code(self, exc: SystemExit) -> int:
         if exc.code is None:
             return 0
         if isinstance(exc.code, int):
@@ -200,8 +203,7 @@ def start_program(
     process.files.install(process.files.reserve(), stderr)
     process.stderr = stderr.output
 
-    def main() -> Any:
-        interpreter = Interpreter(process, [path, *argv], dict(env or {}), shared)
-        return interpreter.run(program)
+    def main() -> None:
+        Interpreter(process, [path, *argv], dict(env or {}), shared).run(program)
 
     return process.start(main, cpu=cpu)

@@ -166,5 +166,5 @@ def posix_module(interpreter: Interpreter, env: dict[str, str]) -> ModuleType:
     facade = PosixModule(interpreter, env)
     changes = attributes(facade, ["_exit"])
     # No function takes a descriptor for a path, or a directory's: `os.supports_fd` and the like.
-    changes["_have_functions"] = [n for n in real._have_functions if n in _PATHS_ONLY]
+    changes["_have_functions"] = [n for n in vars(real)["_have_functions"] if n in _PATHS_ONLY]
     return derived("posix", real, changes, _MISSING)
