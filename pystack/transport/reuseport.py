@@ -6,11 +6,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from hashlib import blake2s
 from random import Random
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from pystack.transport.inetsock import InetSock
     from pystack.transport.sock import Sock
 
 
@@ -56,9 +58,18 @@ class ReuseportGroup:
         return socks[first]
 
 
-def join(sk: Sock, group: ReuseportGroup | None) -> None:
-    """Enter the group of those like it, or a new one (`reuseport_add_sock`)."""
-    (ReuseportGroup() if group is None else group).add(sk)
+def join(sk: InetSock, others: Iterable[InetSock]) -> None:
+    """Enter the group of those of `others`, bound to the same port, that are like it, or a new
+    one: same address, device and user (`reuseport_add_sock`)."""
+    for other in others:
+        if other is not sk and other.reuseport is not None and _identity(other) == _identity(sk):
+            other.reuseport.add(sk)
+            return
+    ReuseportGroup().add(sk)
+
+
+def _identity(sk: InetSock) -> tuple[object, ...]:
+    return sk.family, sk.v6only, sk.sk_bound_dev_if, sk.sk_uid, sk.rcv_saddr
 
 
 def leave(sk: Sock) -> None:

@@ -77,12 +77,13 @@ class FakeIpv4:
     def register_error(self, protocol: int, fn: Callable[[int, int, int, SkBuff], None]) -> None:
         self.receive_error = fn
 
-    def route(self, daddr: bytes, saddr: bytes = b"", oif: int = 0) -> Route:
+    def route(self, daddr: bytes, saddr: bytes = b"", *, oif: int = 0, mark: int = 0) -> Route:
         if self.unreachable:
             raise OSError(101, "Network is unreachable")
-        return Route(
-            cast(Any, SimpleNamespace(mtu=self.mtu, qdisc="pfifo")), saddr or US, b"", self.mtu
-        )
+        return Route(self.device(), saddr or US, b"", self.mtu)
+
+    def device(self) -> Any:
+        return SimpleNamespace(mtu=self.mtu, qdisc="pfifo", ifindex=2)
 
     def update_pmtu(self, daddr: bytes, mtu: int) -> None:
         self.mtu = min(self.mtu, mtu)
@@ -188,6 +189,7 @@ class Dialogue:
     def packet(self, raw: bytes) -> SkBuff:
         skb = SkBuff(self.kernel, memoryview(raw))
         skb.saddr, skb.daddr = PEER, US
+        skb.dev = self.ip.device()
         return skb
 
     def inject(self, line: str, data: bytes | None = None, **fields: int) -> None:

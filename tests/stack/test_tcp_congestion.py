@@ -101,7 +101,7 @@ def test_route_metrics_set_window_and_clamp(monkeypatch: pytest.MonkeyPatch) -> 
     t = Dialogue()
     dev = cast(Any, SimpleNamespace(mtu=1500, qdisc="pfifo"))
     route = Route(dev, US, b"", 1500, {"initcwnd": 30, "cwnd": 25})
-    monkeypatch.setattr(t.ip, "route", lambda daddr, saddr=b"", oif=0: route)
+    monkeypatch.setattr(t.ip, "route", lambda daddr, saddr=b"", **_: route)
     assert (t.accept().cw.cwnd, t.sk.cw.clamp) == (25, 25)
 
 

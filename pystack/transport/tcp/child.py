@@ -68,7 +68,7 @@ def init_child(sk: TcpSock, req: RequestSock, segment: RxSegment) -> None:
         sk.header_length = TCP_HLEN + TCPOLEN_TSTAMP_ALIGNED
     peer_mss = req.mss or MSS_DEFAULT
     sk.mss_clamp = min(peer_mss, sk.user_mss) if sk.user_mss else peer_mss
-    sk.route = sk.inet.route(sk.raddr, sk.laddr, oif=sk.sk_bound_dev_if)
+    sk.route = sk.find_route()
     sync_mss(sk, sk.route.mtu)
     delack.initialize_rcv_mss(sk)
     sk.ack.lrcvtime = sk.lsndtime = sk.kernel.now

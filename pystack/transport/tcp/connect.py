@@ -48,7 +48,7 @@ def start(sk: TcpSock, address: Address) -> None:
         raise os_error(errno.ENETUNREACH)
     if inet.family == AF_INET6 and is_link_scope(host):
         bind_scope(sk, scope_id)
-    route = inet.route(host, bound, oif=sk.sk_bound_dev_if)
+    route = inet.route(host, bound, oif=sk.sk_bound_dev_if, mark=sk.sk_mark)
     sk.inet, sk.route = inet, route
     sk.laddr = bound or route.saddr
     sk.raddr, sk.rport = host, port

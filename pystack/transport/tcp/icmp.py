@@ -73,7 +73,7 @@ def mtu_reduced(sk: TcpSock, mtu: int) -> None:
         return
     sk.inet.update_pmtu(sk.raddr, mtu)
     try:
-        sk.route = sk.inet.route(sk.raddr, sk.laddr, oif=sk.sk_bound_dev_if)
+        sk.route = sk.find_route()
     except OSError:
         return
     if sk.route.mtu < sk.pmtu:

@@ -14,8 +14,6 @@ from pystack.transport.tcp.state import TcpState
 if TYPE_CHECKING:
     from pystack.transport.tcp.sock import TcpSock
 
-PRIVILEGED = 1024  # net.ipv4.ip_unprivileged_port_start
-
 
 def bind(sk: TcpSock, address: Address) -> None:
     """EADDRNOTAVAIL, EACCES, EINVAL (bound or connected already), EADDRINUSE: `__inet_bind`."""
@@ -26,7 +24,7 @@ def bind(sk: TcpSock, address: Address) -> None:
         bind_scope(sk, scope_id)
     if any(host) and not inet.is_local(host):
         raise os_error(errno.EADDRNOTAVAIL)
-    if 0 < port < PRIVILEGED and sk.sk_uid != 0:
+    if 0 < port < sk.kernel.sysctl["net.ipv4.ip_unprivileged_port_start"] and sk.sk_uid != 0:
         raise os_error(errno.EACCES)
     if sk.state is not TcpState.CLOSE or sk.holds_port:
         raise os_error(errno.EINVAL)
@@ -69,7 +67,7 @@ def _find_open_port(sk: TcpSock) -> int:
     for parity in (0, 1):
         for step in range(0, count, 2):
             port = low + (start + parity + step) % count
-            if not sk.tcp.tables.bind_conflict(sk, sk.rcv_saddr, port):
+            if not sk.tcp.tables.bind_conflict(sk, sk.rcv_saddr, port, named=False):
                 return port
     raise os_error(errno.EADDRINUSE)
 

@@ -24,6 +24,7 @@ from pystack.core.headers.tcp import (
 from pystack.core.kernel import Kernel
 from pystack.core.skb import CHECKSUM_NONE, SkBuff
 from pystack.net.inet import Inet, Inets
+from pystack.transport.reuseport import FlowHash
 from pystack.transport.tcp import icmp, listen, ports, reply, timewait
 from pystack.transport.tcp.child import init_child
 from pystack.transport.tcp.isn import Secrets
@@ -41,7 +42,7 @@ class Tcp:
     def __init__(self, kernel: Kernel, inets: Inets) -> None:
         self.kernel = kernel
         self.inets = inets
-        self.tables = Tables()
+        self.tables = Tables(FlowHash(kernel.rng))
         self.secrets = Secrets(kernel.rng)
         self.port_perturbation = 0
         self.sockets: dict[TcpSock, None] = {}  # every socket with a user or a life of its own
@@ -145,12 +146,23 @@ class Tcp:
         else:
             self._no_connection(skb, segment)
 
+    def lookup_listener(self, skb: SkBuff) -> TcpSock | None:
+        segment: RxSegment = skb.cb
+        return self.tables.lookup_listener(
+            skb.daddr,
+            segment.dport,
+            skb.saddr,
+            segment.sport,
+            skb.dev.ifindex,
+            self.kernel.cpu.index,
+        )
+
     def _no_connection(self, skb: SkBuff, segment: RxSegment) -> None:
         inet: Inet = self.inets[len(skb.daddr)]
         if not inet.is_local(skb.daddr):
             self.kernel.drop(skb, Drop.TCP_NO_SOCKET)  # broadcast: TCP never answers (RFC 1122)
             return
-        listener = self.tables.lookup_listener(skb.daddr, segment.dport)
+        listener = self.lookup_listener(skb)
         if listener is not None and listener.state is TcpState.LISTEN:
             listen.receive(listener, skb)
             return

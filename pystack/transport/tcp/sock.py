@@ -186,6 +186,10 @@ class TcpSock(InetSock):
         """The first number the peer does not allow."""
         return seq_add(self.snd_una, self.snd_wnd)
 
+    def find_route(self) -> Route:
+        """The way to the peer, now; OSError."""
+        return self.inet.route(self.raddr, self.laddr, oif=self.sk_bound_dev_if, mark=self.sk_mark)
+
     # -- softirq side ----------------------------------------------------------------------
 
     def backlog_rcv(self, skb: SkBuff) -> None:

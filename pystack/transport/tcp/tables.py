@@ -6,9 +6,10 @@ Compare `net/ipv4/inet_hashtables.c`.
 from __future__ import annotations
 
 from socket import AF_INET
-from typing import TYPE_CHECKING, Union
+from typing import TYPE_CHECKING, Union, cast
 
 from pystack.transport.inetaddr import overlap
+from pystack.transport.reuseport import FlowHash, join, leave
 from pystack.transport.tcp.state import TcpState
 
 if TYPE_CHECKING:
@@ -34,33 +35,46 @@ class BindBucket:
 
 
 class Tables:
-    def __init__(self) -> None:
+    def __init__(self, flow_hash: FlowHash) -> None:
+        self.flow_hash = flow_hash
         self.connections: dict[FourTuple, Connection] = {}
         self.listeners: dict[int, list[TcpSock]] = {}
         self.bound: dict[int, BindBucket] = {}
 
     # -- connections and listeners ---------------------------------------------------------
 
-    def lookup_listener(self, laddr: bytes, lport: int) -> TcpSock | None:
-        """One bound to the very address goes before one bound to any, one of IPv4 alone before
-        one of both families."""
-        wildcard = None
+    def lookup_listener(
+        self,
+        laddr: bytes,
+        lport: int,
+        raddr: bytes = b"",
+        rport: int = 0,
+        ifindex: int = 0,
+        cpu: int = -1,
+    ) -> TcpSock | None:
+        """The listener for a SYN from `raddr`: one bound to the very address goes before one bound
+        to any, then the best score, and of a group of SO_REUSEPORT whom the hash names."""
+        best, badness = None, 0
         for sk in self.listeners.get(lport, ()):
-            if sk.rcv_saddr == laddr:
-                return sk
-            if overlap(sk.rcv_saddr, sk.v6only, laddr, False) and (
-                wildcard is None or sk.family == AF_INET
-            ):
-                wildcard = sk
-        return wildcard
+            score = _score(sk, laddr, ifindex, cpu)
+            if score > badness:
+                best, badness = sk, score
+        if best is not None and best.reuseport is not None:
+            flow = self.flow_hash(laddr, lport, raddr, rport)
+            return cast("TcpSock", best.reuseport.select(flow, cpu))
+        return best
 
     def listen(self, sk: TcpSock) -> None:
-        self.listeners.setdefault(sk.lport, []).append(sk)
+        same_port = self.listeners.setdefault(sk.lport, [])
+        if sk.sk_reuseport:
+            join(sk, same_port)
+        same_port.insert(0, sk)
 
     def unhash(self, sk: TcpSock) -> None:
         """Take a socket out of either table; it may be in none."""
         same_port = self.listeners.get(sk.lport, [])
         if sk in same_port:
+            leave(sk)
             same_port.remove(sk)
             if not same_port:
                 del self.listeners[sk.lport]
@@ -81,18 +95,55 @@ class Tables:
             if not bucket.owners:
                 del self.bound[port]
 
-    def bind_conflict(self, sk: TcpSock, address: bytes, port: int) -> bool:
+    def bind_conflict(self, sk: TcpSock, address: bytes, port: int, named: bool = True) -> bool:
         """May `sk` not have the port? (`inet_csk_bind_conflict`)
 
-        SO_REUSEADDR on both sides allows it, unless the other one listens.
+        If it was `named`, SO_REUSEADDR on both sides allows it, unless the other one listens, and
+        SO_REUSEPORT on both sides does to the same user.
         """
         bucket = self.bound.get(port)
         if bucket is None:
             return False
         for other in bucket.owners:
-            if other is sk:
+            if other is sk or not _same_device(sk, other):
                 continue
-            shared = sk.sk_reuse and other.sk_reuse and other.state is not TcpState.LISTEN
-            if not shared and overlap(address, sk.v6only, other.rcv_saddr, other.v6only):
+            if named and (_both_reuse(sk, other) or _both_reuseport(sk, other)):
+                continue
+            if overlap(address, sk.v6only, other.rcv_saddr, other.v6only):
                 return True
         return False
+
+
+def _same_device(sk: TcpSock, other: BindOwner) -> bool:
+    ours, theirs = sk.sk_bound_dev_if, other.sk_bound_dev_if
+    return not ours or not theirs or ours == theirs
+
+
+def _both_reuse(sk: TcpSock, other: BindOwner) -> bool:
+    return sk.sk_reuse and other.sk_reuse and other.state is not TcpState.LISTEN
+
+
+def _both_reuseport(sk: TcpSock, other: BindOwner) -> bool:
+    """Of the same user; a TIME_WAIT has none any more."""
+    if not sk.sk_reuseport or not other.sk_reuseport:
+        return False
+    return other.state is TcpState.TIME_WAIT or sk.sk_uid == other.sk_uid
+
+
+def _score(sk: TcpSock, laddr: bytes, ifindex: int, cpu: int) -> int:
+    """How well a listener matches; 0: not at all (`compute_score`)."""
+    if sk.rcv_saddr == laddr:
+        score = 8
+    elif overlap(sk.rcv_saddr, sk.v6only, laddr, False):
+        score = 1
+    else:
+        return 0
+    if sk.sk_bound_dev_if:
+        if sk.sk_bound_dev_if != ifindex:
+            return 0
+        score += 1
+    if sk.family == AF_INET:
+        score += 1
+    if sk.sk_incoming_cpu == cpu:
+        score += 1
+    return score

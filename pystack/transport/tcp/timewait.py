@@ -27,7 +27,16 @@ class TimeWaitSock:
 
     __slots__ = (
         *("four_tuple", "last_oow_ack_time", "lport", "rcv_nxt", "rcv_saddr", "rcv_wnd"),
-        *("rcv_wscale", "sk_reuse", "sk_uid", "snd_nxt", "state", "substate", "tcp", "timer"),
+        *(
+            "rcv_wscale",
+            "sk_bound_dev_if",
+            "sk_reuse",
+            "sk_reuseport",
+            "sk_uid",
+            "snd_nxt",
+            "state",
+        ),
+        *("state", "substate", "tcp", "timer"),
         *("ts_offset", "ts_recent", "ts_recent_stamp", "tstamp_ok"),
     )
 
@@ -39,6 +48,8 @@ class TimeWaitSock:
         self.lport = sk.lport
         self.rcv_saddr = sk.rcv_saddr
         self.sk_reuse = sk.sk_reuse
+        self.sk_reuseport = sk.sk_reuseport
+        self.sk_bound_dev_if = sk.sk_bound_dev_if
         self.sk_uid = sk.sk_uid
         self.state = TcpState.TIME_WAIT
         self.substate = substate
@@ -169,7 +180,7 @@ def _is_newer(tw: TimeWaitSock, segment: RxSegment) -> bool:
 
 def _reborn(tw: TimeWaitSock, skb: SkBuff) -> None:
     """A new connection between the same two ports, if somebody still listens."""
-    listener = tw.tcp.tables.lookup_listener(skb.daddr, tw.lport)
+    listener = tw.tcp.lookup_listener(skb)
     if listener is None:
         tw.tcp.kernel.drop(skb, Drop.TCP_OUT_OF_WINDOW)
         _ack_rate_limited(tw, "TcpExtTCPACKSkippedTimeWait")

@@ -107,7 +107,7 @@ def transmit(sk: TcpSock, seq: int, flags: int, data: memoryview = EMPTY) -> boo
     route = sk.route
     if route is None:
         try:
-            route = sk.route = sk.inet.route(sk.raddr, sk.laddr, oif=sk.sk_bound_dev_if)
+            route = sk.route = sk.find_route()
         except OSError as exc:
             sk.sk_err_soft = exc.errno or 0
             kernel.drop(skb, Drop.IP_NO_ROUTE)

@@ -41,10 +41,7 @@ class UdpTable:
         self._by_port.setdefault(port, []).insert(0, sk)
         self._hash_address(sk)
         if sk.sk_reuseport:
-            alike = (
-                other for other in self._by_port[port] if other is not sk and _alike(sk, other)
-            )
-            join(sk, next((other.reuseport for other in alike), None))
+            join(sk, self._by_port[port])
 
     def _free_port(self, sk: UdpSock) -> int:
         low, high = self.kernel.sysctl.vector("net.ipv4.ip_local_port_range")
@@ -155,14 +152,6 @@ class UdpTable:
 
 def _key(sk: UdpSock) -> tuple[int, bytes]:
     return sk.lport, sk.rcv_saddr if any(sk.rcv_saddr) else ANY
-
-
-def _alike(sk: UdpSock, other: UdpSock) -> bool:
-    """May they share one group? (`udp_reuseport_add_sock`)"""
-    return other.reuseport is not None and (
-        (sk.family, sk.v6only, sk.sk_bound_dev_if, sk.sk_uid, sk.rcv_saddr)
-        == (other.family, other.v6only, other.sk_bound_dev_if, other.sk_uid, other.rcv_saddr)
-    )
 
 
 def _score(sk: UdpSock, daddr: bytes, saddr: bytes, sport: int, ifindex: int, cpu: int) -> int:
