@@ -91,9 +91,12 @@ class RealSys:
     def wait4(self, pid: int, options: int = 0) -> tuple[int, int, Any]:
         return os.wait4(pid, options)
 
-    def connect(self, fd: int, address: tuple[bytes, int]) -> None:
-        ip, port = address
-        raw = struct.pack("=H", socket.AF_INET) + struct.pack("!H", port) + ip + bytes(8)
+    def connect(self, fd: int, address: tuple[bytes, int] | None) -> None:
+        """None: AF_UNSPEC."""
+        raw = bytes(16)
+        if address is not None:
+            ip, port = address
+            raw = struct.pack("=H", socket.AF_INET) + struct.pack("!H", port) + ip + bytes(8)
         self._call("connect", fd, raw, len(raw))
 
     def recvfrom(self, fd: int, n: int, flags: int = 0) -> Message:

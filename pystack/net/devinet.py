@@ -133,8 +133,8 @@ class Devinet:
         if address.secondary or not dev.up:
             return found
         if dev.loopback:
-            return [*found, (self._local, entry(network, RouteType.LOCAL))]
-        if network.prefixlen < 32:
+            found.append((self._local, entry(network, RouteType.LOCAL)))
+        elif network.prefixlen < 32:
             found.append((self._main, entry(network, RouteType.UNICAST)))
         if address.broadcast:
             to = ipaddress.IPv4Network(address.broadcast)

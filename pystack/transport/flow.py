@@ -152,7 +152,7 @@ def check_length(sk: DatagramSock, flow: Flow, length: int) -> None:
     if length <= flow.room:
         return
     if errqueue.wants(sk):
-        mtu = flow.route.mtu
+        mtu = min(flow.route.mtu, IP_MAX)
         errqueue.put(
             sk, ErrorReport(errno.EMSGSIZE, SO_EE_ORIGIN_LOCAL, flow.daddr, flow.dport, info=mtu)
         )

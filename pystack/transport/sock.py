@@ -257,8 +257,8 @@ class Sock(ABC):
         raise os_error(errno.EOPNOTSUPP)
 
     @abstractmethod
-    def connect(self, address: Address) -> None:
-        """EINPROGRESS while the handshake runs; call again for its outcome."""
+    def connect(self, address: Address | None) -> None:
+        """EINPROGRESS while the handshake runs; call again for its outcome.  None: AF_UNSPEC."""
 
     def accept(self) -> Sock:
         """The next connection; EAGAIN when there is none."""

@@ -19,6 +19,7 @@ from typing import TypeVar
 from pystack.core.wait import WaitQueue
 from pystack.transport.sock import (
     MSG_DONTWAIT,
+    MSG_ERRQUEUE,
     MSG_OOB,
     MSG_PEEK,
     MSG_WAITALL,
@@ -177,9 +178,13 @@ class SocketFile(File):
         self._check_family(address)
         self.sk.bind(address)
 
-    def connect(self, address: Address) -> None:
-        """EINPROGRESS when non-blocking or SO_SNDTIMEO runs out; the handshake then goes on."""
-        self._check_family(address)
+    def connect(self, address: Address | None) -> None:
+        """EINPROGRESS when non-blocking or SO_SNDTIMEO runs out; the handshake then goes on.
+
+        None is AF_UNSPEC: no peer any more.
+        """
+        if address is not None:
+            self._check_family(address)
         deadline = self._deadline(self.sndtimeo, 0)
         waited = False
         while True:
@@ -254,7 +259,7 @@ class SocketFile(File):
     # -- waiting ---------------------------------------------------------------------------
 
     def _deadline(self, timeout: int | None, flags: int) -> Deadline:
-        if self.nonblocking or flags & MSG_DONTWAIT:
+        if self.nonblocking or flags & (MSG_DONTWAIT | MSG_ERRQUEUE):
             timeout = 0
         return Deadline(self.kernel, timeout)
 

@@ -242,9 +242,13 @@ class TcpSock(InetSock):
             lifecycle.set_state(self, TcpState.LISTEN)
             self.tcp.tables.listen(self)
 
-    def connect(self, address: Address) -> None:
+    def connect(self, address: Address | None) -> None:
         """EINPROGRESS, EALREADY, EISCONN, or why it failed (`__inet_stream_connect`)."""
         with self.lock:
+            if address is None:
+                close.disconnect(self)
+                self.conn_state = ConnState.UNCONNECTED
+                return
             if self.conn_state is ConnState.CONNECTED:
                 raise os_error(errno.EISCONN)
             if self.conn_state is ConnState.DISCONNECTING:
