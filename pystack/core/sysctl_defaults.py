@@ -140,7 +140,7 @@ DEFAULTS: dict[str, int | str | tuple[int, ...]] = {
     "net.ipv6.ip6frag_high_thresh": 4194304,
     "net.ipv6.ip6frag_time": 60,
     "net.ipv6.mld_qrv": 2,
-    "net.ipv6.icmp.ratelimit": 1000,
+    "net.ipv6.icmp.ratelimit": 100,
     "net.ipv6.route.mtu_expires": 600,
     "net.ipv6.conf.all.forwarding": 0,
     "net.ipv6.conf.default.accept_dad": 1,

@@ -118,6 +118,8 @@ def test_names_and_defaults_are_those_of_a_real_kernel() -> None:
 def test_bounds_and_spellings_are_those_of_a_real_kernel() -> None:
     wrong = {}
     for name, found in real().items():
+        if not name.startswith(("net.core.", "net.ipv4.")):
+            continue
         taken = []
         for text in tries(name):
             try:
