@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
-from socket import AF_INET, AF_INET6, IPPROTO_TCP, IPPROTO_UDP, SOCK_DGRAM, SOCK_STREAM
+from socket import AF_INET, AF_INET6, AF_UNIX, IPPROTO_TCP, IPPROTO_UDP, SOCK_DGRAM, SOCK_STREAM
 from typing import Any
 
 from pystack.core.costs import Costs
@@ -29,6 +29,7 @@ from pystack.net.ipv6 import Ipv6
 from pystack.net.netfilter.netfilter import Netfilter
 from pystack.transport.tcp import Tcp
 from pystack.transport.udp import Udp
+from pystack.transport.unix import Unix
 from pystack.uapi.process import Process
 from pystack.uapi.python.interpreter import Program, start_program
 from pystack.uapi.sockmod import SocketModule
@@ -65,6 +66,10 @@ class NetNamespace:
             tcp, udp = partial(self.tcp.socket, family), partial(self.udp.socket, family)
             self.system.register(family, SOCK_STREAM, IPPROTO_TCP, tcp)
             self.system.register(family, SOCK_DGRAM, IPPROTO_UDP, udp)
+        self.unix = Unix(kernel, self.system.unix)
+        for type_, create in self.unix.types.items():
+            for protocol in (0, AF_UNIX):
+                self.system.register(AF_UNIX, type_, protocol, create)
 
     def add_softnic(self, name: str, mac: bytes, port: Port) -> NetDevice:
         """A NIC without hardware on `port`, not yet up."""

@@ -10,7 +10,7 @@ import socket
 import struct
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 from pystack.transport.sock import Message
 from pystack.uapi.rusage import Rusage
@@ -23,6 +23,7 @@ class RealSys:
     """The calls of `Syscalls` on this machine's kernel."""
 
     write = staticmethod(os.write)
+    unlink = staticmethod(os.unlink)
     close, lseek = staticmethod(os.close), staticmethod(os.lseek)
     dup2 = staticmethod(os.dup2)
 
@@ -122,7 +123,7 @@ class RealSys:
     def rt_sigaction(self, signum: int, action: Action | None = None) -> None:
         """Of a Python process: the handler runs soon after the call it interrupted."""
         if action is not None:
-            signal.signal(signum, action.handler)
+            signal.signal(signum, cast(Any, action.handler))
             signal.siginterrupt(signum, action.restart is not Restart.SYSCALL)
 
     def setitimer(self, which: int, value: int, interval: int = 0) -> tuple[int, int]:

@@ -35,6 +35,7 @@ DEFAULTS: dict[str, int | str | tuple[int, ...]] = {
     "net.core.wmem_default": 212992,
     "net.core.rmem_max": 212992,
     "net.core.wmem_max": 212992,
+    "net.unix.max_dgram_qlen": 10,
     "net.ipv4.ip_default_ttl": 64,
     "net.ipv4.ip_forward": 0,
     "net.ipv4.ip_no_pmtu_disc": 0,

@@ -12,6 +12,7 @@ import socket
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from functools import cache
+from select import EPOLLERR, EPOLLHUP, EPOLLOUT
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -251,6 +252,14 @@ class Sock(ABC):
 
     @abstractmethod
     def bind(self, address: Address) -> None: ...
+
+    def socketpair(self, other: Sock) -> None:
+        """Connect two new sockets to each other; EOPNOTSUPP (`sock_no_socketpair`)."""
+        raise os_error(errno.EOPNOTSUPP)
+
+    def may_send(self) -> bool:
+        """Would a `sendmsg` or `connect` that gave EAGAIN get on now?"""
+        return bool(self.poll() & (EPOLLOUT | EPOLLERR | EPOLLHUP))
 
     def listen(self, backlog: int) -> None:
         """EOPNOTSUPP for what takes no connections (`sock_no_listen`)."""

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import errno
 import os
+import socket as so
 from collections.abc import Callable, Iterator
 from select import EPOLLIN, EPOLLOUT, EPOLLRDNORM, EPOLLWRNORM
 from typing import TYPE_CHECKING, Self
 
 from pystack.core.wait import WaitQueue
-from pystack.transport.sock import os_error
+from pystack.transport.sock import Message, Sock, os_error
 from pystack.uapi.fdmap import FdBitmap
 
 if TYPE_CHECKING:
@@ -36,16 +37,26 @@ class File:
     file lacks fail as Linux's missing `file_operations` do.
     """
 
-    __slots__ = ("_open_files", "_refs", "epoll_items", "flags")
+    __slots__ = ("_open_files", "epoll_items", "flags", "refs")
 
     def __init__(self, open_files: OpenFiles, flags: int = os.O_RDWR) -> None:
         if open_files.count >= open_files.limit:
             raise os_error(errno.ENFILE)
         open_files.count += 1
         self._open_files = open_files
-        self._refs = 1
+        self.refs = 1
         self.flags = flags
         self.epoll_items: tuple[EpollItem, ...] = ()  # interests of epoll instances in this file
+
+    @property
+    def sock(self) -> Sock | None:
+        """The socket, if it is one."""
+        return None
+
+    @property
+    def sigpipe(self) -> bool:
+        """Writing where nobody reads sends SIGPIPE."""
+        return True
 
     @property
     def nonblocking(self) -> bool:
@@ -85,13 +96,13 @@ class File:
 
     def get(self) -> Self:
         """Take a reference; `with file.get():` puts it back."""
-        self._refs += 1
+        self.refs += 1
         return self
 
     def put(self) -> None:
         """Drop a reference.  Epoll forgets a file before it is released (`eventpoll_release`)."""
-        self._refs -= 1
-        if self._refs == 0:
+        self.refs -= 1
+        if self.refs == 0:
             for item in self.epoll_items:
                 item.epoll.forget(item)
             self._open_files.count -= 1
@@ -102,6 +113,14 @@ class File:
 
     def __exit__(self, *_: object) -> None:
         self.put()
+
+
+def discard(message: Message) -> None:
+    """Let go of files that came with a message whose receiver has no room for them."""
+    for level, type_, data in message.control:
+        if level == so.SOL_SOCKET and type_ == so.SCM_RIGHTS:
+            for file in data:
+                file.put()
 
 
 class Console(File):

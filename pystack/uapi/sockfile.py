@@ -30,7 +30,7 @@ from pystack.transport.sock import (
     os_error,
 )
 from pystack.uapi.block import Deadline, ProcessExit, wait_on
-from pystack.uapi.files import File, OpenFiles
+from pystack.uapi.files import File, OpenFiles, discard
 
 T = TypeVar("T")
 WAIT_READ = EPOLLIN | EPOLLRDHUP | EPOLLERR | EPOLLHUP
@@ -53,6 +53,14 @@ class SocketFile(File):
         self.kernel = sk.kernel
         self.rcvtimeo: int | None = None
         self.sndtimeo: int | None = None
+
+    @property
+    def sock(self) -> Sock:
+        return self.sk
+
+    @property
+    def sigpipe(self) -> bool:
+        return self.sk.type == so.SOCK_STREAM
 
     @property
     def wq(self) -> WaitQueue:
@@ -80,7 +88,9 @@ class SocketFile(File):
             return
 
     def read(self, n: int) -> bytes:
-        return self.recvmsg(n, 0).data
+        message = self.recvmsg(n, 0)
+        discard(message)
+        return message.data
 
     def write(self, data: bytes | bytearray | memoryview) -> int:
         return self.sendmsg(data, 0)
@@ -92,6 +102,8 @@ class SocketFile(File):
         if flags & MSG_OOB and self.sk.type == so.SOCK_STREAM:
             return self.sk.recvmsg(n, flags)  # never waits
         self._record_flow()
+        if self.nonblocking:
+            flags |= MSG_DONTWAIT
         deadline = self._deadline(self.rcvtimeo, flags)
         if not flags & MSG_WAITALL or self.sk.type != so.SOCK_STREAM:
             return self._retry(partial(self.sk.recvmsg, n, flags), WAIT_READ, deadline)
@@ -191,8 +203,8 @@ class SocketFile(File):
             try:
                 self.sk.connect(address)
                 return
-            except BlockingIOError as exc:  # EINPROGRESS, EALREADY; EAGAIN: no free port
-                if exc.errno == errno.EAGAIN or deadline.left() == 0:
+            except BlockingIOError as exc:  # EINPROGRESS, EALREADY; EAGAIN: the backlog is full
+                if deadline.left() == 0 or (exc.errno == errno.EAGAIN and not self._is_unix):
                     raise
             except OSError as exc:
                 if exc.errno == errno.EISCONN and waited:
@@ -200,13 +212,20 @@ class SocketFile(File):
                 raise
             waited = True
             if not wait_on(self.kernel, self.wq, WAIT_WRITE, self._connected, deadline.left()):
-                raise os_error(errno.EINPROGRESS)
+                raise os_error(errno.EAGAIN if self._is_unix else errno.EINPROGRESS)
             if self.sk.sk_err and not self.sk.connecting:  # somebody shut it down meanwhile
                 raise os_error(self.sk.sock_error())
 
     def _connected(self) -> bool:
-        """By state (`inet_wait_for_connect`): poll may tell of an earlier shutdown all the time."""
-        return not self.sk.opening
+        """By state (`inet_wait_for_connect`): poll may tell of an earlier shutdown all the time.
+
+        An AF_UNIX socket waits for room in the listener's backlog.
+        """
+        return self.sk.may_send() if self._is_unix else not self.sk.opening
+
+    @property
+    def _is_unix(self) -> bool:
+        return self.sk.family == so.AF_UNIX
 
     def accept(self) -> Sock:
         """The next established connection; of several waiting threads one is woken for each."""
@@ -274,9 +293,11 @@ class SocketFile(File):
                 left = deadline.left()
                 if left == 0:
                     raise
-            wait_on(
-                self.kernel, self.wq, mask, lambda: bool(self.sk.poll() & mask), left, exclusive
-            )
+            ready = self.sk.may_send if mask == WAIT_WRITE else partial(self._has, mask)
+            wait_on(self.kernel, self.wq, mask, ready, left, exclusive)
+
+    def _has(self, mask: int) -> bool:
+        return bool(self.sk.poll() & mask)
 
 
 def _parse_timeval(value: int | bytes) -> int | None:

@@ -65,6 +65,14 @@ class SocketModule:
     def fromfd(self, fd: int, family: int, type: int, proto: int = 0) -> SimSocket:
         return self.socket(family, type, proto, fileno=self._process.sys.dup(fd))
 
+    def socketpair(
+        self, family: int = so.AF_UNIX, type: int = so.SOCK_STREAM, proto: int = 0
+    ) -> tuple[SimSocket, SimSocket]:
+        """Two connected sockets."""
+        fds = self._process.sys.socketpair(family, type | so.SOCK_CLOEXEC, proto)
+        first, second = (self.socket(family, type, proto, fileno=fd) for fd in fds)
+        return first, second
+
     # -- descriptors over AF_UNIX (Lib/socket.py) ------------------------------------------
 
     def send_fds(

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from pystack.core.kernel import Kernel
 from pystack.transport.sock import Sock, os_error
+from pystack.transport.unix import UnixHost
 from pystack.uapi.files import OpenFiles
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ class System:
         self.open_files = OpenFiles(file_max)
         self.nr_open = 1 << 20  # fs.nr_open: the most a RLIMIT_NOFILE may be
         self.processes: dict[int, Process] = {}  # the living ones
+        self.unix = UnixHost(lambda pid: pid in self.processes)
         self._pids = count(1)
         self._families: dict[int, dict[int, dict[int, Callable[[], Sock]]]] = {}
         # `pid` is the calling thread's id, as in Linux's raw_syscalls; the arguments are a tuple

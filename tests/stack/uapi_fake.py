@@ -212,6 +212,9 @@ class FakeSock:
             mask |= EPOLLOUT
         return mask if self.state != "connecting" else 0
 
+    def may_send(self) -> bool:
+        return bool(self.poll() & (EPOLLOUT | EPOLLERR | EPOLLHUP))
+
     def getsockname(self) -> tuple[bytes, int]:
         return self.local
 

@@ -24,12 +24,12 @@ class Calls:
         self._system = process.system
         self._table = process.files
 
-    def _or_sigpipe(self, send: Callable[[], int], flags: int) -> int:
+    def _or_sigpipe(self, file: File, send: Callable[[], int], flags: int) -> int:
         """Writing to a stream that cannot take it kills, unless the process ignores SIGPIPE."""
         try:
             return send()
         except BrokenPipeError:
-            if not flags & MSG_NOSIGNAL:
+            if file.sigpipe and not flags & MSG_NOSIGNAL:
                 self.process.signals.send(signal.SIGPIPE)
                 if self.process.exiting:
                     raise ProcessExit from None

@@ -26,7 +26,7 @@ class FileCalls(Calls):
     @syscall
     def write(self, fd: int, data: Buffer) -> int:
         with self._mode(fd, os.O_RDONLY).get() as file:
-            return self._or_sigpipe(lambda: file.write(data), 0)
+            return self._or_sigpipe(file, lambda: file.write(data), 0)
 
     @syscall
     def readv(self, fd: int, sizes: Sequence[int]) -> bytes:
@@ -37,7 +37,7 @@ class FileCalls(Calls):
     @syscall
     def writev(self, fd: int, buffers: Sequence[Buffer]) -> int:
         with self._mode(fd, os.O_RDONLY).get() as file:
-            return self._or_sigpipe(lambda: file.write(b"".join(buffers)), 0)
+            return self._or_sigpipe(file, lambda: file.write(b"".join(buffers)), 0)
 
     @syscall
     def close(self, fd: int) -> None:
@@ -106,6 +106,11 @@ class FileCalls(Calls):
         else:
             return file.ioctl(request, arg)
         return 0
+
+    @syscall
+    def unlink(self, path: str | bytes) -> None:
+        """Of a socket node; ENOENT."""
+        self._system.unix.nodes.unlink(os.fsencode(path))
 
     def _mode(self, fd: int, forbidden: int) -> File:
         """The file, opened so that it can be read or written; else EBADF."""

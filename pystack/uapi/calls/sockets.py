@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pystack.transport.sock import MSG_CMSG_CLOEXEC, Address, Cmsg, Message, Sock, os_error
 from pystack.uapi import scm
 from pystack.uapi.calls.base import Buffer, Calls
+from pystack.uapi.files import discard
 from pystack.uapi.sockfile import SocketFile
 from pystack.uapi.table import syscall
 
@@ -27,6 +28,22 @@ class SocketCalls(Calls):
             sk.close()
             raise
         return self._install_sock(fd, sk, flags)
+
+    @syscall
+    def socketpair(self, domain: int, type: int, protocol: int) -> tuple[int, int]:
+        """Two sockets connected to each other."""
+        flags = type & ~0xF
+        if flags & ~(so.SOCK_NONBLOCK | so.SOCK_CLOEXEC):
+            raise os_error(errno.EINVAL)
+        first, second = (self._system.create_sock(domain, type & 0xF, protocol) for _ in range(2))
+        try:
+            first.socketpair(second)
+            files = self._pair_files(first, second, flags)
+        except OSError:
+            first.close()
+            second.close()
+            raise
+        return self._install_pair(*files, bool(flags & so.SOCK_CLOEXEC))
 
     @syscall
     def bind(self, fd: int, address: Address) -> None:
@@ -66,13 +83,15 @@ class SocketCalls(Calls):
     def sendto(self, fd: int, data: Buffer, flags: int = 0, address: Address | None = None) -> int:
         """A stream socket ignores `address`, as Linux's TCP does."""
         with self._socket(fd) as file:
-            return self._or_sigpipe(lambda: file.sendmsg(data, flags, address), flags)
+            return self._or_sigpipe(file, lambda: file.sendmsg(data, flags, address), flags)
 
     @syscall
     def recvfrom(self, fd: int, n: int, flags: int = 0) -> Message:
-        """A stream socket names no sender."""
+        """A TCP socket names no sender."""
         with self._socket(fd) as file:
-            return file.recvmsg(n, flags)
+            message = file.recvmsg(n, flags)
+            discard(message)
+            return message
 
     @syscall
     def sendmsg(
@@ -86,13 +105,14 @@ class SocketCalls(Calls):
         """The data of `control` is bytes; descriptors for SCM_RIGHTS are ints in them."""
         with self._socket(fd) as file, scm.sending(self._table, control) as passed:
             data = buffers[0] if len(buffers) == 1 else b"".join(buffers)
-            return self._or_sigpipe(lambda: file.sendmsg(data, flags, address, passed), flags)
+            return self._or_sigpipe(file, lambda: file.sendmsg(data, flags, address, passed), flags)
 
     @syscall
     def recvmsg(self, fd: int, n: int, controllen: int = 0, flags: int = 0) -> Message:
         """Control data up to `controllen` bytes, in `CMSG_SPACE`s; the rest is MSG_CTRUNC."""
         with self._socket(fd) as file:
             message = file.recvmsg(n, flags)
+            message = message._replace(flags=message.flags | flags & MSG_CMSG_CLOEXEC)
             if not message.control:
                 return message
             cloexec = bool(flags & MSG_CMSG_CLOEXEC)
@@ -129,6 +149,13 @@ class SocketCalls(Calls):
         if not isinstance(file, SocketFile):
             raise os_error(errno.ENOTSOCK)
         return file.get()
+
+    def _pair_files(self, first: Sock, second: Sock, flags: int) -> tuple[SocketFile, SocketFile]:
+        """Both, or ENFILE and neither; then the sockets are still the caller's."""
+        opened = self._system.open_files
+        if opened.count + 2 > opened.limit:
+            raise os_error(errno.ENFILE)
+        return SocketFile(opened, first, flags), SocketFile(opened, second, flags)
 
     def _install_sock(self, fd: int, sk: Sock, flags: int) -> int:
         try:
