@@ -58,8 +58,8 @@ def run_netsim(options: Options) -> int:
 
 
 def sweep(seeds: Sequence[int], jobs: int) -> Iterator[Outcome]:
-    """Outcomes as they come.  A worker that dies, or hangs without time getting on, fails its
-    seeds: those of the chunk it had."""
+    """Outcomes as they come.  A worker that dies, or hangs without time getting on, fails the
+    seeds it had, and those nobody had yet."""
     chunks = [seeds[at : at + CHUNK] for at in range(0, len(seeds), CHUNK)]
     if jobs == 1 or len(chunks) == 1:
         yield from map(run_seed, seeds)
