@@ -13,6 +13,7 @@ import hypothesis.strategies as st
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import (
     RuleBasedStateMachine,
+    initialize,
     invariant,
     precondition,
     rule,
@@ -63,6 +64,16 @@ class Machine(RuleBasedStateMachine):
         return bool(self.sockets)
 
     # -- rules -----------------------------------------------------------------------------
+
+    @initialize(host=HOST)
+    def connection(self, host: int) -> None:
+        """Most rules are about one: each example begins with a server, its client, and another
+        connection that waits to be accepted."""
+        self.server(host, 0)
+        for _ in range(2):
+            self.socket(1 - host)
+            self.connect(len(self.sockets) - 1, 0, True)
+        self.accept(0)
 
     @rule(host=HOST)
     @precondition(lambda self: len(self.sockets) < SOCKETS)
