@@ -11,10 +11,10 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any
 
+from pystack.core.kernel import EPOCH_NS
 from pystack.core.trace import Record
 from pystack.tools.strace_calls import PRINTED, arguments
 from pystack.tools.strace_format import Call, Pending, returned, signal_name
-from pystack.uapi.clock import EPOCH_NS
 from pystack.uapi.process import Process
 from pystack.uapi.table import SYSCALLS
 

@@ -89,6 +89,12 @@ class Process:
         return self.exit_status is None
 
     @property
+    def running(self) -> bool:
+        """Is the code that asks that of one of its threads?"""
+        cpu = self.kernel.this_cpu
+        return cpu is not None and cpu.current is not None and cpu.current.process is self
+
+    @property
     def tid(self) -> int:
         """The id of the running thread."""
         task = self.kernel.cpu.current

@@ -97,7 +97,9 @@ class SimEpoll:
 
     def close(self) -> None:
         fd, self._fd = self._fd, -1
-        if fd >= 0:
+        if fd >= 0 and not self._sys.process.running:
+            self._sys.process.abandoned.append(fd)  # called as its owner was collected
+        elif fd >= 0:
             self._sys.close(fd)
 
     def fileno(self) -> int:

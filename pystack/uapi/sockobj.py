@@ -91,7 +91,9 @@ class SimSocket(DataSocket):
 
     def _real_close(self) -> None:
         fd = self.detach()
-        if fd >= 0:
+        if fd >= 0 and not self._sys.process.running:
+            self._sys.process.abandoned.append(fd)  # called as its owner was collected
+        elif fd >= 0:
             try:
                 self._sys.close(fd)
             except ConnectionResetError:

@@ -71,7 +71,7 @@ class DescriptorIO(io.RawIOBase):
 
     def __del__(self) -> None:
         """Descriptors of forgotten files are closed at the process's next system call."""
-        fd, self._fd = self._fd, -1
+        fd, self._fd = getattr(self, "_fd", -1), -1
         if fd >= 0 and self.closefd:
             self._sys.process.abandoned.append(fd)
 
@@ -84,8 +84,10 @@ class DescriptorIO(io.RawIOBase):
         if not self.closed:
             super().close()
             fd, self._fd = self._fd, -1
-            if fd >= 0 and self.closefd:
+            if fd >= 0 and self.closefd and self._sys.process.running:
                 self._sys.close(fd)
+            elif fd >= 0 and self.closefd:
+                self._sys.process.abandoned.append(fd)  # called as its owner was collected
 
     def readable(self) -> bool:
         return self._readable

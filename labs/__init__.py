@@ -1,0 +1,1 @@
+"""Experiments one can run, each also a test."""
