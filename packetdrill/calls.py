@@ -133,7 +133,7 @@ class Calls:
     def _socket(self, args: list[Value]) -> Prepared:
         domain, kind, protocol = args
         if domain is WILD:
-            domain = AF_INET if self.session.config.version == 4 else AF_INET6
+            domain = AF_INET6 if self.session.config.ipv6_sockets else AF_INET
         flow = Flow(_PROTOCOLS.get(protocol, "other"))
 
         def after(fd: Any) -> None:
@@ -151,7 +151,8 @@ class Calls:
 
     def _bind(self, args: list[Value]) -> Prepared:
         fd = descriptor(self.session, args[0])
-        address = self.session.config.local_ip, self.session.config.bind_port
+        config = self.session.config
+        address = config.socket_address(config.local_ip, config.bind_port)
         return Prepared(lambda sys: sys.bind(fd, address))
 
     def _listen(self, args: list[Value]) -> Prepared:
@@ -178,7 +179,8 @@ class Calls:
         if args[1] is not WILD:
             return self._disconnect(fd, args[1])
         self.session.connects(fd)
-        address = self.session.config.remote_ip, self.session.config.connect_port
+        config = self.session.config
+        address = config.socket_address(config.remote_ip, config.connect_port)
         return Prepared(lambda sys: sys.connect(fd, address))
 
     def _disconnect(self, fd: int, family: int) -> Prepared:
@@ -257,7 +259,9 @@ class Calls:
     ) -> Prepared:
         fd = descriptor(self.session, script_fd)
         config = self.session.config
-        address = (config.remote_ip, config.connect_port) if addressed else None
+        address = (
+            config.socket_address(config.remote_ip, config.connect_port) if addressed else None
+        )
 
         def call(sys: Syscalls) -> int:
             if buffer is not WILD and size:

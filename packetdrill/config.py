@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import ipaddress
 from dataclasses import dataclass, field, replace
+from socket import AF_INET, AF_INET6
 from typing import Any
 
 from packetdrill.errors import ScriptSyntaxError, Unsupported
+from pystack.transport.inetaddr import to_user
+from pystack.transport.sock import Address
 
 MS = 1_000_000
 DEFINES_V4 = {
@@ -30,9 +33,13 @@ DEFINES_V6 = {
 
 @dataclass(frozen=True)
 class Config:
-    """`tolerance` in ns.  `mss`: size inbound data is cut to and merged again by GRO; 0: not."""
+    """`tolerance` in ns.  `mss`: size inbound data is cut to and merged again by GRO; 0: not.
+
+    `version` is that of the packets; `mapped`: they are IPv4, and the sockets AF_INET6.
+    """
 
     version: int = 4
+    mapped: bool = False
     local: str = "192.168.0.1"
     remote: str = "192.0.2.1"
     prefix: int = 16
@@ -56,6 +63,14 @@ class Config:
     @property
     def remote_ip(self) -> bytes:
         return ipaddress.ip_address(self.remote).packed
+
+    @property
+    def ipv6_sockets(self) -> bool:
+        return self.mapped or self.version == 6
+
+    def socket_address(self, ip: bytes, port: int) -> Address:
+        """As a system call takes it."""
+        return to_user(AF_INET6 if self.ipv6_sockets else AF_INET, ip, port)
 
     @property
     def gateway(self) -> str:
@@ -107,12 +122,12 @@ def configure(config: Config, options: tuple[tuple[str, str | None], ...]) -> Co
 
 
 def _ip_version(config: Config, value: str) -> Config:
-    if value == "ipv4-mapped-ipv6":
-        raise Unsupported("--ip_version=ipv4-mapped-ipv6", 1, "ipv4-mapped-ipv6")
-    if value not in ("ipv4", "ipv6"):
+    if value not in ("ipv4", "ipv4-mapped-ipv6", "ipv6"):
         raise ScriptSyntaxError(f"bad --ip_version: {value}", 1, "option")
     wanted = 6 if value == "ipv6" else 4
-    return config if config.version == wanted else default_config(wanted == 6)
+    if config.version != wanted:
+        config = default_config(wanted == 6)
+    return replace(config, mapped=value == "ipv4-mapped-ipv6")
 
 
 def _option(config: Config, name: str, value: str | None) -> dict[str, Any]:
@@ -127,8 +142,12 @@ def _option(config: Config, name: str, value: str | None) -> dict[str, Any]:
             attribute, factor = _INTEGERS[name]
             return {attribute: int(value, 0) * factor}
         if name in _TEXTS:
-            address, _, _ = value.partition("/")
-            return {_TEXTS[name]: str(ipaddress.ip_address(address))}
+            address = ipaddress.ip_address(value.partition("/")[0])
+            if address.version != config.version:
+                raise Unsupported(f"--{name}={value} over IPv{config.version}", 1, f"--{name}")
+            return {_TEXTS[name]: str(address)}
+        if name == "netmask_ip" and config.version == 6:
+            return {}
         if name == "netmask_ip":
             return {"prefix": ipaddress.ip_network(f"0.0.0.0/{value}").prefixlen}
         if name == "tolerance_percent":

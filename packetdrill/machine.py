@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from packetdrill.config import Config
-from packetdrill.errors import ScriptFailure, Unsupported
+from packetdrill.errors import ScriptFailure
 from packetdrill.wire import HOST_MAC, LateEngine, ScriptWire
 from pystack.core.costs import Costs
 from pystack.core.engine import Engine, VirtualEngine
@@ -64,14 +64,16 @@ class Machine:
     def _configure(self) -> None:
         config, host = self.config, self.host
         host.core.open(self.device)
-        network = host.ipv4
-        if config.version == 6:
-            ipv6 = getattr(host, "ipv6", None)
-            if ipv6 is None:
-                raise Unsupported("the host has no IPv6", kind="IPv6")
-            network = ipv6
-        network.add_address(self.device, f"{config.local}/{config.prefix}")
-        network.add_route("default", config.gateway)
+        interface = f"{config.local}/{config.prefix}"
+        if config.version == 4:
+            host.ipv4.add_address(self.device, interface)
+            host.ipv4.add_route("default", config.gateway)
+            return
+        sysctl, name = host.kernel.sysctl, self.device.name
+        sysctl[f"net.ipv6.conf.{name}.dad_transmits"] = 0
+        sysctl[f"net.ipv6.conf.{name}.router_solicitations"] = 0
+        host.ipv6.add_address(self.device, interface)
+        host.ipv6.add_route("default", config.gateway)
 
     def _idle(self) -> None:
         """Keeps the process alive between its system calls."""

@@ -59,6 +59,7 @@ class NetNamespace:
         self.inets: Inets = {4: self.ipv4, 16: self.ipv6}
         self.netfilter = Netfilter(kernel, self.core)
         self.netfilter.add_family(self.ipv4)
+        self.netfilter.add_family(self.ipv6)
         self.tcp = Tcp(kernel, self.inets)
         self.udp = Udp(kernel, self.inets)
         self.system = System(kernel) if system is None else system

@@ -40,6 +40,31 @@ def test_script_passes(path: Path) -> None:
     assert (result.status, result.message) == ("pass", "")
 
 
+IPV4_ONLY = {
+    "initcwnd",  # changes a route of IPv4
+    "syncookie-timestamps",  # cookies of IPv6 know other sizes
+    "syncookie-wrong",
+    "tos-and-mss",  # IP_TOS
+}
+
+
+@pytest.mark.parametrize(
+    "path",
+    [p for p in sorted(SCRIPTS.glob("*.pkt")) if p.stem not in NOT_PASSING | IPV4_ONLY],
+    ids=str,
+)
+def test_script_passes_over_ipv6(path: Path) -> None:
+    result = run_file(path, ipv6=True)
+    assert (result.status, result.message) == ("pass", "")
+
+
+@pytest.mark.parametrize("name", ["handshake-active", "handshake-passive", "retransmit"])
+def test_script_passes_on_ipv6_sockets_that_speak_ipv4(tmp_path: Path, name: str) -> None:
+    text = (SCRIPTS / f"{name}.pkt").read_text()
+    result = run_text(tmp_path, "--ip_version=ipv4-mapped-ipv6\n" + text)
+    assert (result.status, result.message) == ("pass", "")
+
+
 def test_wrong_packet_fails_with_line_and_both_packets() -> None:
     result = run_file(SCRIPTS / "wrong-ack.pkt")
     assert (result.status, result.line) == ("fail", 8)

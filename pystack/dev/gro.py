@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from pystack.core.checksum import ones_sum
 from pystack.core.headers import frame
-from pystack.core.headers.ethernet import ETH_HLEN, ETH_P_IP
+from pystack.core.headers.ethernet import ETH_HLEN, ETH_P_IP, ETH_P_IPV6
 from pystack.core.headers.ipv4 import (
     IP_HLEN,
     IP_MF,
@@ -19,6 +19,7 @@ from pystack.core.headers.ipv4 import (
     IPPROTO_TCP,
     pseudo_header_sum,
 )
+from pystack.core.headers.ipv6 import IPV6_HLEN
 from pystack.core.headers.tcp import TCP_HLEN, TH_ACK, TH_CWR, TH_ECE, TH_FIN, TH_PSH
 from pystack.core.skb import CHECKSUM_NONE, CHECKSUM_UNNECESSARY, SkBuff
 from pystack.dev.netdev import NetDevice
@@ -113,24 +114,25 @@ def _text_offset(skb: SkBuff) -> int | None:
     Padding is cut off.
     """
     headers, start = skb.headers, skb.off + ETH_HLEN
-    if headers[frame.ETHERTYPE] != ETH_P_IP:
-        return None
     first, _, total, _, fragment, _, protocol, _, src, dst = headers[frame.IPV4]
     _, _, _, _, offset, flags, _, _, _ = headers[frame.TCP]
+    ethertype = headers[frame.ETHERTYPE]
+    v4 = ethertype == ETH_P_IP and first == 0x45 and not fragment & (IP_MF | IP_OFFSET_MASK)
+    if not v4 and (ethertype != ETH_P_IPV6 or first != 0x60):
+        return None
+    network = IP_HLEN if v4 else IPV6_HLEN
     hlen = offset >> 4 << 2
     end = start + total
     if (
-        first != 0x45
-        or protocol != IPPROTO_TCP
-        or fragment & (IP_MF | IP_OFFSET_MASK)
+        protocol != IPPROTO_TCP
         or end > skb.end
         or hlen < TCP_HLEN
-        or total <= IP_HLEN + hlen
+        or total <= network + hlen
         or flags & ~(_ENDS | _ECN) != TH_ACK
     ):
         return None
-    text = start + IP_HLEN
-    if ones_sum(skb.buf[start:text]) != 0xFFFF:
+    text = start + network
+    if v4 and ones_sum(skb.buf[start:text]) != 0xFFFF:
         return None
     if skb.ip_summed == CHECKSUM_NONE:
         pseudo = pseudo_header_sum(src, dst, IPPROTO_TCP, end - text)
@@ -163,4 +165,5 @@ def _continues(held: _Held, skb: SkBuff, text_at: int) -> bool:
 
 
 def _options(skb: SkBuff, text_at: int) -> bytes:
-    return bytes(skb.buf[skb.off + ETH_HLEN + IP_HLEN + TCP_HLEN : text_at])
+    hlen = skb.headers[frame.DATA_OFFSET] >> 4 << 2
+    return bytes(skb.buf[text_at - hlen + TCP_HLEN : text_at])

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pystack.core.drop import Drop
+from pystack.core.headers import frame
 from pystack.core.headers import ipv6 as wire
 from pystack.core.headers.ethernet import ETH_P_IPV6
 from pystack.core.headers.icmpv6 import (
@@ -134,7 +135,26 @@ def _neighbour(ip: Ipv6, skb: SkBuff, route: Route, daddr: bytes) -> bool:
 
 
 def forward(ip: Ipv6, skb: SkBuff) -> None:
-    """A packet for somebody else (`ip6_forward`)."""
+    """A packet for somebody else; what GRO has merged goes on as it came."""
+    for part in unmerged(skb):
+        _forward(ip, part)
+
+
+def unmerged(skb: SkBuff) -> list[SkBuff]:
+    """The packets GRO has merged into this one, each at its own network header again."""
+    parts, skb.frags, skb.data_len = skb.parts(), None, 0
+    hlen = skb.headers[frame.DATA_OFFSET] >> 4 << 2
+    for part in parts[1:]:
+        part.off -= IPV6_HLEN + hlen
+        part.network_header = part.off
+        part.transport_header = part.off + IPV6_HLEN
+        for name in ("dev", "saddr", "daddr", "tos", "protocol", "mark", "nfct"):
+            setattr(part, name, getattr(skb, name))
+    return list(parts)
+
+
+def _forward(ip: Ipv6, skb: SkBuff) -> None:
+    """`ip6_forward`."""
     mib = ip.kernel.mib
     if not _may_forward(ip, skb):
         mib["Ip6InAddrErrors"] += 1

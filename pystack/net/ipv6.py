@@ -64,6 +64,7 @@ class Ipv6:
         self.tp_rcv = self.kernel.trace.point("ipv6_rcv", "packet_id", "length")
         self.fragments = Reassembly(self)
         self.icmp = Icmpv6(self)
+        self.icmp_send: Callable[[SkBuff, int, int, int], None] = self.icmp.send_error
         self.mld = Mld(self)
         self.ndisc = Ndisc(self)
         self.addrconf = Addrconf(self)
@@ -192,6 +193,18 @@ class Ipv6:
 
     def is_unicast(self, addr: bytes) -> bool:
         return not is_multicast(addr)
+
+    def address_type(self, addr: bytes, dev: NetDevice | None = None) -> str:
+        """For `-m addrtype`: LOCAL, UNICAST, MULTICAST, UNSPEC."""
+        if not any(addr):
+            return "UNSPEC"
+        if is_multicast(addr):
+            return "MULTICAST"
+        return "LOCAL" if self.addrconf.usable(addr, dev) is not None else "UNICAST"
+
+    def select_address(self, dev: NetDevice, daddr: bytes) -> bytes:
+        """The address of `dev` for talking to `daddr`; empty if it has none."""
+        return self.addrconf.source_for(dev, daddr) or b""
 
     def device_of(self, addr: bytes) -> NetDevice | None:
         found = self.addrconf.find(addr)

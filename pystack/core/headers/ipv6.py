@@ -35,7 +35,8 @@ ALL_ROUTERS = b"\xff\x02" + bytes(13) + b"\x02"
 MLDV2_ROUTERS = b"\xff\x02" + bytes(13) + b"\x16"
 _SOLICITED_NODE = b"\xff\x02" + bytes(9) + b"\x01\xff"
 
-_LAYOUT = struct.Struct("!IHBB16s16s")
+FIELDS = "IHBB16s16s"
+_LAYOUT = struct.Struct("!" + FIELDS)
 unpack_from = _LAYOUT.unpack_from
 _FRAGMENT = struct.Struct("!BBHI")
 

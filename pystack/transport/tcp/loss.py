@@ -108,9 +108,13 @@ def _mark_timed_out(sk: TcpSock) -> None:
 def simple_retransmit(sk: TcpSock, mss: int) -> None:
     """The path MTU fell: segments that are too long now were lost without congestion."""
     rtx, cw = sk.rtx, sk.cw
-    for segment in rtx.segments:
+    for segment in list(rtx.segments):
         if len(segment.data) > mss:
             rack.mark_lost(sk, segment)
+            rest = segment
+            while len(rest.data) > mss:
+                rest = rtx.split(rest, mss)
+                rest.burst = segment.burst
     if not rtx.lost_out:
         return
     if cw.state is not CaState.LOSS:

@@ -13,6 +13,7 @@ from pystack.core.checksum import ones_sum
 from pystack.core.drop import Drop
 from pystack.core.headers import frame
 from pystack.core.headers.ipv4 import IP_HLEN, IPPROTO_TCP, pseudo_header_sum
+from pystack.core.headers.ipv6 import IPV6_HLEN
 from pystack.core.headers.tcp import (
     NO_OPTIONS,
     TCP_HLEN,
@@ -102,7 +103,7 @@ class Tcp:
         length = skb.end - off
         if length < TCP_HLEN:
             return Drop.TCP_TOO_SHORT
-        if off - skb.network_header == IP_HLEN:
+        if off - skb.network_header == (IP_HLEN if len(skb.daddr) == 4 else IPV6_HLEN):
             fields = skb.headers[frame.TCP]
         else:
             fields = unpack_fields(buf, off)
