@@ -1,6 +1,7 @@
 """How many ICMP errors may leave (`icmp_global_allow`, `inet_peer_xrlim_allow`; RFC 1812, 4.3.2.8).
 
-Asked by `Icmp` for the types in icmp_ratemask: all of them together, and each destination.
+Asked by `Icmp` for the types in icmp_ratemask, and by `Icmpv6`: all of them together, and each
+destination.
 """
 
 from __future__ import annotations
@@ -16,8 +17,13 @@ _PEERS = 4096
 
 
 class IcmpLimits:
-    def __init__(self, kernel: Kernel) -> None:
+    def __init__(
+        self, kernel: Kernel, ratelimit: str = "net.ipv4.icmp_ratelimit", counters: str = "Icmp"
+    ) -> None:
+        """`ratelimit` is the family's setting, its counters begin with `counters`."""
         self._kernel = kernel
+        self._ratelimit = ratelimit
+        self._counters = counters
         self._credit = kernel.sysctl["net.ipv4.icmp_msgs_burst"]
         self._stamp = kernel.now
         self._peers: dict[bytes, tuple[int, int]] = {}  # (tokens in ms, time of the last look)
@@ -39,7 +45,7 @@ class IcmpLimits:
             self._credit = min(self._credit + gained, burst)
             self._stamp = kernel.now
         if self._credit <= 0:
-            kernel.mib["IcmpOutRateLimitGlobal"] += 1
+            kernel.mib[self._counters + "OutRateLimitGlobal"] += 1
             return False
         self._credit -= kernel.rng.randrange(3)
         return True
@@ -47,14 +53,14 @@ class IcmpLimits:
     def peer_allow(self, daddr: bytes) -> bool:
         """One each icmp_ratelimit ms to one destination, in bursts of six."""
         kernel = self._kernel
-        interval = kernel.sysctl["net.ipv4.icmp_ratelimit"]
+        interval = kernel.sysctl[self._ratelimit]
         now = kernel.now // MS
         full = _BURST_FACTOR * interval
         tokens, last = self._peers.get(daddr, (full, now))
         tokens = min(tokens + now - last, full)
         allowed = tokens >= interval
         if not allowed:
-            kernel.mib["IcmpOutRateLimitHost"] += 1
+            kernel.mib[self._counters + "OutRateLimitHost"] += 1
         if daddr not in self._peers and len(self._peers) >= _PEERS:
             self._peers.clear()
         self._peers[daddr] = (tokens - interval if allowed else tokens, now)

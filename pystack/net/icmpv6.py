@@ -35,15 +35,12 @@ from pystack.core.headers.ipv6 import (
 )
 from pystack.core.skb import CHECKSUM_NONE, SkBuff
 from pystack.net import exthdrs
+from pystack.net.icmp_limits import IcmpLimits
 
 if TYPE_CHECKING:
     from pystack.net.ipv6 import Ipv6
 
 Handler = Callable[[SkBuff, Icmpv6Header], None]
-MS = 1_000_000
-BURST = 50  # of all errors together (icmp_msgs_burst), which refill at 1000 a second
-PEER_BURST = 6  # of errors to one destination (XRLIM_BURST_FACTOR)
-MAX_PEERS = 1024
 QUOTE = IPV6_MIN_MTU - IPV6_HLEN - ICMPV6_HLEN  # RFC 4443, 2.4 (c)
 
 
@@ -52,8 +49,7 @@ class Icmpv6:
         self.ip = ip
         self.kernel = ip.kernel
         self._handlers: dict[int, Handler] = {ICMPV6_ECHO_REQUEST: self._echo}
-        self._tokens, self._refilled = BURST, 0
-        self._peers: dict[bytes, tuple[int, int]] = {}  # ns of credit left, and when that was
+        self._limits = IcmpLimits(self.kernel, "net.ipv6.icmp.ratelimit", "Icmp6")
         ip.register(IPPROTO_ICMPV6, self.receive)
 
     def register(self, icmp_type: int, handler: Handler) -> None:
@@ -107,7 +103,10 @@ class Icmpv6:
         `skb`."""
         if not self._may_answer(skb, icmp_type, code):
             return
-        if icmp_type != ICMPV6_PKT_TOOBIG and not self._allowed(skb.saddr):
+        limits = self._limits
+        if icmp_type != ICMPV6_PKT_TOOBIG and not (
+            limits.global_allow() and limits.peer_allow(skb.saddr)
+        ):
             return
         start = skb.network_header
         quote = bytes(skb.buf[start : min(skb.end, start + QUOTE)])
@@ -130,27 +129,6 @@ class Icmpv6:
         at = upper[1]
         about = skb.buf[at] if at < skb.end else 0
         return bool(about & ICMPV6_INFOMSG_MASK) and about != NDISC_REDIRECT
-
-    def _allowed(self, peer: bytes) -> bool:
-        """Tokens for all together, and for each destination (`icmpv6_xrlim_allow`)."""
-        now = self.kernel.now
-        self._tokens = min(BURST, self._tokens + (now - self._refilled) // MS)
-        self._refilled = now
-        if not self._tokens:
-            self.kernel.mib["Icmp6OutRateLimitHost"] += 1
-            return False
-        interval = self.kernel.sysctl["net.ipv6.icmp.ratelimit"] * MS
-        credit, when = self._peers.pop(peer, (PEER_BURST * interval, now))
-        credit = min(PEER_BURST * interval, credit + now - when)
-        allowed = credit >= interval
-        self._peers[peer] = (credit - interval if allowed else credit), now
-        if len(self._peers) > MAX_PEERS:
-            del self._peers[next(iter(self._peers))]
-        if allowed:
-            self._tokens -= 1
-        else:
-            self.kernel.mib["Icmp6OutRateLimitHost"] += 1
-        return allowed
 
     def neighbour_failed(self, skb: SkBuff) -> None:
         """Discovery gave up on a packet: tell its sender, here inside or elsewhere."""

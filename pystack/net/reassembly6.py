@@ -137,13 +137,14 @@ class Reassembly:
         wrong_end = last is not None and (
             end > last or last != (queue.end or last) or any(p.end > last for p in others)
         )
+        if overlaps or wrong_end:
+            self._kill(key, Drop.IP6_OVERLAPPING_FRAGMENT)  # RFC 5722: all of it
+            self._refuse(skb, Drop.IP6_OVERLAPPING_FRAGMENT)
+            return None
         queue.parts[header.offset] = part
         size = len(skb.buf) + OVERHEAD
         queue.memory += size
         self.memory += size
-        if overlaps or wrong_end:
-            self._kill(key, Drop.IP6_OVERLAPPING_FRAGMENT)  # RFC 5722: all of it
-            return None
         queue.end = last
         queue.have += end - header.offset
         if queue.have != last:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import socket
+from ipaddress import IPv6Address
 from typing import Any
 
 import pytest
@@ -105,3 +107,159 @@ def test_v6only_listener_refuses_ipv4(pair: Net6) -> None:
             sock.connect(("fd00::2", 80))
 
     pair.processes(("b", echo_server("::", v6only=1)), ("a", client))
+
+
+# -- a router --------------------------------------------------------------------------------
+
+
+def routed() -> Net6:
+    """a - r - b, and a narrow link from r to b."""
+    net = Net6()
+    net.link("a", "r")
+    net.link("r", "b")
+    router = net.hosts["r"]
+    router.kernel.sysctl["net.ipv6.conf.all.forwarding"] = 1
+    net.up(a_r="fd01::1/64", r_a="fd01::ff/64", r_b="fd02::ff/64", b_r="fd02::1/64")
+    net.hosts["a"].ipv6.add_route("default", "fd01::ff")
+    net.hosts["b"].ipv6.add_route("fd01::/64", "fd02::ff")
+    return net
+
+
+def test_router_forwards_and_counts() -> None:
+    net = routed()
+    server = echo_server("::")
+    net.processes(("b", server), ("a", echo_client("AF_INET6", "fd02::1", 80)))
+    assert server.seen[0][0] == "fd01::1"
+    router = net.hosts["r"].kernel
+    sent = router.mib["Ip6OutForwDatagrams"]
+    assert sent > 2 * len(DATA) // 1440
+    assert not [r for r in router.drops if r is not Drop.IP6_NOT_MEMBER]
+    net.run(1)
+    assert router.skbs_alive == 0
+
+
+def test_packet_too_big_makes_tcp_send_smaller_segments() -> None:
+    net = routed()
+    net.devices["r", "b"].mtu = 1300
+    sizes: list[int] = []
+    net.processes(("b", echo_server("::")), ("a", echo_client("AF_INET6", "fd02::1", 80)))
+    net.hosts["a"].core.taps.append(lambda dev, skb, out: sizes.append(len(skb) if out else 0))
+    net.processes(("b", echo_server("::")), ("a", echo_client("AF_INET6", "fd02::1", 80)))
+    assert max(sizes) == 1314  # learnt by the first connection, known to the second
+    assert net.hosts["a"].kernel.mib["Icmp6InType2"] >= 1
+    assert net.hosts["r"].kernel.mib["Icmp6OutType2"] >= 1
+
+
+def test_router_answers_for_what_it_cannot_forward() -> None:
+    net = routed()
+    a, router = net.hosts["a"], net.hosts["r"]
+
+    def errnos(socket: Any) -> list[int]:
+        found = []
+        for target in ("fd03::1", "fd02::9"):
+            with socket.socket(socket.AF_INET6) as sock:
+                found.append(sock.connect_ex((target, 80)))
+        return found
+
+    process = a.process("client", errnos)
+    net.run(30)
+    assert process.result == [errno.ENETUNREACH, errno.EHOSTUNREACH]  # no route; no neighbour
+    assert router.kernel.mib["Ip6InNoRoutes"] >= 1
+
+
+def test_hop_limit_ends_at_the_router() -> None:
+    net = routed()
+    router = net.hosts["r"]
+
+    def client(socket: Any) -> None:
+        with socket.socket(socket.AF_INET6) as sock:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_UNICAST_HOPS, 1)
+            assert sock.connect_ex(("fd02::1", 80)) == errno.EHOSTUNREACH
+
+    net.processes(("a", client))
+    assert router.kernel.drops[Drop.IP6_HOP_LIMIT] == 1
+    assert net.hosts["b"].kernel.mib["Ip6InDelivers"] == 0
+
+
+def test_source_is_chosen_by_scope_and_longest_prefix() -> None:
+    net = Net6()
+    net.link("a", "b")
+    net.up(a_b="2001:db8:1::1/64 2001:db8:2::1/64 fd00::1/64", b_a="fd00::2/64")
+    ipv6, dev = net.hosts["a"].ipv6, net.devices["a", "b"]
+    choices = {
+        "2001:db8:2::9": "2001:db8:2::1",
+        "2001:db8:1:9::1": "2001:db8:1::1",
+        "fd00::9": "fd00::1",
+        "fd12::1": "fd00::1",
+        "fe80::9": "fe80::ff:fe00:1",
+        "ff02::1": "fe80::ff:fe00:1",
+    }
+    for target, source in choices.items():
+        assert ipv6.addrconf.source_for(dev, IPv6Address(target).packed) == (
+            IPv6Address(source).packed
+        ), target
+
+
+def test_routes_are_chosen_by_prefix_then_metric() -> None:
+    net = routed()
+    ipv6, dev = net.hosts["a"].ipv6, net.devices["a", "r"]
+    ipv6.add_route("fd02:1::/32", "fd01::fe")
+    ipv6.add_route("fd02:1::/32", "fd01::fd", metric=10)
+    ipv6.add_route("fd07::/16", dev=dev)
+    gateways = {"fd02:1::5": "fd01::fd", "fd02:2::5": "fd01::ff", "fd01::5": "", "fd07::5": ""}
+    for target, gateway in gateways.items():
+        route = ipv6.route(IPv6Address(target).packed)
+        assert route.gateway == (IPv6Address(gateway).packed if gateway else b""), target
+    for args, number in (
+        (("fd02:1::/32", "fd01::fe"), errno.EEXIST),
+        (("fd08::/16", "fd09::1"), errno.EHOSTUNREACH),
+        (("fd08::/16", "fe80::1"), errno.EINVAL),
+    ):
+        with pytest.raises(OSError, match=r"\[Errno") as caught:
+            ipv6.add_route(*args)
+        assert caught.value.errno == number
+
+
+# -- binding ---------------------------------------------------------------------------------
+
+BINDS = [
+    *("::", "0.0.0.0", "::1", "127.0.0.1", "::ffff:127.0.0.1", "::ffff:0.0.0.0"),
+]
+
+
+def bind_matrix(socket: Any) -> dict[str, int]:
+    """The errno of binding the second address while the first is bound, v6only or not."""
+    found = {}
+    for first in BINDS:
+        for second in BINDS:
+            for only in (0, 1):
+                socks, results, port = [], [], 0
+                for address in (first, second):
+                    six = ":" in address
+                    sock = socket.socket(socket.AF_INET6 if six else socket.AF_INET)
+                    if six:
+                        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, only)
+                    try:
+                        sock.bind((address, port))
+                        results.append(0)
+                    except OSError as exc:
+                        results.append(exc.errno)
+                    port = port or sock.getsockname()[1]
+                    socks.append(sock)
+                found[f"{first} {second} {only}"] = results
+                for sock in socks:
+                    sock.close()
+    return found
+
+
+def test_families_conflict_over_a_port_as_on_this_machine() -> None:
+    try:
+        linux = bind_matrix(socket)
+    except OSError as exc:
+        pytest.skip(f"this machine's kernel has no IPv6: {exc}")
+    net = Net6()
+    net.link("a", "b")
+    process = net.hosts["a"].process("binds", bind_matrix)
+    net.run(1)
+    assert not process.tracebacks, process.tracebacks[0]
+    assert process.result == linux
