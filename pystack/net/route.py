@@ -48,7 +48,7 @@ class Route:
     """How to reach a destination: `gateway` empty when it is on the link (`struct rtable`).
 
     `metrics` are those of `ip route` that a transport asks for by name, as `initcwnd`.
-    `link_mtu` is the MTU without what routers have told.  `input` takes a received packet on.
+    `input` takes a received packet on.
     `error` is the errno of a destination that is refused.
     """
 
@@ -58,7 +58,7 @@ class Route:
         "gateway",
         "input",
         "kind",
-        "link_mtu",
+        "metric_mtu",
         "metrics",
         "obsolete",
         "path",
@@ -77,7 +77,7 @@ class Route:
         self.dev = dev
         self.saddr = saddr
         self.gateway = gateway
-        self.link_mtu = mtu
+        self.metric_mtu = mtu if mtu < dev.mtu else 0  # less than the device's, or 0
         self.metrics = metrics
         self.kind = kind
         self.path: PathMtu | None = None
@@ -86,12 +86,16 @@ class Route:
         self.input: Callable[[SkBuff], None] | None = None
 
     @property
+    def link_mtu(self) -> int:
+        """The MTU without what routers have told."""
+        return self.metric_mtu or self.dev.mtu
+
+    @property
     def mtu(self) -> int:
         """Bytes of IP packet that get through as far as is known."""
         path = self.path
-        if path is None or not path.valid:
-            return self.link_mtu
-        return path.mtu if path.mtu < self.link_mtu else self.link_mtu
+        mtu = self.metric_mtu or self.dev.mtu
+        return path.mtu if path is not None and path.mtu < mtu and path.valid else mtu
 
     @property
     def mtu_locked(self) -> bool:

@@ -75,7 +75,17 @@ class TcpSock(InetSock):
         *("rcv_nxt", "rcv_wup", "copied_seq", "rcv_wnd", "rcv_ssthresh", "window_clamp"),
         *("wscale_ok", "tstamp_ok", "sack_ok", "snd_wscale", "rcv_wscale", "ts_offset"),
         *("ts_recent", "ts_recent_stamp", "header_length", "advmss", "mss_cache", "mss_clamp"),
-        *("pmtu", "ack", "sacks", "last_oow_ack_time", "rtt", "cw", "reordering", "high_seq"),
+        *(
+            "pmtu",
+            "mtup_low",
+            "ack",
+            "sacks",
+            "last_oow_ack_time",
+            "rtt",
+            "cw",
+            "reordering",
+            "high_seq",
+        ),
         *("pacing", "ecn", "prior_cwnd", "prr_delivered", "prr_out", "rack", "undo"),
         *("retransmits", "first_timeout", "syn_sent_at"),
         *("total_retrans", "backoff", "probes_out", "probes_since", "stats"),
@@ -145,6 +155,7 @@ class TcpSock(InetSock):
         self.header_length = TCP_HLEN
         self.advmss = self.mss_cache = self.mss_clamp = MSS_DEFAULT
         self.pmtu = 0
+        self.mtup_low = 0  # MTU that black holes left us; 0: none was found
         # acknowledging
         self.ack = AckState()
         self.sacks = SackBlocks()

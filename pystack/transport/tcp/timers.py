@@ -15,6 +15,7 @@ from pystack.transport.tcp.constants import (
     TIMEOUT_INIT,
     TIMEWAIT_LEN,
 )
+from pystack.transport.tcp.mss import black_hole
 from pystack.transport.tcp.rto import XmitTimer, arm, arm_probe, probe_delay
 from pystack.transport.tcp.state import OPENING, UNCONNECTED, CaState, TcpState
 from pystack.transport.tcp.transmit import send_active_reset
@@ -106,6 +107,7 @@ def _write_timeout(sk: TcpSock) -> bool:
         expired = sk.retransmits >= retries
     else:
         if _timed_out(sk, sysctl["net.ipv4.tcp_retries1"]):
+            black_hole(sk)
             sk.route = None  # perhaps there is another way
         retries = sysctl["net.ipv4.tcp_retries2"]
         if sk.dead:

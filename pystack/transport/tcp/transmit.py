@@ -105,7 +105,7 @@ def transmit(sk: TcpSock, seq: int, flags: int, data: memoryview = EMPTY) -> boo
     if tracepoint.enabled:
         tracepoint(skb.packet_id, seq, len(data), flags)
     route = sk.route
-    if route is None:
+    if route is None or route.obsolete:
         try:
             route = sk.route = sk.find_route()
         except OSError as exc:
