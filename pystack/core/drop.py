@@ -92,6 +92,7 @@ class Drop(enum.Enum):
     IP6_FRAGMENT_MEMORY = "ip6.fragment_memory"
     NDISC_MALFORMED = "ndisc.malformed"
     MLD_MALFORMED = "mld.malformed"
+    IGMP_MALFORMED = "igmp.malformed"
     ICMP_TOO_SHORT = "icmp.too_short"
     ICMP_BAD_CHECKSUM = "icmp.bad_checksum"
     ICMP_UNKNOWN_TYPE = "icmp.unknown_type"

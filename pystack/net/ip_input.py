@@ -84,7 +84,7 @@ class Input:
 
     def ip_rcv_finish(self, skb: SkBuff) -> bool:
         """Find out where it goes."""
-        route = self._routing.inputs.get((skb.saddr, skb.daddr, skb.dev))
+        route = skb.dst or self._routing.inputs.get((skb.saddr, skb.daddr, skb.dev))
         if route is None:
             found = self._routing.input(skb)
             if isinstance(found, Drop):

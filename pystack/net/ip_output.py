@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 
 from pystack.core.drop import Drop
 from pystack.core.headers.ethernet import ETH_BROADCAST, ETH_P_IP
+from pystack.core.headers.ethernet import pack_header as pack_ethernet
 from pystack.core.headers.icmp import ICMP_DEST_UNREACH, ICMP_FRAG_NEEDED
 from pystack.core.headers.ipv4 import IP_DF, IP_HLEN, Ipv4Header, pack_header
-from pystack.core.skb import SkBuff
+from pystack.core.skb import CHECKSUM_UNNECESSARY, SkBuff
 from pystack.dev.gso import segment
 from pystack.net.fib import RouteType
 from pystack.net.hooks import Hook, read
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from pystack.net.ipv4 import Ipv4
 
 _LOCAL_OUT, _POST_ROUTING = Hook.LOCAL_OUT, Hook.POST_ROUTING
+_AT_TTL = 8
 _TTL = "net.ipv4.ip_default_ttl"
 
 
@@ -151,7 +153,31 @@ class Output:
         if dev.loopback:
             return ipv4.ethernet.send(skb, dev, dev.mac, ETH_P_IP)
         mac = ETH_BROADCAST if kind is RouteType.BROADCAST else multicast_mac(skb.daddr)
+        if self._heard_here(skb, route):
+            self._loop_back(skb, route, mac)
+        if not read(skb, _AT_TTL, 1)[0]:
+            skb.free()  # for this host only (RFC 1112, 6.1)
+            return True
         return ipv4.ethernet.send(skb, dev, mac, ETH_P_IP)
+
+    def _heard_here(self, skb: SkBuff, route: Route) -> bool:
+        """Does this host receive what it sends to a group, or to everybody (`ip_mc_output`)?"""
+        if route.kind is RouteType.BROADCAST:
+            return True
+        looped = skb.sk is None or skb.sk.mc_loop
+        return looped and self._ipv4.igmp.is_member(route.dev, skb.daddr)
+
+    def _loop_back(self, skb: SkBuff, route: Route, mac: bytes) -> None:
+        """`ip_mc_finish_output`: a copy is received at once, and is no martian."""
+        dev = route.dev
+        frame = b"".join((pack_ethernet(mac, dev.mac, ETH_P_IP), bytes(skb)))
+        copy = SkBuff(self._kernel, memoryview(frame), packet_id=skb.packet_id)
+        copy.dev, copy.mark, copy.nfct = dev, skb.mark, skb.nfct
+        copy.tstamp = self._kernel.now
+        copy.ip_summed = CHECKSUM_UNNECESSARY
+        copy.dst = Route(dev, b"", b"", dev.mtu, kind=route.kind)
+        copy.dst.input = self._ipv4.routing.receivers[route.kind]
+        self._ipv4.ethernet.core.netif_rx(copy)
 
 
 def longest(skb: SkBuff) -> int:

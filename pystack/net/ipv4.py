@@ -22,12 +22,13 @@ from pystack.net.devinet import SCOPE_GLOBAL, SCOPE_LINK, Devinet, IfAddr
 from pystack.net.fib import Fib, FibEntry, RouteType, os_error
 from pystack.net.hooks import Hooks
 from pystack.net.icmperrors import icmp_error
+from pystack.net.igmp import Igmp
 from pystack.net.inet import ErrorHandler
 from pystack.net.ip_forward import Forward
 from pystack.net.ip_fragment import Reassembly
 from pystack.net.ip_input import Input
 from pystack.net.ip_options import Recorder, echo, milliseconds
-from pystack.net.ip_output import Output, multicast_mac
+from pystack.net.ip_output import Output
 from pystack.net.route import Route, Routing
 
 CONF = "net.ipv4.conf"
@@ -78,8 +79,8 @@ class Ipv4:
             }
         )
         self.routing.device = self._device
-        self._groups: dict[tuple[NetDevice, bytes], int] = {}
-        self.routing.is_member = lambda dev, group: (dev, group) in self._groups
+        self.igmp = Igmp(self)
+        self.routing.is_member = self.igmp.is_member
         arp.is_local = lambda dev, ip: ip in self.devinet.addresses
         arp.source_for = self._arp_source
         core, sysctl = ethernet.core, self.kernel.sysctl
@@ -228,19 +229,14 @@ class Ipv4:
         return None if own is None else own.dev
 
     def join(self, dev: NetDevice, group: bytes) -> None:
-        key = dev, group
-        self._groups[key] = self._groups.get(key, 0) + 1
-        if self._groups[key] == 1:
-            dev.mc_add(multicast_mac(group))
-            self.routing.flush()
+        """Be a member of a multicast group on `dev`, as often as asked."""
+        self.igmp.join(dev, group)
+        self.routing.flush()
 
     def leave(self, dev: NetDevice, group: bytes) -> None:
-        key = dev, group
-        self._groups[key] -= 1
-        if not self._groups[key]:
-            del self._groups[key]
-            dev.mc_del(multicast_mac(group))
-            self.routing.flush()
+        """Once for every `join`."""
+        self.igmp.leave(dev, group)
+        self.routing.flush()
 
     def port_unreachable(self, skb: SkBuff) -> None:
         self.icmp_send(skb, ICMP_DEST_UNREACH, ICMP_PORT_UNREACH, 0)
@@ -317,7 +313,10 @@ class Ipv4:
         if event is NetdevEvent.REGISTER:
             self.kernel.sysctl.add_device(CONF, dev.name)
             return
-        if event is NetdevEvent.DOWN:
+        if event is NetdevEvent.UP:
+            self.igmp.up(dev)
+        elif event is NetdevEvent.DOWN:
+            self.igmp.down(dev)
             for entry in [e for e in self.main if e.dev is dev]:
                 self.main.remove(entry)
         self.devinet.sync()

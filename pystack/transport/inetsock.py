@@ -79,6 +79,11 @@ class InetSock(Sock):
         self.mc: Multicast | None = None
         self.error_queue: deque[ErrorReport] | None = None
 
+    @property
+    def mc_loop(self) -> bool:
+        """Shall this host hear what the socket sends to a group (`sk_mc_loop`)?"""
+        return bool(self.inet_flags & (MC_LOOP if len(self.inet.any_address) == 4 else MC_LOOP6))
+
     def unbind_address(self) -> None:
         """Be bound to no address; an IPv6 socket may then speak IPv4 or IPv6."""
         self.inet: Inet = self.inets[16 if self.family == AF_INET6 else 4]

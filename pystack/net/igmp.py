@@ -1,0 +1,302 @@
+"""Multicast groups of IPv4 links, and telling routers of them (IGMPv2, RFC 2236; IGMPv3, RFC 3376;
+`net/ipv4/igmp.c`).
+
+Joined by sockets through `Ipv4.join`; input asks `is_member`.  Groups are joined for every source.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+from pystack.core.checksum import checksum, ones_sum
+from pystack.core.drop import Drop
+from pystack.core.skb import SkBuff
+from pystack.core.timer import Timer
+from pystack.dev.netdev import NetDevice
+from pystack.net.fib import RouteType
+from pystack.net.ip_output import multicast_mac
+from pystack.net.route import Route
+
+if TYPE_CHECKING:
+    from pystack.net.ipv4 import Ipv4
+
+IPPROTO_IGMP = 2
+QUERY, V1_REPORT, V2_REPORT, V2_LEAVE, V3_REPORT = 0x11, 0x12, 0x16, 0x17, 0x22
+MODE_IS_EXCLUDE, CHANGE_TO_INCLUDE, CHANGE_TO_EXCLUDE = 2, 3, 4
+ALL_HOSTS, ALL_ROUTERS, V3_ROUTERS = b"\xe0\0\0\x01", b"\xe0\0\0\x02", b"\xe0\0\0\x16"
+ROUTER_ALERT = bytes((148, 4, 0, 0))
+TOS_INTERNETCONTROL = 0xC0
+MS = 1_000_000
+_TENTH = 100 * MS  # the unit of a query's code
+_V1_DELAY = 100 * _TENTH
+_OLDER_QUERIER = 135_000 * MS  # robustness * query interval + response interval, RFC 3376, 8.12
+_RECORD = 8
+_HEADER = 8
+_QUIET = b"\xe0\0\0"  # 224.0.0.x
+
+
+class _Group:
+    """`users` have joined; `unsolicited` reports are still to be sent; `reporter`: the last report
+    on the link was ours, so the leave has to be, too."""
+
+    def __init__(self, timer: Timer) -> None:
+        self.users = 1
+        self.unsolicited = 0
+        self.reporter = False
+        self.timer = timer
+
+
+class _Link:
+    """`changes`: what is still to be told, and how often; `v1_until`, `v2_until`: an older querier
+    is about (ns)."""
+
+    def __init__(self, changes_timer: Timer, query_timer: Timer) -> None:
+        self.groups: dict[bytes, _Group] = {}
+        self.changes: dict[bytes, tuple[int, int]] = {}
+        self.changes_timer = changes_timer
+        self.query_timer = query_timer
+        self.v1_until = self.v2_until = 0
+
+
+class Igmp:
+    def __init__(self, ipv4: Ipv4) -> None:
+        self._ipv4 = ipv4
+        self._kernel = ipv4.kernel
+        self._links: dict[NetDevice, _Link] = {}
+        ipv4.register(IPPROTO_IGMP, self.receive)
+
+    # -- membership ------------------------------------------------------------------------
+
+    def is_member(self, dev: NetDevice, group: bytes) -> bool:
+        """Every host is one of 224.0.0.1."""
+        link = self._links.get(dev)
+        return group == ALL_HOSTS or (link is not None and group in link.groups)
+
+    def join(self, dev: NetDevice, group: bytes) -> None:
+        """As often as wanted; the first time the link is told (`igmp_group_added`)."""
+        link = self._link(dev)
+        member = link.groups.get(group)
+        if member is not None:
+            member.users += 1
+            return
+        member = link.groups[group] = _Group(self._kernel.timer(partial(self._due, dev, group)))
+        dev.mc_add(multicast_mac(group))
+        if not dev.up or not self._reported(dev, group):
+            return
+        if self._version(dev) == 3:
+            self._changed(dev, link, group, CHANGE_TO_EXCLUDE)
+        else:
+            member.unsolicited = self._robustness
+            member.timer.mod(self._kernel.now + MS)
+
+    def leave(self, dev: NetDevice, group: bytes) -> None:
+        """Once for every `join` (`igmp_group_dropped`)."""
+        link = self._link(dev)
+        member = link.groups[group]
+        member.users -= 1
+        if member.users:
+            return
+        del link.groups[group]
+        member.timer.delete()
+        dev.mc_del(multicast_mac(group))
+        if not dev.up or not self._reported(dev, group):
+            return
+        version = self._version(dev)
+        if version == 3:
+            self._changed(dev, link, group, CHANGE_TO_INCLUDE)
+        elif version == 2 and member.reporter:
+            self._send(dev, ALL_ROUTERS, _message(V2_LEAVE, group))
+
+    def up(self, dev: NetDevice) -> None:
+        """The link may have another router now: tell it everything (`ip_mc_up`)."""
+        if dev.loopback:
+            return
+        dev.mc_add(multicast_mac(ALL_HOSTS))
+        for group, member in list(self._link(dev).groups.items()):
+            del self._link(dev).groups[group]
+            dev.mc_del(multicast_mac(group))
+            self.join(dev, group)
+            self._link(dev).groups[group].users = member.users
+
+    def down(self, dev: NetDevice) -> None:
+        """Nobody is told (`ip_mc_down`)."""
+        link = self._link(dev)
+        dev.mc_del(multicast_mac(ALL_HOSTS))
+        for timer in (link.changes_timer, link.query_timer):
+            timer.delete()
+        link.changes.clear()
+        link.v1_until = link.v2_until = 0
+        for member in link.groups.values():
+            member.timer.delete()
+
+    def _link(self, dev: NetDevice) -> _Link:
+        link = self._links.get(dev)
+        if link is None:
+            timer = self._kernel.timer
+            changes, query = partial(self._tell_changes, dev), partial(self._answer, dev)
+            link = self._links[dev] = _Link(timer(changes), timer(query))
+        return link
+
+    def _reported(self, dev: NetDevice, group: bytes) -> bool:
+        if group == ALL_HOSTS or dev.loopback:
+            return False
+        quiet = group[:3] == _QUIET
+        return not quiet or bool(self._kernel.sysctl["net.ipv4.igmp_link_local_mcast_reports"])
+
+    @property
+    def _robustness(self) -> int:
+        return self._kernel.sysctl["net.ipv4.igmp_qrv"]
+
+    def _version(self, dev: NetDevice) -> int:
+        """That of the oldest querier heard lately (RFC 3376, 7.2.1), or force_igmp_version."""
+        sysctl, link = self._kernel.sysctl, self._link(dev)
+        forced = sysctl["net.ipv4.conf.all.force_igmp_version"]
+        forced = forced or sysctl[f"net.ipv4.conf.{dev.name}.force_igmp_version"]
+        if forced:
+            return forced
+        now = self._kernel.now
+        return 1 if now < link.v1_until else 2 if now < link.v2_until else 3
+
+    # -- telling ---------------------------------------------------------------------------
+
+    def _changed(self, dev: NetDevice, link: _Link, group: bytes, record: int) -> None:
+        """To be told soon, and again: reports may be lost (RFC 3376, 5.1)."""
+        link.changes[group] = record, self._robustness
+        link.changes_timer.mod(self._kernel.now + MS)
+
+    def _tell_changes(self, dev: NetDevice) -> None:
+        link = self._link(dev)
+        records = [(record, group) for group, (record, _) in link.changes.items()]
+        link.changes = {g: (r, n - 1) for g, (r, n) in link.changes.items() if n > 1}
+        if link.changes:
+            interval = self._setting(dev, "igmpv3_unsolicited_report_interval")
+            link.changes_timer.mod(self._kernel.now + self._random(interval * MS))
+        self._report_v3(dev, records)
+
+    def _due(self, dev: NetDevice, group: bytes) -> None:
+        """A group's own timer: its report, and the next unsolicited one (`igmp_timer_expire`)."""
+        member, version = self._link(dev).groups[group], self._version(dev)
+        if member.unsolicited:
+            member.unsolicited -= 1
+        if member.unsolicited:
+            interval = self._setting(dev, "igmpv2_unsolicited_report_interval")
+            member.timer.mod(self._kernel.now + self._random(interval * MS))
+        member.reporter = True
+        if version == 3:
+            self._report_v3(dev, [(MODE_IS_EXCLUDE, group)])
+        else:
+            self._send(dev, group, _message(V2_REPORT if version == 2 else V1_REPORT, group))
+
+    def _answer(self, dev: NetDevice) -> None:
+        """A general query of IGMPv3 is answered at once for all groups."""
+        groups = [g for g in self._link(dev).groups if self._reported(dev, g)]
+        self._report_v3(dev, [(MODE_IS_EXCLUDE, group) for group in groups])
+
+    def _report_v3(self, dev: NetDevice, records: list[tuple[int, bytes]]) -> None:
+        most = (dev.mtu - 24 - _HEADER) // _RECORD
+        for at in range(0, len(records), most):
+            part = records[at : at + most]
+            body = b"".join(bytes((kind, 0, 0, 0)) + group for kind, group in part)
+            count = len(part).to_bytes(4, "big")
+            self._send(dev, V3_ROUTERS, _message(V3_REPORT, count, body))
+
+    def _send(self, dev: NetDevice, daddr: bytes, message: bytes) -> None:
+        """For this link only, and for routers to look at (RFC 3376, 4)."""
+        saddr = self._ipv4.devinet.select(dev, b"", 0) or bytes(4)
+        skb = SkBuff(self._kernel, memoryview(message))
+        route = Route(dev, saddr, b"", dev.mtu, kind=RouteType.MULTICAST)
+        self._ipv4.send(
+            skb,
+            route,
+            saddr,
+            daddr,
+            IPPROTO_IGMP,
+            ttl=1,
+            tos=TOS_INTERNETCONTROL,
+            options=ROUTER_ALERT,
+        )
+
+    def _setting(self, dev: NetDevice, name: str) -> int:
+        return self._kernel.sysctl[f"net.ipv4.conf.{dev.name}.{name}"]
+
+    def _random(self, limit: int) -> int:
+        return self._kernel.rng.randrange(limit) if limit > 0 else 0
+
+    # -- hearing ---------------------------------------------------------------------------
+
+    def receive(self, skb: SkBuff) -> None:
+        """`igmp_rcv`"""
+        message, dev = skb.data, skb.dev
+        if len(message) < _HEADER or ones_sum(message) != 0xFFFF:
+            self._kernel.drop(skb, Drop.IGMP_MALFORMED)
+            return
+        kind, code, group = message[0], message[1], bytes(message[4:8])
+        if kind == QUERY and not self._query(dev, code, group, bytes(message)):
+            self._kernel.drop(skb, Drop.IGMP_MALFORMED)
+            return
+        if kind in (V1_REPORT, V2_REPORT) and not self._ipv4.is_local(skb.saddr):
+            self._heard_report(dev, group)
+        skb.free()
+
+    def _heard_report(self, dev: NetDevice, group: bytes) -> None:
+        """Somebody else has said it (RFC 2236, 3)."""
+        member = self._link(dev).groups.get(group)
+        if member is not None and self._version(dev) < 3:
+            member.timer.delete()
+            member.unsolicited = 0
+            member.reporter = False
+
+    def _query(self, dev: NetDevice, code: int, group: bytes, message: bytes) -> bool:
+        """`igmp_heard_query`; False for one that is malformed."""
+        link, now = self._link(dev), self._kernel.now
+        delay = code * _TENTH
+        if len(message) == _HEADER:
+            if code:
+                link.v2_until = now + _OLDER_QUERIER
+            else:
+                delay, group = _V1_DELAY, bytes(4)
+                link.v1_until = now + _OLDER_QUERIER
+            link.changes_timer.delete()
+            link.changes.clear()
+        elif len(message) < 12:
+            return False
+        elif self._version(dev) == 3:
+            return self._query_v3(dev, link, _exponential(code) * _TENTH, group, message)
+        for address in [group] if any(group) else list(link.groups):
+            self._respond(dev, link, address, delay)
+        return True
+
+    def _query_v3(
+        self, dev: NetDevice, link: _Link, delay: int, group: bytes, message: bytes
+    ) -> bool:
+        sources = int.from_bytes(message[10:12], "big")
+        if len(message) < 12 + 4 * sources or (sources and not any(group)):
+            return False
+        if any(group):
+            self._respond(dev, link, group, delay)
+        elif not link.query_timer.pending:
+            link.query_timer.mod(self._kernel.now + self._random(delay))
+        return True
+
+    def _respond(self, dev: NetDevice, link: _Link, group: bytes, delay: int) -> None:
+        """After a random time, unless an answer is due sooner (`igmp_mod_timer`)."""
+        member = link.groups.get(group)
+        if member is None or not self._reported(dev, group):
+            return
+        due = self._kernel.now + self._random(delay)
+        if not member.timer.pending or due < member.timer.expires:
+            member.timer.mod(due)
+
+
+def _message(kind: int, word: bytes, body: bytes = b"") -> bytes:
+    """`word`: the group, or reserved bits and the number of records."""
+    value = checksum(bytes((kind, 0, 0, 0)) + word + body)
+    return bytes((kind, 0)) + value.to_bytes(2, "big") + word + body
+
+
+def _exponential(code: int) -> int:
+    """Max Resp Code in tenths of seconds (RFC 3376, 4.1.1)."""
+    if code < 128:
+        return code
+    return (code & 15 | 16) << ((code >> 4 & 7) + 3)
