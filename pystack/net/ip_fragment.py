@@ -175,7 +175,7 @@ class Reassembly:
         skb.saddr, skb.daddr, skb.protocol = header.src, header.dst, header.protocol
         skb.transport_header = skb.off + header.header_length
         skb.dev = queue.dev
-        route = self._ipv4.routing.input(skb)
+        route = self._ipv4.route_input.resolve(skb)
         if isinstance(route, Route) and route.kind is RouteType.LOCAL:
             skb.dst = route
             self._ipv4.icmp_send(skb, ICMP_TIME_EXCEEDED, ICMP_EXC_FRAGTIME, 0)

@@ -86,7 +86,7 @@ class Input:
         """Find out where it goes."""
         route = skb.dst or self._routing.inputs.get((skb.saddr, skb.daddr, skb.dev))
         if route is None:
-            found = self._routing.input(skb)
+            found = self._ipv4.route_input.resolve(skb)
             if isinstance(found, Drop):
                 self._drop(skb, found)
                 return True

@@ -176,7 +176,7 @@ class Output:
         copy.tstamp = self._kernel.now
         copy.ip_summed = CHECKSUM_UNNECESSARY
         copy.dst = Route(dev, b"", b"", dev.mtu, kind=route.kind)
-        copy.dst.input = self._ipv4.routing.receivers[route.kind]
+        copy.dst.input = self._ipv4.route_input.receivers[route.kind]
         self._ipv4.ethernet.core.netif_rx(copy)
 
 

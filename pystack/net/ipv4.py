@@ -6,8 +6,6 @@ go, `devinet` has the addresses.  Transports register here, and call `route` and
 
 from __future__ import annotations
 
-import errno
-import ipaddress
 from collections.abc import Callable, Mapping
 from socket import AF_INET
 
@@ -19,7 +17,8 @@ from pystack.dev.netdev import NetDevice
 from pystack.link.arp import Arp
 from pystack.link.ethernet import Ethernet
 from pystack.net.devinet import SCOPE_GLOBAL, SCOPE_LINK, Devinet, IfAddr
-from pystack.net.fib import Fib, FibEntry, RouteType, os_error
+from pystack.net.fib import Fib, RouteType
+from pystack.net.fib_frontend import FibFrontend
 from pystack.net.hooks import Hooks
 from pystack.net.icmperrors import icmp_error
 from pystack.net.igmp import Igmp
@@ -30,6 +29,7 @@ from pystack.net.ip_input import Input
 from pystack.net.ip_options import Recorder, echo, milliseconds
 from pystack.net.ip_output import Output
 from pystack.net.route import Route, Routing
+from pystack.net.route_input import RouteInput
 
 CONF = "net.ipv4.conf"
 IP_FORWARD = "net.ipv4.ip_forward"
@@ -59,6 +59,11 @@ class Ipv4:
         self.local, self.main = Fib(), Fib()
         self.devinet = Devinet(self.local, self.main)
         self.routing = Routing(self.kernel, loopback, self.devinet, self.local, self.main)
+        self.route_input = RouteInput(self.kernel, self.routing, self.local, self.main)
+        routes = FibFrontend(self.routing, self.main, loopback)
+        self.add_route, self.del_route = routes.add_route, routes.del_route
+        self.replace_route = routes.replace_route
+        self.set_route_metrics = routes.set_route_metrics
         self.handlers: dict[int, Callable[[SkBuff], None]] = {}
         self.raw_deliver: Callable[[SkBuff], bool] | None = None
         self.raw_error: ErrorHandler = lambda icmp_type, code, info, skb: None
@@ -69,7 +74,7 @@ class Ipv4:
         self.forward = Forward(self)
         self.output = Output(self)
         self.send = self.output.send
-        self.routing.receivers.update(
+        self.route_input.receivers.update(
             {
                 RouteType.LOCAL: self.input.ip_local_deliver,
                 RouteType.BROADCAST: self.input.ip_local_deliver,
@@ -80,7 +85,7 @@ class Ipv4:
         )
         self.routing.device = self._device
         self.igmp = Igmp(self)
-        self.routing.is_member = self.igmp.is_member
+        self.route_input.is_member = self.igmp.is_member
         arp.is_local = lambda dev, ip: ip in self.devinet.addresses
         arp.source_for = self._arp_source
         core, sysctl = ethernet.core, self.kernel.sysctl
@@ -105,103 +110,9 @@ class Ipv4:
 
     def del_address(self, dev: NetDevice, interface: str) -> None:
         """`ip addr del`; OSError(EADDRNOTAVAIL)."""
-        self.devinet.delete(dev, interface)
-        self.routing.flush()
-
-    def add_route(
-        self,
-        prefix: str,
-        gateway: str = "",
-        metric: int = 0,
-        *,
-        dev: NetDevice | None = None,
-        src: str = "",
-        onlink: bool = False,
-        kind: RouteType = RouteType.UNICAST,
-        metrics: dict[str, int] | None = None,
-    ) -> None:
-        """`ip route add [KIND] PREFIX via GATEWAY dev DEV src SRC metric METRIC [onlink]`.
-
-        OSError: EEXIST, ENETUNREACH if the gateway has no link, EINVAL for a foreign `src` or a
-        gateway that is not a neighbour's.
-        """
-        entry = self._entry(prefix, gateway, metric, dev, src, onlink, kind, metrics or {})
-        self.main.add(entry)
-        self.routing.flush()
-
-    def replace_route(self, prefix: str, gateway: str = "", metric: int = 0, **how: object) -> None:
-        """`ip route replace`: the route of this prefix and metric becomes this one."""
-        old = self.main.find(_network(prefix), metric)
-        for entry in old[:1]:
-            self.main.remove(entry)
-        try:
-            self.add_route(prefix, gateway, metric, **how)  # type: ignore[arg-type]
-        except OSError:
-            for entry in old[:1]:
-                self.main.add(entry, append=True)
-            raise
-
-    def del_route(
-        self,
-        prefix: str,
-        gateway: str = "",
-        metric: int | None = None,
-        dev: NetDevice | None = None,
-    ) -> None:
-        """`ip route del`: the first that fits what is given; OSError(ESRCH)."""
-        via = ipaddress.IPv4Address(gateway).packed if gateway else b""
-        for entry in self.main.find(_network(prefix), metric):
-            if (not via or entry.gateway == via) and dev in (None, entry.dev):
-                self.main.remove(entry)
-                self.routing.flush()
-                return
-        raise os_error(errno.ESRCH)
-
-    def _entry(
-        self,
-        prefix: str,
-        gateway: str,
-        metric: int,
-        dev: NetDevice | None,
-        src: str,
-        onlink: bool,
-        kind: RouteType,
-        metrics: dict[str, int],
-    ) -> FibEntry:
-        """`fib_create_info`, with `fib_check_nh` for the gateway."""
-        source = ipaddress.IPv4Address(src).packed if src else b""
-        if source and not self.is_local(source):
-            raise os_error(errno.EINVAL)
-        via = ipaddress.IPv4Address(gateway).packed if gateway else b""
-        if kind is not RouteType.UNICAST:
-            dev = self.loopback
-        elif via and not (onlink and dev is not None):
-            link = self.main.lookup(via, dev.ifindex if dev is not None else 0)
-            if self.routing.address_type(via) is not RouteType.UNICAST:
-                raise os_error(errno.EINVAL)
-            if link is None or link.gateway:
-                raise os_error(errno.ENETUNREACH)
-            dev = link.dev
-        if dev is None:
-            raise os_error(errno.ENODEV)
-        if not dev.up:
-            raise os_error(errno.ENETDOWN)
-        return FibEntry(_network(prefix), dev, via, source, metric, metrics, kind)
-
-    def set_route_metrics(self, prefix: str, **metrics: int) -> None:
-        """`ip route change PREFIX ... initcwnd 20`, for routes looked up from now on.
-
-        OSError(ENETUNREACH) if there is no route to the prefix.
-        """
-        network = _network(prefix)
-        for entry in self.main.find(network)[:1]:
-            entry.metrics.update(metrics)
-            break
-        else:
-            link = self.main.lookup(network.network_address.packed)
-            if link is None:
-                raise os_error(errno.ENETUNREACH)
-            self.main.add(FibEntry(network, link.dev, link.gateway, link.saddr, 0, metrics))
+        sysctl = self.kernel.sysctl
+        promote = any(sysctl[f"{CONF}.{n}.promote_secondaries"] for n in ("all", dev.name))
+        self.devinet.delete(dev, interface, promote=promote)
         self.routing.flush()
 
     def register(self, protocol: int, receive: Callable[[SkBuff], None]) -> None:
@@ -340,7 +251,3 @@ class Ipv4:
     def _arp_source(self, dev: NetDevice, target: bytes) -> bytes:
         """The sender address of an ARP request: ours in the target's subnet."""
         return self.devinet.select(dev, target, SCOPE_LINK) or bytes(4)
-
-
-def _network(prefix: str) -> ipaddress.IPv4Network:
-    return ipaddress.IPv4Network("0.0.0.0/0" if prefix == "default" else prefix)

@@ -1,6 +1,6 @@
 """IPv4 routing decisions, remembered until a table changes (`net/ipv4/route.c`).
 
-Asked by output (`Routing.output`) and by input (`Routing.input`); asks the tables.  A `Route` is
+Asked for ways out (`Routing.output`); `route_input` decides about received packets.  A `Route` is
 shared by all who talk to the same destination, so that what is learned of its path (RFC 1191)
 reaches them all; one that no longer holds is marked `obsolete`.
 """
@@ -11,7 +11,6 @@ import errno
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
-from pystack.core.drop import Drop
 from pystack.core.kernel import Kernel
 from pystack.core.skb import SkBuff
 from pystack.dev.netdev import NetDevice
@@ -19,7 +18,7 @@ from pystack.net.devinet import SCOPE_GLOBAL, SCOPE_LINK, Devinet
 from pystack.net.fib import ROUTE_ERRORS, Fib, FibEntry, RouteType, os_error
 
 _NO_METRICS: Mapping[str, int] = MappingProxyType({})
-_CACHED = 4096  # routes remembered in each direction
+CACHED = 4096  # routes remembered in each direction
 BROADCAST = b"\xff" * 4
 ANY = bytes(4)
 SECOND = 1_000_000_000
@@ -107,7 +106,7 @@ InputKey = tuple[bytes, bytes, NetDevice]
 
 
 class Routing:
-    """`receivers` names who takes received packets on, by the type of their route."""
+    """`inputs` are the decisions of `RouteInput`, remembered until something changes."""
 
     def __init__(
         self, kernel: Kernel, loopback: NetDevice, devinet: Devinet, local: Fib, main: Fib
@@ -117,11 +116,9 @@ class Routing:
         self._devinet = devinet
         self._local = local
         self._main = main
-        self._paths: dict[bytes, PathMtu] = {}
+        self.paths: dict[bytes, PathMtu] = {}
         self._outputs: dict[tuple[bytes, bytes, int], Route] = {}
         self.inputs: dict[InputKey, Route] = {}
-        self.receivers: dict[RouteType, Callable[[SkBuff], None]] = {}
-        self.is_member: Callable[[NetDevice, bytes], bool] = lambda dev, group: False
         self.device: Callable[[int], NetDevice | None] = lambda ifindex: None
 
     def flush(self) -> None:
@@ -145,10 +142,10 @@ class Routing:
         if route is None:
             if saddr == ANY:
                 return self.output(daddr, b"", oif)
-            if len(self._outputs) >= _CACHED:
+            if len(self._outputs) >= CACHED:
                 self.flush()
             route = self._outputs[key] = self._resolve(daddr, saddr, oif)
-            route.path = self._paths.get(daddr)
+            route.path = self.paths.get(daddr)
         return route
 
     def _resolve(self, daddr: bytes, saddr: bytes, oif: int) -> Route:
@@ -165,7 +162,7 @@ class Routing:
             raise os_error(errno.EINVAL)
         if oif:
             return self._out_of(self._bound(oif), daddr, saddr, limited)
-        entry = self._lookup(daddr)
+        entry = self.lookup(daddr)
         if entry is None:
             raise os_error(errno.ENETUNREACH)
         return self._from_entry(entry, daddr, saddr)
@@ -185,7 +182,7 @@ class Routing:
             kind = RouteType.BROADCAST if limited else RouteType.MULTICAST
             saddr = saddr or self._devinet.select(dev, b"", scope)
             return Route(dev, saddr, b"", dev.mtu, kind=kind)
-        entry = self._lookup(daddr, dev.ifindex)
+        entry = self.lookup(daddr, dev.ifindex)
         if entry is None:
             saddr = saddr or self._devinet.select(dev, b"", SCOPE_LINK)
             return Route(dev, saddr, b"", dev.mtu)
@@ -210,12 +207,15 @@ class Routing:
         gateway = entry.gateway if kind is RouteType.UNICAST else b""
         return Route(entry.dev, saddr, gateway, mtu, entry.metrics, kind)
 
-    def _lookup(self, daddr: bytes, oif: int = 0) -> FibEntry | None:
+    def lookup(self, daddr: bytes, oif: int = 0) -> FibEntry | None:
         """The tables in the order of `ip rule`."""
         entry = self._local.lookup(daddr)
         return entry if entry is not None else self._main.lookup(daddr, oif)
 
-    # -- types of addresses ----------------------------------------------------------------
+    # -- what is configured ----------------------------------------------------------------
+
+    def forwarding(self, dev: NetDevice) -> bool:
+        return bool(self._kernel.sysctl[f"net.ipv4.conf.{dev.name}.forwarding"])
 
     def address_type(self, addr: bytes) -> RouteType:
         """`inet_addr_type`: what the local table makes of an address."""
@@ -247,8 +247,8 @@ class Routing:
         if locked:
             mtu = min(old, least)
         lifetime = sysctl["net.ipv4.route.mtu_expires"] * SECOND
-        self._paths = {d: p for d, p in self._paths.items() if p.valid and d != daddr}
-        path = self._paths[daddr] = PathMtu(self._kernel, mtu, locked, now + lifetime)
+        self.paths = {d: p for d, p in self.paths.items() if p.valid and d != daddr}
+        path = self.paths[daddr] = PathMtu(self._kernel, mtu, locked, now + lifetime)
         for (to, _, _), cached in self._outputs.items():
             if to == daddr:
                 cached.path = path
@@ -274,104 +274,3 @@ class Routing:
         sysctl = self._kernel.sysctl
         wanted = [sysctl[f"net.ipv4.conf.{n}.accept_redirects"] for n in ("all", dev.name)]
         return all(wanted) if self.forwarding(dev) else any(wanted)
-
-    # -- input -----------------------------------------------------------------------------
-
-    def input(self, skb: SkBuff) -> Route | Drop:
-        """Where a received packet goes, or why nowhere (`ip_route_input_slow`)."""
-        saddr, daddr = skb.saddr, skb.daddr
-        dev: NetDevice = skb.dev
-        if daddr[0] & 0xF0 == 0xE0:
-            return self._multicast_input(skb, dev)
-        if (daddr == BROADCAST or (saddr == ANY and daddr == ANY)) and _plausible(saddr):
-            result = self._checked(dev, saddr, RouteType.BROADCAST)
-        elif not _plausible(saddr) or not saddr[0]:
-            return Drop.IP_MARTIAN_SOURCE
-        elif not daddr[0]:
-            return Drop.IP_MARTIAN_DESTINATION
-        elif (
-            not dev.loopback
-            and 127 in (saddr[0], daddr[0])
-            and not self._conf(dev, "route_localnet")
-        ):
-            return Drop.IP_MARTIAN_SOURCE if saddr[0] == 127 else Drop.IP_MARTIAN_DESTINATION
-        else:
-            result = self._unicast_input(dev, saddr, daddr)
-        if isinstance(result, Route):
-            self._remember((saddr, daddr, dev), result)
-        return result
-
-    def _remember(self, key: InputKey, route: Route) -> None:
-        route.input = self.receivers[route.kind]
-        if len(self.inputs) >= _CACHED:
-            self.inputs.clear()
-        self.inputs[key] = route
-
-    def _unicast_input(self, dev: NetDevice, saddr: bytes, daddr: bytes) -> Route | Drop:
-        entry = self._lookup(daddr)
-        if entry is not None and entry.kind in (RouteType.LOCAL, RouteType.BROADCAST):
-            return self._checked(dev, saddr, entry.kind)
-        if not self.forwarding(dev):
-            return Drop.IP_OTHER_ADDRESS
-        drop = self._validate_source(dev, saddr)
-        if drop is not None:
-            return drop
-        if entry is None or entry.kind in ROUTE_ERRORS:
-            route = Route(dev, b"", b"", dev.mtu, kind=RouteType.UNREACHABLE)
-            route.error = errno.ENETUNREACH if entry is None else ROUTE_ERRORS[entry.kind]
-            return route
-        mtu = entry.metrics.get("mtu", entry.dev.mtu)
-        route = Route(entry.dev, b"", entry.gateway, mtu, entry.metrics)
-        route.path = self._paths.get(daddr)
-        return route
-
-    def _checked(self, dev: NetDevice, saddr: bytes, kind: RouteType) -> Route | Drop:
-        """To us, if the source is credible."""
-        if saddr[0] and not dev.loopback:
-            drop = self._validate_source(dev, saddr)
-            if drop is not None:
-                return drop
-        return Route(dev, b"", b"", dev.mtu, kind=kind)
-
-    def _multicast_input(self, skb: SkBuff, dev: NetDevice) -> Route | Drop:
-        saddr, group = skb.saddr, skb.daddr
-        if not self.is_member(dev, group):
-            return Drop.IP_NOT_MEMBER
-        if not _plausible(saddr) or (saddr[0] == 127 and not dev.loopback):
-            return Drop.IP_MARTIAN_SOURCE
-        if not saddr[0] and group[:3] != b"\xe0\0\0":
-            return Drop.IP_MARTIAN_SOURCE
-        result = self._checked(dev, saddr, RouteType.MULTICAST)
-        if isinstance(result, Route):
-            result.input = self.receivers[RouteType.MULTICAST]
-        return result
-
-    def forwarding(self, dev: NetDevice) -> bool:
-        return bool(self._kernel.sysctl[f"net.ipv4.conf.{dev.name}.forwarding"])
-
-    def _conf(self, dev: NetDevice, name: str) -> int:
-        """The larger of what all devices and this one say (`IN_DEV_MAXCONF`)."""
-        sysctl = self._kernel.sysctl
-        return max(sysctl[f"net.ipv4.conf.all.{name}"], sysctl[f"net.ipv4.conf.{dev.name}.{name}"])
-
-    def _validate_source(self, dev: NetDevice, saddr: bytes) -> Drop | None:
-        """No source of our own, and with rp_filter only one that answers would go back to
-        (`fib_validate_source`; RFC 3704): 1 strictly the same way, 2 any way."""
-        own = self._local.lookup(saddr)
-        if own is not None:
-            accepted = own.kind is RouteType.LOCAL and self._conf(dev, "accept_local")
-            return None if accepted else Drop.IP_MARTIAN_SOURCE
-        filtering = self._conf(dev, "rp_filter")
-        if not filtering:
-            return None
-        back = self._main.lookup(saddr, dev.ifindex if filtering == 1 else 0)
-        best = self._main.lookup(saddr)
-        if back is None or (filtering == 1 and best is not None and back.dev is not best.dev):
-            self._kernel.mib["TcpExtIPReversePathFilter"] += 1
-            return Drop.IP_RPFILTER
-        return None
-
-
-def _plausible(saddr: bytes) -> bool:
-    """A source may not be multicast, reserved or the limited broadcast address."""
-    return saddr[0] < 224 or (saddr[0] >= 240 and saddr != BROADCAST)
