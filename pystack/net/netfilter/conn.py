@@ -100,10 +100,10 @@ class Ref(NamedTuple):
     conn: Conn | None
     info: CtInfo
 
-    def related(self) -> Ref:
+    def related(self) -> Ref | None:
         """What an answer to the packet carries that this host makes up (`nf_conntrack_attach`)."""
         if self.conn is None:
-            return self
+            return None
         return Ref(self.conn, CtInfo.RELATED if self.info.direction else CtInfo.RELATED_REPLY)
 
 

@@ -17,6 +17,7 @@ from pystack.net.hooks import Hook, Hooks, HookState, Verdict
 from pystack.net.netfilter import ct_icmp, ct_tcp, ct_udp
 from pystack.net.netfilter.conn import SECOND, UNTRACKED, Conn, CtInfo, Ref, Status, Track
 from pystack.net.netfilter.ct_tcp_types import parse as parse_segment
+from pystack.net.netfilter.ct_tcp_types import valid_flags
 from pystack.net.netfilter.packet import IPPROTO_ICMPV6, Packet, checksum_good
 from pystack.net.netfilter.tuples import Tuple, tuple_of
 
@@ -102,9 +103,7 @@ class Conntrack:
             return True
         if not self.kernel.sysctl["net.netfilter.nf_conntrack_checksum"]:
             return True
-        if packet.protocol not in (IPPROTO_TCP, IPPROTO_UDP, IPPROTO_ICMP, IPPROTO_ICMPV6):
-            return True
-        return checksum_good(packet.skb, packet, pseudo=packet.protocol != IPPROTO_ICMP)
+        return checksum_good(packet.skb, packet)
 
     def _follow(self, packet: Packet, key: Tuple) -> Verdict:
         while True:
@@ -168,7 +167,7 @@ class Conntrack:
         protocol, sysctl = packet.protocol, self.kernel.sysctl
         if protocol == IPPROTO_TCP:
             segment = parse_segment(packet)
-            if segment is None:
+            if segment is None or not valid_flags(segment.header.flags):
                 return Track.INVALID
             if not conn.status & Status.CONFIRMED:
                 conn.track = ct_tcp.new(segment, sysctl)
@@ -190,8 +189,8 @@ class Conntrack:
         if ref is None or ref.conn is None or ref.conn.status & Status.CONFIRMED:
             return Verdict.ACCEPT
         conn = ref.conn
-        if conn.status & Status.DYING:
-            return Verdict.ACCEPT
+        if conn.status & Status.DYING or ref.info.direction:
+            return Verdict.ACCEPT  # a refusal we have made up begins nothing
         taken = [self.lookup(key) for key in conn.tuples]
         if any(taken):
             return self._clash(skb, conn, taken)

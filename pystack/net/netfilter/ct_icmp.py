@@ -56,7 +56,7 @@ def receive(conntrack: Conntrack, packet: Packet) -> bool:
     if len(data) < ICMP_HLEN or packet.fragment_offset:
         conntrack.stats["invalid"] += 1
         return True
-    if packet.state.hook is Hook.PRE_ROUTING and not checksum_good(skb, packet, pseudo=not icmp):
+    if packet.state.hook is Hook.PRE_ROUTING and not checksum_good(skb, packet):
         conntrack.stats["invalid"] += 1
         return True
     if not icmp and data[0] in NDISC:

@@ -127,15 +127,13 @@ def after(a: int, b: int) -> bool:
 
 
 def parse(packet: Packet) -> Segment | None:
-    """None for a segment that is broken: too short, or with flags that make no sense."""
+    """None for a segment that is too short for its header."""
     data = packet.transport
     if len(data) < TCP_HLEN:
         return None
     header = TcpHeader.parse(data)
     length = packet.length - (packet.thoff - packet.start)
     if header.header_length < TCP_HLEN or header.header_length > length:
-        return None
-    if header.flags & ~(TH_ECE | TH_CWR | TH_PSH) & 0x3F not in _VALID_FLAGS:
         return None
     options = TcpOptions.parse(data[TCP_HLEN : header.header_length])
     text = length - header.header_length + packet.skb.data_len
@@ -145,6 +143,11 @@ def parse(packet: Packet) -> Segment | None:
         if after(right, sack):
             sack = right
     return Segment(header, options, _kind(header.flags), end, sack)
+
+
+def valid_flags(flags: int) -> bool:
+    """Do they make sense together?"""
+    return flags & ~(TH_ECE | TH_CWR | TH_PSH) in _VALID_FLAGS
 
 
 def _kind(flags: int) -> Kind:

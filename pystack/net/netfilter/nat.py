@@ -198,9 +198,10 @@ class Nat:
                 return Verdict.ACCEPT
             conn, info = ref.conn, ref.info
             manip = MANIP[state.hook]
-            if info in (CtInfo.RELATED, CtInfo.RELATED_REPLY):
+            related = info in (CtInfo.RELATED, CtInfo.RELATED_REPLY)
+            if related and skb.protocol in _ICMPS:
                 return self._translate_error(skb, conn, info, manip)
-            if info is CtInfo.NEW and not conn.status & manip.done:
+            if (info is CtInfo.NEW or related) and not conn.status & manip.done:
                 verdict = rules(skb, state)
                 if verdict is not Verdict.ACCEPT:
                     return verdict
@@ -226,10 +227,10 @@ class Nat:
     def _translate_error(self, skb: SkBuff, conn: Conn, info: CtInfo, manip: Manip) -> Verdict:
         """Of an ICMP error the quoted packet too (`nf_nat_icmp_reply_translation`)."""
         headers = parse(skb)
-        if headers is None or headers.protocol not in _ICMPS:
-            return Verdict.ACCEPT
+        if headers is None:
+            return Verdict.DROP
         icmp = headers.protocol == IPPROTO_ICMP
-        if not checksum_good(skb, headers, pseudo=not icmp):
+        if not checksum_good(skb, headers):
             return Verdict.DROP
         if icmp and headers.transport[0] == ICMP_REDIRECT and conn.status & Status.nat():
             return Verdict.DROP  # a route to an address that its receiver does not know

@@ -11,6 +11,7 @@ from pystack.core.headers.ipv4 import (
     IP_HLEN,
     IP_MF,
     IP_OFFSET_MASK,
+    IPPROTO_ICMP,
     IPPROTO_TCP,
     IPPROTO_UDP,
 )
@@ -160,19 +161,21 @@ class Packet(Headers):
         return packet
 
 
-def checksum_good(skb: SkBuff, headers: Headers, *, pseudo: bool = True) -> bool:
+def checksum_good(skb: SkBuff, headers: Headers) -> bool:
     """Verify a transport checksum (`nf_checksum`), unless the device has; UDP's may be missing.
 
-    Parts merged by GRO have been verified there.  pseudo: the sum covers the addresses.
+    Parts merged by GRO have been verified there.  A protocol without a known one is good.
     """
     if skb.ip_summed != CHECKSUM_NONE or skb.frags is not None:
         return True
     if headers.protocol == IPPROTO_UDP and headers.transport[6:8] == b"\0\0":
         return headers.version == 4
+    if headers.protocol not in (IPPROTO_TCP, IPPROTO_UDP, IPPROTO_ICMP, IPPROTO_ICMPV6):
+        return True
     length = headers.start + headers.length - headers.thoff
     data = read(skb, headers.thoff, length)
     start = 0
-    if pseudo:
+    if headers.protocol != IPPROTO_ICMP:
         start = int.from_bytes(headers.src + headers.dst, "big") + headers.protocol + length
     return ones_sum(data, start) == 0xFFFF
 

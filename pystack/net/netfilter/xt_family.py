@@ -75,7 +75,7 @@ class Family:
         return self.tables[name]
 
     def _hook_nat(self) -> None:
-        self.need_conntrack()
+        """Its rules see none but new connections: nothing before a rule needs them tracked."""
         fn = self.nat.function(partial(self._run, "nat"))
         for hook in TABLES["nat"][0]:
             self.inet.hooks.register(hook, PRIORITY[MANIP[hook]], fn)

@@ -73,6 +73,7 @@ class ConnmarkMatch(MarkMatch):
 
 _UNITS = {"day": 86400, "hour": 3600, "min": 60, "sec": 1}
 _SCALE = 10_000  # XT_LIMIT_SCALE: units of a second
+_CREDITS = 32_000  # of a second, of which Linux must be able to count a burst in 32 bits
 
 
 class LimitMatch(Match):
@@ -91,7 +92,7 @@ class LimitMatch(Match):
         self._cost = self.period * SECOND // _SCALE
         self._credit = self._cost * self.burst
         self._before = self.kernel.now
-        if self.period * self.burst >= 1 << 32 or self._cost * self.burst // 10**6 >= 1 << 32:
+        if self.period * self.burst // _SCALE * _CREDITS >= 1 << 32:
             raise XtablesError("Numerical result out of range.")
 
     def _period(self, rate: str) -> int:

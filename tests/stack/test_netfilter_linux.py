@@ -1,0 +1,186 @@
+"""The same rules and the same packets, in this machine's kernel and in ours: the same comes out.
+
+Every frame is compared, but for the identification of IP headers, and at the end every counter of
+every rule and chain.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from contextlib import suppress
+from pathlib import Path
+from socket import AF_INET, inet_aton
+from typing import Any
+
+import pytest
+from netfilter_steps import HOSTS, NEIGHBOURS, ROUTER_MACS, ROUTES, SIDES, Steps
+from scapy.layers.l2 import Ether
+
+from pystack.core.checksum import ones_sum
+from pystack.core.engine import VirtualEngine
+from pystack.dev.wire import Link, LinkPort
+from pystack.host import Host
+
+ROOT = Path(__file__).resolve().parents[2]
+MS = 10**6
+PACKETS = 50
+RULES: dict[str, str] = {}
+for _text in (ROOT / "tests" / "netfilter" / "router.rules").read_text().split("\n## ")[1:]:
+    _name, _, _rules = _text.partition("\n")
+    RULES[_name.strip()] = _rules
+
+
+class Ours:
+    """Our router, with the frames it has sent."""
+
+    def __init__(self, rules: str) -> None:
+        self.engine = VirtualEngine()
+        self.host = Host(self.engine, "router")
+        sysctl = self.host.kernel.sysctl
+        sysctl["net.ipv4.conf.default.forwarding"] = 1
+        sysctl["net.ipv4.neigh.default.delay_first_probe_time"] = 10_000
+        sysctl["net.netfilter.nf_conntrack_acct"] = 1
+        sysctl["net.ipv4.icmp_ratelimit"] = 0
+        for conf in ("all", "default"):
+            sysctl[f"net.ipv4.conf.{conf}.send_redirects"] = 0
+        self.sent: list[tuple[int, bytes]] = []
+        self.ports: dict[int, LinkPort] = {}
+        for side in SIDES:
+            self._add(side)
+        for prefix, gateway in ROUTES.items():
+            self.host.ipv4.add_route(prefix, gateway)
+        self.host.iptables_restore(rules)
+        self._sockets: dict[int, Any] = {}
+
+    def _add(self, side: int) -> None:
+        link = Link(self.engine)
+        self.ports[side] = link.a
+        dev = self.host.add_softnic(f"eth{side}", ROUTER_MACS[side], link.b)
+        link.a.on_receive(lambda frame, start, end: self.sent.append((side, frame)))
+        self.host.start(self.host.up, dev, f"10.77.{side}.1/24")
+        self._run()
+        for ip in HOSTS[side]:
+            packed = inet_aton(ip)
+            self.host.arp.update(dev, packed, NEIGHBOURS[ip][1], create=True)
+
+    def _run(self) -> None:
+        self.engine.run(until=self.engine.now + 25 * MS)
+
+    def step(self, step: list[Any]) -> list[tuple[int, bytes]]:
+        self.sent.clear()
+        kind, *rest = step
+        if kind == "frame":
+            side, frame = rest
+            self.ports[side].send(bytes.fromhex(frame))
+        else:
+            self._send(*rest)
+        self._run()
+        return [(side, frame) for side, frame in self.sent if frame[12:14] == b"\x08\x00"]
+
+    def _send(self, sport: int, dst: str, dport: int, payload: str) -> None:
+        def send() -> None:
+            if sport not in self._sockets:
+                self._sockets[sport] = self.host.udp.socket(AF_INET)
+                self._sockets[sport].bind((bytes(4), sport))
+            with suppress(OSError):  # what an earlier packet met with
+                address = inet_aton(dst), dport
+                self._sockets[sport].sendmsg(memoryview(bytes.fromhex(payload)), 0, address)
+
+        self.host.start(send)
+
+
+def comparable(frame: bytes) -> str:
+    """A frame without padding, IP identification and the header's checksum, which must be right."""
+    length = int.from_bytes(frame[16:18], "big")
+    packet = frame[14 : 14 + length]
+    hlen = (packet[0] & 15) << 2
+    assert ones_sum(packet[:hlen]) == 0xFFFF, "bad IP checksum"
+    return (frame[:14] + packet[:4] + packet[6:10] + packet[12:]).hex()
+
+
+def blocks(save: str) -> dict[str, list[str]]:
+    """The tables of an iptables-save file by name; tables and chains come in any order."""
+    lines = [line for line in save.splitlines() if not line.startswith("#")]
+    tables = "\n".join(lines).split("COMMIT")
+    return {
+        table.split()[0]: sorted(table.strip().split("\n"), key=lambda line: line.split("-A")[-1])
+        for table in tables
+        if table.strip()
+    }
+
+
+def missing() -> str:
+    """Why this machine's kernel cannot be asked; empty if it can."""
+    if shutil.which("iptables-legacy-restore", path="/usr/sbin:/sbin:/usr/bin:/bin") is None:
+        return "iptables-legacy-restore is not installed"
+    probe = subprocess.run(["unshare", "-rn", "true"], capture_output=True, text=True)
+    return f"no network namespaces here: {probe.stderr.strip()}" if probe.returncode else ""
+
+
+def linux(cases: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "tests" / "netfilter_linux.py")],
+        input=json.dumps(cases),
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env={"PATH": "/usr/sbin:/sbin:/usr/bin:/bin", "PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}"},
+    )
+    assert done.returncode == 0, done.stderr
+    results: list[dict[str, Any]] = json.loads(done.stdout)
+    return results
+
+
+def play(name: str) -> tuple[dict[str, Any], list[list[tuple[int, bytes]]], str]:
+    """Our side of a case: what Linux shall do the same with, and what came out here."""
+    ours, steps = Ours(RULES[name]), Steps(name)
+    played, came = [], []
+    for _ in range(PACKETS):
+        step = steps.next()
+        frames = ours.step(step)
+        for side, frame in frames:
+            steps.heard(side, frame)
+        played.append(step)
+        came.append(frames)
+    case = {"rules": RULES[name], "steps": played, "expected": [len(frames) for frames in came]}
+    return case, came, ours.host.iptables_save(counters=True)
+
+
+def describe(step: list[Any]) -> str:
+    if step[0] == "udp":
+        return f"the router sends {step[1:]}"
+    return f"from side {step[1]}: {Ether(bytes.fromhex(step[2])).summary()}"
+
+
+@pytest.fixture(scope="module")
+def both() -> dict[str, Any]:
+    """Both sides' results of every set of rules."""
+    reason = missing()
+    if reason:
+        pytest.skip(reason)
+    ours = {name: play(name) for name in RULES}
+    theirs = linux([case for case, _, _ in ours.values()])
+    return {name: (*ours[name], result) for name, result in zip(ours, theirs, strict=True)}
+
+
+def test_there_are_enough_rules_and_packets() -> None:
+    assert len(RULES) >= 20 and len(RULES) * PACKETS >= 1000
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_same_frames_and_counters_as_linux(both: dict[str, Any], name: str) -> None:
+    case, came, save, theirs = both[name]
+    for number, (step, here, there) in enumerate(
+        zip(case["steps"], came, theirs["frames"], strict=True)
+    ):
+        ours = [(side, comparable(frame)) for side, frame in here]
+        linux = [(side, comparable(bytes.fromhex(frame))) for side, frame in there]
+        assert ours == linux, (
+            f"step {number}, {describe(step)}: ours "
+            f"{[(side, Ether(frame).summary()) for side, frame in here]}, Linux "
+            f"{[(side, Ether(bytes.fromhex(frame)).summary()) for side, frame in there]}"
+        )
+    assert blocks(save) == blocks(theirs["save"])
