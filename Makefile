@@ -17,7 +17,7 @@ endif
 export SIM SEED WAVES BUS FILE RUN T SECTION SCRIPTS SEEDS FIRST
 
 .DEFAULT_GOAL := help
-.PHONY: help setup sim live waves bench packetdrill netsim test test-stack test-rtl test-system lint regs clean
+.PHONY: help setup sim live waves bench packetdrill netsim fuzz test test-stack test-rtl test-system lint regs clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -39,6 +39,9 @@ packetdrill: .venv/ready-sim  ## packetdrill scripts against the kernel, a table
 
 netsim: .venv/ready-sim  ## two hosts on a bad wire, a run a seed: loss, order, leaks (SEEDS FIRST)
 	@$(W2A) netsim
+
+fuzz: .venv/ready-sim  ## frames nobody would send at a host, 5,000 a seed: crashes, leaks (SEEDS FIRST)
+	@$(W2A) fuzz
 
 test: .venv/ready-test  ## every test, on both simulators unless SIM is given (SIM SEED T)
 	@$(W2A) test all

@@ -122,9 +122,24 @@ def netsim(
     json: Annotated[Path | None, typer.Option(help="write each run's outcome here")] = None,
 ) -> int:
     """Two hosts on a bad wire, drawn from seeds: nothing lost, nothing hung, nothing left."""
-    from wire2app.netsim import Options, run_netsim
+    from wire2app.netsim import NETSIM
+    from wire2app.seeds import Options
 
-    return run_netsim(Options(seeds, first, jobs, json))
+    return NETSIM(Options(seeds, first, jobs, json))
+
+
+@app.command()
+def fuzz(
+    seeds: Annotated[int, typer.Option(envvar="SEEDS", min=1, help="runs of 5,000 frames")] = 100,
+    first: Annotated[int, typer.Option(envvar="FIRST", min=0, help="the first run's seed")] = 0,
+    jobs: Annotated[int, typer.Option(min=1, help="processes")] = 2,
+    json: Annotated[Path | None, typer.Option(help="write each run's outcome here")] = None,
+) -> int:
+    """Throw frames nobody would send at a host: no crash, no leak, every frame accounted for."""
+    from wire2app.fuzz import FUZZ
+    from wire2app.seeds import Options
+
+    return FUZZ(Options(seeds, first, jobs, json))
 
 
 @app.command(context_settings={"allow_interspersed_args": False})

@@ -22,7 +22,8 @@ from pystack.host import Host
 from pystack.transport.tcp.sock import TcpSock
 from wire2app.netsim.draw import draw
 from wire2app.netsim.net import Net
-from wire2app.netsim.run import Outcome, run_scenario, run_seed
+from wire2app.netsim.run import run_scenario, run_seed
+from wire2app.seeds import Outcome
 
 RUNS = 250
 

@@ -4,29 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import traceback
-from collections import Counter
-from dataclasses import dataclass, field
+from pprint import pformat
 
 from wire2app.netsim.draw import Scenario, draw
 from wire2app.netsim.net import SECOND, Net, Stuck
 from wire2app.netsim.peers import FORCED, Peer
+from wire2app.seeds import Outcome, Sweep
 
-__all__ = ["Outcome", "run_scenario", "run_seed"]
-
-
-@dataclass
-class Outcome:
-    """`ending`: "complete", or how one side cut the stream short by intent: "reset", "unread".
-
-    `failure` is empty if everything held.  `counts` adds up over runs: bytes, frames, what the wire
-    did to them and `drop.` reasons.
-    """
-
-    seed: int
-    ending: str
-    failure: str = ""
-    seconds: float = 0.0  # of virtual time
-    counts: Counter[str] = field(default_factory=Counter)
+__all__ = ["NETSIM", "run_scenario", "run_seed"]
 
 
 def run_seed(seed: int) -> Outcome:
@@ -92,3 +77,16 @@ def _count(net: Net, outcome: Outcome, received: int) -> None:
         counts["timeouts"] += host.kernel.mib["TcpExtTCPTimeouts"]
         for reason, number in host.kernel.drops.items():
             counts[f"drop.{reason.value}"] += number
+
+
+NETSIM = Sweep(
+    "netsim",
+    run_seed,
+    chunk=25,
+    endings={
+        "complete": "all bytes both ways, both ends",
+        "reset": "one side ended with RST (SO_LINGER 0)",
+        "unread": "one side closed with data unread",
+    },
+    describe=lambda seed: pformat(draw(seed), width=96),
+)
