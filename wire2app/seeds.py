@@ -5,12 +5,11 @@ from __future__ import annotations
 import faulthandler
 import json
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
-from itertools import islice
 from pathlib import Path
 
 from rich.console import Console
@@ -46,25 +45,29 @@ def run_seeds(
 ) -> Iterator[Outcome]:
     """Outcomes as they come; a worker takes `chunk` seeds at a time, `run` is a module's function.
 
-    A worker that dies, or hangs without time getting on, fails the few chunks that were given out;
-    the rest runs on new ones.
+    Few chunks are given out at a time, so that an interrupt ends it soon.  A worker that dies, or
+    hangs without time getting on, fails those; the rest runs on new workers.
     """
     chunks = [seeds[at : at + chunk] for at in range(0, len(seeds), chunk)]
     if jobs == 1 or len(chunks) == 1:
         yield from map(run, seeds)
         return
-    remaining = iter(chunks)
-    while first := list(islice(remaining, 2 * jobs)):  # few, so that an interrupt ends it soon
+    todo = deque(chunks)
+    while todo:
         with ProcessPoolExecutor(jobs) as pool:
-            given_out = {pool.submit(_run_chunk, run, part): part for part in first}
+            given_out: dict[Future[list[Outcome]], Sequence[int]] = {}
             broken = False
-            while given_out:
+            while given_out or (todo and not broken):
+                try:
+                    while todo and not broken and len(given_out) < 2 * jobs:
+                        given_out[pool.submit(_run_chunk, run, todo[0])] = todo[0]
+                        todo.popleft()
+                except BrokenProcessPool:
+                    broken = True
                 for future in wait(given_out, return_when=FIRST_COMPLETED).done:
                     part = given_out.pop(future)
                     broken = broken or future.exception() is not None
                     yield from _outcomes(future, part)
-                more = [] if broken else list(islice(remaining, 2 * jobs - len(given_out)))
-                given_out |= {pool.submit(_run_chunk, run, part): part for part in more}
 
 
 def _outcomes(future: Future[list[Outcome]], part: Sequence[int]) -> list[Outcome]:
