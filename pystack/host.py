@@ -58,7 +58,7 @@ class NetNamespace:
         self.ipv6 = Ipv6(self.ethernet, self.lo.dev)
         self.inets: Inets = {4: self.ipv4, 16: self.ipv6}
         self.netfilter = Netfilter(kernel, self.core)
-        self.netfilter.add_family(self.ipv4)
+        self.netfilter.add_family(self.ipv4, self.ipv4.defragment)
         self.netfilter.add_family(self.ipv6)
         self.tcp = Tcp(kernel, self.inets)
         self.udp = Udp(kernel, self.inets)
@@ -112,6 +112,20 @@ class NetNamespace:
     def iptables(self, command: str) -> str:
         """`iptables COMMAND`, as `-t nat -A PREROUTING ...`; what it prints, or XtablesError."""
         return self.netfilter.iptables(command)
+
+    def ip6tables(self, command: str) -> str:
+        """`ip6tables COMMAND`; what it prints, or XtablesError."""
+        return self.netfilter.iptables(command, 6)
+
+    def ip6tables_restore(
+        self, text: str, *, counters: bool = False, noflush: bool = False
+    ) -> None:
+        """`ip6tables-restore [-c] [-n]`"""
+        self.netfilter.restore(text, 6, counters=counters, noflush=noflush)
+
+    def ip6tables_save(self, *, counters: bool = False) -> str:
+        """`ip6tables-save [-c]`"""
+        return self.netfilter.save(6, counters=counters)
 
     def iptables_restore(self, text: str, *, counters: bool = False, noflush: bool = False) -> None:
         """`iptables-restore [-c] [-n]`: load a file of `iptables-save`; XtablesError."""

@@ -96,6 +96,7 @@ def _missing_packages(level: str) -> list[str]:
             ("curl", _has_command("curl")),
             ("iputils-ping", _has_command("ping")),
             ("iproute2", _has_command("ip")),
+            ("iptables", _has_command("iptables-legacy-restore")),
         ]
     return [package for package, present in needs if not present]
 

@@ -24,7 +24,7 @@ from pystack.net.icmperrors import icmp_error
 from pystack.net.igmp import Igmp
 from pystack.net.inet import ErrorHandler
 from pystack.net.ip_forward import Forward
-from pystack.net.ip_fragment import Reassembly
+from pystack.net.ip_fragment import DefragUser, Reassembly
 from pystack.net.ip_input import Input
 from pystack.net.ip_options import Recorder, echo, milliseconds
 from pystack.net.ip_output import Output
@@ -165,6 +165,10 @@ class Ipv4:
     def select_address(self, dev: NetDevice, daddr: bytes) -> bytes:
         """The address of `dev` for talking to `daddr`; empty if no device has one."""
         return self.devinet.select(dev, daddr, SCOPE_GLOBAL)
+
+    def defragment(self, skb: SkBuff) -> SkBuff | None:
+        """For netfilter's hook PRE_ROUTING: takes a fragment; the packet once it is complete."""
+        return self.reassembly.ip_defrag(skb, DefragUser.CONNTRACK_IN)
 
     def default_ttl(self, route: Route | None = None) -> int:
         return self.kernel.sysctl["net.ipv4.ip_default_ttl"]

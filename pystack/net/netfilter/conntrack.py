@@ -48,15 +48,16 @@ class Conntrack:
         self._tp_new = kernel.trace.point("nf_conntrack_new", "number", "tuple")
         self._tp_destroy = kernel.trace.point("nf_conntrack_destroy", "number", "tuple")
 
-    def enable(self, hooks: Hooks) -> None:
-        """Track one family's packets from now on; nothing is done twice."""
+    def enable(self, hooks: Hooks) -> bool:
+        """Track one family's packets from now on; False if they are already."""
         if any(known is hooks for known in self._families):
-            return
+            return False
         self._families.append(hooks)
         for hook in (Hook.PRE_ROUTING, Hook.LOCAL_OUT):
             hooks.register(hook, PRIORITY, self.receive)
         for hook in (Hook.POST_ROUTING, Hook.LOCAL_IN):
             hooks.register(hook, CONFIRM_PRIORITY, self.confirm)
+        return True
 
     def __len__(self) -> int:
         """Connections, as nf_conntrack_count has them."""

@@ -11,7 +11,7 @@ from pystack.dev.netdev import NetDevice
 from pystack.net.netfilter import ct_list, xt_command, xt_save
 from pystack.net.netfilter.conntrack import Conntrack
 from pystack.net.netfilter.nat import Nat
-from pystack.net.netfilter.xt_family import Family, FilteredInet
+from pystack.net.netfilter.xt_family import Defrag, Family, FilteredInet
 
 
 class Netfilter:
@@ -22,8 +22,9 @@ class Netfilter:
         self.families: dict[int, Family] = {}
         core.notifiers.append(self._netdev_event)
 
-    def add_family(self, inet: FilteredInet) -> None:
-        family = Family(inet, self.kernel, self.conntrack, self.nat)
+    def add_family(self, inet: FilteredInet, defrag: Defrag | None = None) -> None:
+        """`defrag` puts fragments together before their connection is looked for."""
+        family = Family(inet, self.kernel, self.conntrack, self.nat, defrag)
         self.families[family.version] = family
 
     def iptables(self, command: str, version: int = 4) -> str:

@@ -9,10 +9,11 @@ from collections.abc import Callable
 from functools import partial
 from typing import Protocol
 
+from pystack.core.headers.ipv4 import IP_MF, IP_OFFSET_MASK
 from pystack.core.kernel import Kernel
 from pystack.core.skb import SkBuff
 from pystack.dev.netdev import NetDevice
-from pystack.net.hooks import Hook, Hooks, HookState, Verdict
+from pystack.net.hooks import Hook, Hooks, HookState, Verdict, read
 from pystack.net.inet import Inet
 from pystack.net.netfilter.conntrack import Conntrack
 from pystack.net.netfilter.nat import MANIP, PRIORITY, Nat
@@ -27,6 +28,11 @@ TABLES: dict[str, tuple[tuple[Hook, ...], int]] = {
     "nat": ((Hook.PRE_ROUTING, Hook.LOCAL_IN, Hook.LOCAL_OUT, Hook.POST_ROUTING), -100),
     "filter": ((Hook.LOCAL_IN, Hook.FORWARD, Hook.LOCAL_OUT), 0),
 }
+
+
+DEFRAG_PRIORITY = -400  # NF_IP_PRI_CONNTRACK_DEFRAG
+Defrag = Callable[[SkBuff], SkBuff | None]
+"""Takes a received IPv4 fragment; the packet, once it is complete."""
 
 
 class FilteredInet(Inet, Protocol):
@@ -46,8 +52,16 @@ class Family:
     """`tables` by name, in the order of their first use; `program` is what the commands of this
     family begin with."""
 
-    def __init__(self, inet: FilteredInet, kernel: Kernel, conntrack: Conntrack, nat: Nat) -> None:
+    def __init__(
+        self,
+        inet: FilteredInet,
+        kernel: Kernel,
+        conntrack: Conntrack,
+        nat: Nat,
+        defrag: Defrag | None = None,
+    ) -> None:
         self.inet = inet
+        self._defrag = defrag
         self.kernel = kernel
         self.conntrack = conntrack
         self.nat = nat
@@ -81,8 +95,21 @@ class Family:
             self.inet.hooks.register(hook, PRIORITY[MANIP[hook]], fn)
 
     def need_conntrack(self) -> None:
-        """A rule looks at connections: they have to be tracked."""
-        self.conntrack.enable(self.inet.hooks)
+        """A rule looks at connections: they have to be tracked, and packets to be whole."""
+        if self.conntrack.enable(self.inet.hooks) and self._defrag is not None:
+            hook = Hook.PRE_ROUTING
+            self.inet.hooks.register(
+                hook, DEFRAG_PRIORITY, partial(self._put_together, self._defrag)
+            )
+
+    def _put_together(self, defrag: Defrag, skb: SkBuff, state: HookState) -> Verdict:
+        """Fragments are kept until the packet is whole, which then goes on (`nf_defrag_ipv4`)."""
+        if not int.from_bytes(read(skb, 6, 2), "big") & (IP_MF | IP_OFFSET_MASK):
+            return Verdict.ACCEPT
+        whole = defrag(skb)
+        if whole is not None:
+            self.inet.hooks.resume(whole, state, DEFRAG_PRIORITY)
+        return Verdict.STOLEN
 
     def _run(self, name: str, skb: SkBuff, state: HookState) -> Verdict:
         packet = Packet.at(skb, state)

@@ -40,7 +40,8 @@ def _chain(table: Table, chain: Chain, flags: set[str]) -> str:
     else:
         text = f"Chain {chain.name} ({table.references(chain.name)} references)\n"
     text += "num  " if "--line-numbers" in flags else ""
-    text += " pkts bytes " if "-v" in flags else ""
+    if "-v" in flags:
+        text += "    pkts      bytes " if "-x" in flags else " pkts bytes "
     text += "target     prot opt "
     text += "in     out     " if "-v" in flags else ""
     text += "source               destination         \n"
@@ -55,7 +56,8 @@ def _line(table: Table, rule: Rule, flags: set[str]) -> str:
     version = "--" if basic.fragment is None else "-f" if basic.fragment else "!f"
     text = ""
     if "-v" in flags:
-        text = f"{_count(rule.packets, flags)} {_count(rule.bytes, flags)} "
+        width = 8 if "-x" in flags else 5
+        text = f"{_count(rule.packets, flags, width)} {_count(rule.bytes, flags, width)} "
     target = rule.jump if rule.target is None else rule.target.name
     if target == "NOTRACK":
         target = "CT"  # what it is an old name of
@@ -81,7 +83,7 @@ def _network(network: tuple[Network, bool] | None, numeric: bool) -> str:
     return f"{'!' if network[1] else ' '}{network[0].listing():<19} "
 
 
-def _count(value: int, flags: set[str], width: int = 5) -> str:
+def _count(value: int, flags: set[str], width: int) -> str:
     """Five digits at most, unless -x asks for all."""
     unit = ""
     if "-x" not in flags:
