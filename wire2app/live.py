@@ -36,6 +36,9 @@ DEVICE = "tap0"
 LINUX = "10.77.0.1"
 HOST = "10.77.0.2"
 PREFIX = 24
+LINUX6 = "fd77::1"
+HOST6 = "fd77::2"
+PREFIX6 = 64
 LINUX_MAC = bytes.fromhex("020000000001")
 START_SECONDS = 60.0
 STOP_SECONDS = 15.0
@@ -96,7 +99,7 @@ def run_live(options: LiveOptions) -> int:
 def _live(options: LiveOptions) -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     in_user_namespace = enter_namespace()  # first: it needs a process without threads
-    tap = make_tap(DEVICE, f"{LINUX}/{PREFIX}", LINUX_MAC)
+    tap = make_tap(DEVICE, f"{LINUX}/{PREFIX}", f"{LINUX6}/{PREFIX6}", LINUX_MAC)
     terminal = console(sys.stderr)  # standard output belongs to the command that is run
     progress = options.out / "progress.jsonl"
     with Display(terminal) as display:
@@ -114,7 +117,7 @@ def _live(options: LiveOptions) -> int:
     if not up:
         guest.stop()
         return _explain(guest, f"The simulated host did not answer at {HOST}.")
-    terminal.print(f"the simulated host answers at {HOST}", soft_wrap=True)
+    terminal.print(f"the simulated host answers at {HOST} and {HOST6}", soft_wrap=True)
     try:
         status = _run(options.run) if options.run else _stay(guest, in_user_namespace)
     finally:
@@ -176,8 +179,7 @@ def _settings(options: LiveOptions) -> dict[str, object]:
         "seed": options.seed,
         "bus": options.bus,
         "root": str(root),
-        "address": HOST,
-        "prefix": PREFIX,
+        "addresses": [f"{HOST}/{PREFIX}", f"{HOST6}/{PREFIX6}"],
         "gateway": LINUX,
         "out": str(options.out),
     }
@@ -208,6 +210,8 @@ def _stay(guest: _Guest, in_user_namespace: bool) -> int:
         "and try there\n\n"
         f"    curl http://{HOST}/\n"
         f"    ping {HOST}\n"
+        f"    curl http://[{HOST6}]/\n"
+        f"    ping -6 {HOST6}\n"
         f"    tcpdump -ni {DEVICE}\n\n"
         "Ctrl-C ends it.",
         flush=True,

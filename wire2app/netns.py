@@ -76,10 +76,11 @@ def _unshare(flags: int) -> int:
     return 0 if libc.unshare(flags) == 0 else ctypes.get_errno()
 
 
-def make_tap(name: str, address: str, mac: bytes) -> int:
+def make_tap(name: str, address: str, address6: str, mac: bytes) -> int:
     """Make a TAP device, bring it and `lo` up; returns its file descriptor, one frame a read.
 
-    address: "10.77.0.1/24".  Raises ToolError where TAP is not available.
+    address: "10.77.0.1/24"; address6: "fd77::1/64", left out where the kernel has no IPv6.  Raises
+    ToolError where TAP is not available.
     """
     interface = ipaddress.IPv4Interface(address)
     try:
@@ -87,7 +88,7 @@ def make_tap(name: str, address: str, mac: bytes) -> int:
         fcntl.ioctl(tap, TUNSETIFF, struct.pack("16sH22x", name.encode(), IFF_TAP | IFF_NO_PI))
     except OSError as error:
         raise ToolError(NO_TAP.format(error.strerror)) from error
-    _no_ipv6(name)
+    _set_ipv6(name, accept_dad=0, accept_ra=0)
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
         hardware = struct.pack("16sH6s16x", name.encode(), ARPHRD_ETHER, mac)
         fcntl.ioctl(control, SIOCSIFHWADDR, hardware)
@@ -99,7 +100,17 @@ def make_tap(name: str, address: str, mac: bytes) -> int:
         for device in (name, "lo"):
             flags = struct.pack("16sH22x", device.encode(), IFF_UP | IFF_RUNNING)
             fcntl.ioctl(control, SIOCSIFFLAGS, flags)
+    with suppress(OSError):
+        _add_ipv6(name, ipaddress.IPv6Interface(address6))
     return tap
+
+
+def _add_ipv6(name: str, interface: ipaddress.IPv6Interface) -> None:
+    """struct in6_ifreq: address, prefix length, ifindex."""
+    index, length = socket.if_nametoindex(name), interface.network.prefixlen
+    with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as control:
+        request = struct.pack("=16sIi", interface.ip.packed, length, index)
+        fcntl.ioctl(control, SIOCSIFADDR, request)
 
 
 def _request_address(name: str, address: bytes) -> bytes:
@@ -107,10 +118,11 @@ def _request_address(name: str, address: bytes) -> bytes:
     return struct.pack("16sHH4s16x", name.encode(), socket.AF_INET, 0, address)
 
 
-def _no_ipv6(name: str) -> None:
-    """No router solicitations and duplicate-address probes; where /proc is read-only, so be it."""
-    with suppress(OSError):
-        Path(f"/proc/sys/net/ipv6/conf/{name}/disable_ipv6").write_text("1")
+def _set_ipv6(name: str, **settings: int) -> None:
+    """Settings of the device, before it is up; where /proc is read-only, so be it."""
+    for setting, value in settings.items():
+        with suppress(OSError):
+            Path(f"/proc/sys/net/ipv6/conf/{name}/{setting}").write_text(str(value))
 
 
 def answers_ping(address: str, timeout_seconds: float) -> bool:

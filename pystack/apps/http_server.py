@@ -49,13 +49,15 @@ def serve(
 ) -> None:
     """Serve `root` for ever on the module-like `socket`.
 
-    `spawn(fn, *args)` runs a connection in its own thread; without it they take turns.  OSError
-    if `root` is no directory or the port is taken.
+    `host` with a colon is an IPv6 address, "::" takes in both families.  `spawn(fn, *args)` runs a
+    connection in its own thread; without it they take turns.  OSError if `root` is no directory or
+    the port is taken.
     """
     root = os.path.realpath(root)
     if not os.path.isdir(root):
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), root)
-    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listener.bind((host, port))
     listener.listen(backlog)

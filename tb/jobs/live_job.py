@@ -100,13 +100,13 @@ async def live(dut: Any) -> None:
     host = Host(bench.engine, "live", seed=job.seed, memory=bench.memory)
     nic = W2aNic(host.core, "eth0", MAC, bench.resources(host.kernel))
     await bench.start()
-    up = host.start(host.up, nic.dev, f"{job.raw['address']}/{job.raw['prefix']}")
+    up = host.start(host.up, nic.dev, *job.raw["addresses"])
     await bench.engine.run(stop=finished(up))
     host.ipv4.add_route("default", job.raw["gateway"])
 
     def server(socket: Any) -> None:
         process = host.kernel.cpu.current.process  # type: ignore[union-attr]
-        serve(socket, job.root, PORT, spawn=lambda fn: process.thread(fn, daemon=True))
+        serve(socket, job.root, PORT, host="::", spawn=lambda fn: process.thread(fn, daemon=True))
 
     httpd = host.process("httpd", server)
     with Capture(job.out / "wire.pcapng", "tap0") as capture:

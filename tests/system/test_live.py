@@ -18,6 +18,7 @@ from conftest import SEED, SIMS
 
 ROOT = Path(__file__).resolve().parents[2]
 HOST = "10.77.0.2"
+HOST6 = "fd77::2"
 
 
 def missing() -> str:
@@ -76,6 +77,23 @@ def test_curl_fetches_a_mebibyte_and_ping_loses_nothing(sim: str, tmp_path: Path
     assert "3 packets transmitted, 3 received, 0% packet loss" in result.stdout
     got = (tmp_path / "got.bin").read_bytes()
     assert hashlib.sha256(got).hexdigest() == hashlib.sha256(data).hexdigest()
+
+
+@pytest.mark.skipif(not Path("/proc/net/if_inet6").exists(), reason="this kernel has no IPv6")
+@pytest.mark.parametrize("sim", SIMS)
+def test_curl_and_ping_work_over_ipv6(sim: str, tmp_path: Path) -> None:
+    """Neighbour solicitations come to a group, which the NIC must let in; long pings in pieces."""
+    data = random.Random(SEED).randbytes(100_000)
+    (tmp_path / "some.bin").write_bytes(data)
+    command = (
+        f"curl -sf 'http://[{HOST6}]/some.bin' -o got.bin && ping -6 -c 3 -i 0.2 {HOST6} "
+        f"&& ping -6 -c 1 -s 4000 {HOST6} && ping -6 -c 1 fe80::ff:fe00:77%tap0"
+    )
+    result = live(sim, tmp_path, command)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "3 packets transmitted, 3 received, 0% packet loss" in result.stdout
+    assert f"4008 bytes from {HOST6}" in result.stdout
+    assert (tmp_path / "got.bin").read_bytes() == data
 
 
 def test_real_linux_uploads_and_gets_errors_as_http_says(tmp_path: Path) -> None:

@@ -27,6 +27,10 @@ SAMPLE = {
     "T11": ("connect-timeout", "keepalive-abort", "linger2"),
     "T12": ("close-unread", "linger-acked", "errors"),
 }
+OVER_IPV6 = (
+    *("handshake-active", "handshake-passive", "data-and-close", "retransmit"),
+    *("ipv6-packet-too-big", "ipv6-unreachable", "reset-closed-port"),
+)
 WRONG = OWN / "wrong-ack.pkt"
 
 
@@ -41,3 +45,11 @@ def test_every_row_of_tcp_holds_over_the_rtl_and_a_wrong_script_fails_with_its_l
     assert len(results) == len(names)
     assert wrong.status == "fail" and wrong.line == 8
     assert "expected: 102" in wrong.message and "actual: 101" in wrong.message
+
+
+@pytest.mark.parametrize("sim", SIMS)
+def test_scripts_pass_over_ipv6_and_the_rtl(sim: str, tmp_path: Path) -> None:
+    paths = [OWN / f"{name}.pkt" for name in OVER_IPV6]
+    results = list(OverRtl(sim, "fast", SEED, tmp_path)(paths, ipv6=True))
+    assert [(r.path, r.status, r.message) for r in results if r.status != "pass"] == []
+    assert len(results) == len(paths)
