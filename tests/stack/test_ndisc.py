@@ -380,9 +380,11 @@ def test_query_is_answered_with_every_group_but_all_nodes(wire: Wire6) -> None:
 
 
 def test_device_lets_in_the_groups_that_are_joined(wire: Wire6) -> None:
-    macs = {"33:33:00:00:00:01", OUR_GROUP_MAC}
-    assert {mac.hex(":") for mac in wire.dev.mc_list} == macs
+    def groups() -> set[str]:
+        return {mac.hex(":") for mac in wire.dev.mc_list if mac.startswith(b"\x33\x33")}
+
+    assert groups() == {"33:33:00:00:00:01", OUR_GROUP_MAC}
     wire.host.start(wire.host.down, wire.dev)
     wire.run(1)
-    assert wire.dev.mc_list == {}
+    assert groups() == set()
     assert wire.host.ipv6.addrconf.links() == []
