@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from wire2app.bench import command, cosim, ratios, simjob, stack
+from wire2app.bench import command, cosim, ratios, simjob, stack, xdp
 from wire2app.bench.context import Context
 from wire2app.bench.figures import Figure, Tree, alternate, plain, ratio, rounded, spread
 from wire2app.bench.hosts import Two
@@ -28,7 +28,7 @@ from wire2app.errors import ToolError
 from wire2app.report import PIPE_WIDTH
 from wire2app.simulator import Design
 
-DOCUMENTED = ("cosim", "stack", "ratios", "memory", "rtl", "startup", "idle")
+DOCUMENTED = ("cosim", "stack", "xdp", "ratios", "memory", "rtl", "startup", "idle")
 
 
 # -- figures -------------------------------------------------------------------------------
@@ -233,6 +233,12 @@ def test_picture_needs_figures_of_the_co_simulation(
 
 
 # -- the measurements ----------------------------------------------------------------------
+
+
+def test_flood_measurements_drop_every_frame_where_they_say() -> None:
+    flood = xdp.Flood()
+    assert flood.drop_in_driver(640) > 0
+    assert flood.drop_at_socket(640) > 0
 
 
 def test_stack_measurements_move_every_byte() -> None:

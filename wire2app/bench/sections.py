@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from wire2app.bench import cosim, idle, memory, ratios, rtl, stack, startup
+from wire2app.bench import cosim, idle, memory, ratios, rtl, stack, startup, xdp
 from wire2app.bench.context import Context
 from wire2app.bench.figures import Tree
 
@@ -12,6 +12,7 @@ SECTIONS: dict[str, Callable[[Context], Tree]] = {
     "cosim": cosim.run,
     "stack": stack.run,
     "ratios": ratios.run,
+    "xdp": xdp.run,
     "memory": memory.run,
     "rtl": rtl.run,
     "startup": startup.run,

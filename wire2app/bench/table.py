@@ -34,6 +34,7 @@ def tables(document: Mapping[str, Any], fancy: bool) -> Iterator[Table]:
 _TITLES = {
     "stack": "The stack by itself, in virtual time",
     "ratios": "Ratios, measured in one run",
+    "xdp": "A flood dropped in the driver and at a full socket, in virtual time",
     "memory": "Memory",
     "rtl": "The NIC, in clock cycles",
     "startup": "From command to first packet",
