@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
-from socket import AF_INET, AF_INET6, AF_UNIX, IPPROTO_TCP, IPPROTO_UDP, SOCK_DGRAM, SOCK_STREAM
+from socket import (
+    AF_INET,
+    AF_INET6,
+    AF_UNIX,
+    IPPROTO_ICMP,
+    IPPROTO_ICMPV6,
+    IPPROTO_TCP,
+    IPPROTO_UDP,
+    SOCK_DGRAM,
+    SOCK_RAW,
+    SOCK_STREAM,
+)
 from typing import Any
 
 from pystack.core.costs import Costs
@@ -27,13 +38,15 @@ from pystack.net.inet import Inets
 from pystack.net.ipv4 import Ipv4
 from pystack.net.ipv6 import Ipv6
 from pystack.net.netfilter.netfilter import Netfilter
+from pystack.transport.ping import Ping
+from pystack.transport.raw import Raw
 from pystack.transport.tcp import Tcp
 from pystack.transport.udp import Udp
 from pystack.transport.unix import Unix
 from pystack.uapi.process import Process
 from pystack.uapi.python.interpreter import Program, start_program
 from pystack.uapi.sockmod import SocketModule
-from pystack.uapi.system import System
+from pystack.uapi.system import ANY_PROTOCOL, System
 
 
 class NetNamespace:
@@ -62,11 +75,17 @@ class NetNamespace:
         self.netfilter.add_family(self.ipv6)
         self.tcp = Tcp(kernel, self.inets)
         self.udp = Udp(kernel, self.inets)
+        self.raw = Raw(kernel, self.ipv4, self.ipv6)
+        self.ping = Ping(kernel, self.inets, self.icmp, self.ipv6.icmp)
         self.system = System(kernel) if system is None else system
         for family in (AF_INET, AF_INET6):
             tcp, udp = partial(self.tcp.socket, family), partial(self.udp.socket, family)
             self.system.register(family, SOCK_STREAM, IPPROTO_TCP, tcp)
             self.system.register(family, SOCK_DGRAM, IPPROTO_UDP, udp)
+            raw, ping = partial(self.raw.socket, family), partial(self.ping.socket, family)
+            self.system.register(family, SOCK_RAW, ANY_PROTOCOL, raw)
+            protocol = IPPROTO_ICMP if family == AF_INET else IPPROTO_ICMPV6
+            self.system.register(family, SOCK_DGRAM, protocol, ping)
         self.unix = Unix(kernel, self.system.unix)
         for type_, create in self.unix.types.items():
             for protocol in (0, AF_UNIX):

@@ -135,6 +135,8 @@ def left_over(host: Host) -> dict[str, int]:
         "open files": host.system.open_files.count,
         "TCP sockets": host.tcp.alive(),
         "UDP sockets": host.udp.alive(),
+        "raw sockets": host.raw.alive(),
+        "ping sockets": host.ping.alive(),
         "AF_UNIX sockets": len(host.system.unix.inflight.socks),
         "files in flight": host.system.unix.inflight.by_user.total(),
         "packets": host.kernel.skbs_alive,

@@ -129,6 +129,7 @@ def _deliver(ip: Ipv6, skb: SkBuff) -> bool:
     while True:
         protocol = skb.protocol
         skb.off = at = skb.transport_header
+        raw = ip.raw_deliver is not None and ip.raw_deliver(skb)
         handler = ip.handlers.get(protocol)
         if handler is not None:
             mib["Ip6InDelivers"] += 1
@@ -145,7 +146,7 @@ def _deliver(ip: Ipv6, skb: SkBuff) -> bool:
             nhoff = at
         else:
             break
-    if protocol == wire.NEXTHDR_NONE:
+    if raw or protocol == wire.NEXTHDR_NONE:
         mib["Ip6InDelivers"] += 1
         skb.free()
         return True

@@ -58,6 +58,7 @@ class Ipv6:
         self.fib = Fib(128)
         self.hooks = Hooks()
         self.handlers: dict[int, Callable[[SkBuff], None]] = {}
+        self.raw_deliver: Callable[[SkBuff], bool] | None = None  # as Ipv4's
         self._error_handlers: dict[int, ErrorHandler] = {}
         self._paths: dict[bytes, PathMtu] = {}
         self._outputs: dict[tuple[bytes, bytes, int], Route] = {}

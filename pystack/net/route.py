@@ -153,7 +153,8 @@ class Routing:
         if saddr:
             own = self._devinet.addresses.get(saddr)
             if own is None and not self.is_local(saddr):
-                raise os_error(errno.EINVAL)
+                foreign = self.address_type(saddr) is RouteType.UNICAST
+                raise os_error(errno.ENETUNREACH if foreign else errno.EINVAL)
             if own is not None and not oif and (limited or daddr[0] & 0xF0 == 0xE0):
                 oif = own.dev.ifindex
         if daddr == ANY:

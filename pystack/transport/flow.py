@@ -58,19 +58,15 @@ class Flow(NamedTuple):
 
 
 def bind_address(sk: DatagramSock, address: Address) -> Endpoint:
-    """Check what bind is given; EADDRNOTAVAIL, EACCES, EINVAL if bound already, ENODEV."""
+    """Check what bind is given; EADDRNOTAVAIL, EINVAL, ENODEV."""
     target = endpoint(sk.inets, sk.family, address)
-    inet, ip, port = target.inet, target.ip, target.port
+    inet, ip = target.inet, target.ip
     if len(ip) == 4 and sk.v6only:
         raise os_error(errno.EINVAL)
     if is_link_scope(ip) and inet.family != AF_INET:
         bind_scope(sk, target.scope_id)
     if any(ip) and inet.is_unicast(ip) and not inet.is_local(ip) and not _nonlocal(sk):
         raise os_error(errno.EADDRNOTAVAIL)
-    if 0 < port < sk.kernel.sysctl["net.ipv4.ip_unprivileged_port_start"] and sk.sk_uid != 0:
-        raise os_error(errno.EACCES)
-    if sk.lport or sk.has_peer:
-        raise os_error(errno.EINVAL)
     return target
 
 

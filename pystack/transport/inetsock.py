@@ -93,12 +93,6 @@ class InetSock(Sock):
     def devices(self) -> Iterable[NetDevice]:
         return self.inet.devices.values()
 
-    @property
-    def recverr(self) -> bool:
-        """Errors go to the error queue (IP_RECVERR, IPV6_RECVERR)."""
-        flag = RECVERR if len(self.inet.any_address) == 4 else RECVERR6
-        return bool(self.inet_flags & flag)
-
 
 def bind_scope(sk: InetSock, scope_id: int) -> None:
     """An address of one link needs to be told which; the socket is then bound to it.

@@ -63,8 +63,11 @@ def set_option(sk: InetSock, name: int, value: int | bytes) -> None:
         raise os_error(errno.ENOPROTOOPT)
 
 
-def get_option(sk: InetSock, name: int) -> int:
+def get_option(sk: InetSock, level: int, name: int) -> int:
+    """EOPNOTSUPP from an AF_INET socket, whatever the level, as Linux has it; ENOPROTOOPT."""
     if sk.family != so.AF_INET6:
+        raise os_error(errno.EOPNOTSUPP)
+    if level != so.IPPROTO_IPV6:
         raise os_error(errno.ENOPROTOOPT)
     flag = _FLAGS.get(name)
     if flag is not None:

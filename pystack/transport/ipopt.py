@@ -50,7 +50,6 @@ _FLAGS: dict[int, int] = {
     so.IP_MULTICAST_LOOP: MC_LOOP,
     IP_MULTICAST_ALL: MC_ALL,
 }
-_BINARY = (IP_FREEBIND, IP_MULTICAST_ALL)  # only 0 and 1 will do
 
 
 def set_option(sk: InetSock, name: int, value: int | bytes) -> None:
@@ -72,7 +71,6 @@ def set_option(sk: InetSock, name: int, value: int | bytes) -> None:
 def get_option(sk: InetSock, name: int) -> int | bytes:
     flag = _FLAGS.get(name)
     if flag is not None:
-        _check_type(sk, name)
         return int(bool(sk.inet_flags & flag))
     getter = _GETTERS.get(name)
     if getter is None:
@@ -88,14 +86,10 @@ def _number(value: int | bytes) -> int:
     return int(_INT.unpack_from(value)[0]) if len(value) >= _INT.size else value[0]
 
 
-def _check_type(sk: InetSock, name: int) -> None:
+def _set_flag(sk: InetSock, name: int, value: int) -> None:
     if name == so.IP_HDRINCL and sk.type != so.SOCK_RAW:
         raise os_error(errno.ENOPROTOOPT)
-
-
-def _set_flag(sk: InetSock, name: int, value: int) -> None:
-    _check_type(sk, name)
-    if name in _BINARY and value not in (0, 1):
+    if name == IP_MULTICAST_ALL and value not in (0, 1):
         raise os_error(errno.EINVAL)
     if name == IP_TRANSPARENT and value and sk.sk_uid != 0:
         raise os_error(errno.EPERM)

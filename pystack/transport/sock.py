@@ -51,6 +51,7 @@ class Message(NamedTuple):
 
 SKB_STRUCT = 256  # sizeof(struct sk_buff), aligned
 SKB_SHARED_INFO = 320  # sizeof(struct skb_shared_info)
+SKB_SMALL_HEAD = 704  # SKB_SMALL_HEAD_CACHE_SIZE: small buffers come from a cache of their own
 PAGE_SIZE = 4096
 SKB_MIN_TRUESIZE = 2048 + SKB_STRUCT  # TCP_SKB_MIN_TRUESIZE
 WAKE_ALL = 1 << 30
@@ -90,6 +91,8 @@ def truesize(skb: SkBuff) -> int:
 def _buffer_truesize(size: int) -> int:
     """Bytes of a buffer, rounded up as the allocator rounds, and of `struct sk_buff`."""
     size += SKB_SHARED_INFO
+    if size <= SKB_SMALL_HEAD:
+        return SKB_STRUCT + SKB_SMALL_HEAD
     if size <= PAGE_SIZE:
         return SKB_STRUCT + (1 << (size - 1).bit_length())
     return SKB_STRUCT + -(-size // PAGE_SIZE) * PAGE_SIZE
@@ -214,6 +217,9 @@ class Sock(ABC):
         self.sk_mark = self.sk_priority = 0
         self.sk_max_pacing_rate = NO_LIMIT  # bytes a second
         self.sk_peek_off = -1  # SO_PEEK_OFF; -1: off
+
+    def init(self) -> None:  # noqa: B027 - most sockets are for everybody
+        """Made for the user `sk_uid`: EPERM or EACCES if he may not have one (`sk_prot->init`)."""
 
     @property
     def connecting(self) -> bool:

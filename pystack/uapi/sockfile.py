@@ -39,6 +39,7 @@ SIOCATMARK = 0x8905
 SIOCOUTQNSD = 0x894B
 _TIMEVAL = struct.Struct("=qq")
 _TIMEOUTS: dict[int, str] = {so.SO_RCVTIMEO: "rcvtimeo", so.SO_SNDTIMEO: "sndtimeo"}
+_STRINGS = {(so.SOL_SOCKET, so.SO_BINDTODEVICE)}
 _READ_ONLY = {so.SO_TYPE, so.SO_ERROR, so.SO_DOMAIN, so.SO_PROTOCOL, so.SO_ACCEPTCONN}
 
 
@@ -256,7 +257,8 @@ class SocketFile(File):
                 return
             if name in _READ_ONLY:
                 raise os_error(errno.ENOPROTOOPT)
-        if isinstance(value, bytes) and len(value) < 4 and level != so.IPPROTO_IP:
+        short = isinstance(value, bytes) and len(value) < 4
+        if short and level != so.IPPROTO_IP and (level, name) not in _STRINGS:
             raise os_error(errno.EINVAL)
         self.sk.setsockopt(level, name, value)
 

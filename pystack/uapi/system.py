@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 AF_MAX = 46  # include/linux/socket.h
 SOCK_TYPE_MAX = 11
 IPPROTO_MAX = 263
+ANY_PROTOCOL = -1
 
 
 class System:
@@ -35,7 +36,7 @@ class System:
         self.processes: dict[int, Process] = {}  # the living ones
         self.unix = UnixHost(lambda pid: pid in self.processes)
         self._pids = count(1)
-        self._families: dict[int, dict[int, dict[int, Callable[[], Sock]]]] = {}
+        self._families: dict[int, dict[int, dict[int, Callable[..., Sock]]]] = {}
         # `pid` is the calling thread's id, as in Linux's raw_syscalls; the arguments are a tuple
         # in the order of `table.SYSCALLS[name]`; a result is the call's, -errno or UNRETURNED.
         self.tp_enter = kernel.trace.point("sys_enter", "pid", "name", "args")
@@ -52,8 +53,11 @@ class System:
         system._families = {}
         return system
 
-    def register(self, family: int, type_: int, protocol: int, create: Callable[[], Sock]) -> None:
-        """`socket(family, type_, protocol)` calls `create`; the first of a type is its default."""
+    def register(self, family: int, type_: int, protocol: int, create: Callable[..., Sock]) -> None:
+        """`socket(family, type_, protocol)` calls `create`; the first of a type is its default.
+
+        ANY_PROTOCOL: any that is not 0, and `create` is told which.
+        """
         self._families.setdefault(family, {}).setdefault(type_, {})[protocol] = create
 
     def create_sock(self, family: int, type_: int, protocol: int) -> Sock:
@@ -70,9 +74,11 @@ class System:
         protocols = types.get(type_)
         if protocols is None:
             raise os_error(errno.ESOCKTNOSUPPORT)
-        if protocol == 0:
+        if protocol == 0 and ANY_PROTOCOL not in protocols:
             return next(iter(protocols.values()))()
         create = protocols.get(protocol)
+        if create is None and protocol and ANY_PROTOCOL in protocols:
+            return protocols[ANY_PROTOCOL](protocol)
         if create is None:
             raise os_error(errno.EPROTONOSUPPORT)
         return create()

@@ -294,7 +294,7 @@ def test_full_receive_buffer_collapses_merged_packets() -> None:
     socket = Socket(1000)
     text = socket.queue(1000, 4) + socket.queue(1400, 3) + socket.queue(1700, 5)
     sk = socket.sk
-    assert (len(sk.receive_queue), sk.rmem_alloc) == (3, 12 * 768)
+    assert (len(sk.receive_queue), sk.rmem_alloc) == (3, 12 * 960)
     sk.sk_rcvbuf = 4096
     text += socket.queue(2200, 2)
     assert sk.kernel.mib["TcpExtTCPRcvCollapsed"] == 3

@@ -56,6 +56,9 @@ class FakeSock:
         self.options: dict[tuple[int, int], int | bytes] = {}
         net.alive.add(self)
 
+    def init(self) -> None:
+        """For everybody."""
+
     def take_error(self) -> int:
         number, self.err = self.err, 0
         return number

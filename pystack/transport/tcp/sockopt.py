@@ -202,10 +202,8 @@ def get_option(sk: TcpSock, level: int, name: int) -> int | bytes:
         return sockopt.get_option(sk, name)
     if level == so.IPPROTO_IP:
         return ipopt.get_option(sk, name)
-    if level == so.IPPROTO_IPV6:
-        return ip6opt.get_option(sk, name)
     if level != so.IPPROTO_TCP:
-        raise os_error(errno.ENOPROTOOPT)
+        return ip6opt.get_option(sk, level, name)
     if name == TCP_CONGESTION:
         return sk.cw.algorithm.name.encode().ljust(16, b"\0")
     if name == so.TCP_INFO:

@@ -13,12 +13,10 @@ from typing import TYPE_CHECKING
 from pystack.core.checksum import ones_sum
 from pystack.core.headers.ipv4 import IPPROTO_UDP
 from pystack.core.headers.udp import UDP_HLEN, UDP_MAX, UdpHeader
-from pystack.core.skb import SkBuff
 from pystack.transport import control as ctl
 from pystack.transport import flow as flowmod
-from pystack.transport.errqueue import wants
 from pystack.transport.flow import Flow
-from pystack.transport.inetaddr import Endpoint, endpoint
+from pystack.transport.inetaddr import Endpoint
 from pystack.transport.sock import MSG_MORE, MSG_OOB, Address, Cmsg, os_error
 from pystack.transport.sockopt import SOCK_NO_CHECK
 
@@ -61,12 +59,7 @@ def sendmsg(
 
 def _target(sk: UdpSock, address: Address | None) -> Endpoint:
     """EDESTADDRREQ without an address or peer, EINVAL for port 0."""
-    if address is None:
-        if not sk.has_peer:
-            raise os_error(errno.EDESTADDRREQ)
-        target = Endpoint(sk.inet, sk.raddr, sk.rport, scope_id=sk.sk_bound_dev_if)
-    else:
-        target = endpoint(sk.inets, sk.family, address, sk.v6only)
+    target = sk.target(address)
     if not target.port:
         raise os_error(errno.EINVAL)
     return target
@@ -114,35 +107,18 @@ def push(sk: UdpSock) -> None:
 def _transmit(sk: UdpSock, flow: Flow, data: bytes) -> None:
     """Header, checksum, and off (`udp_send_skb`); ENOBUFS if a queue is full and errors are
     asked for."""
-    kernel, inet = sk.kernel, flow.inet
+    kernel = sk.kernel
     kernel.charge(kernel.costs.udp_packet)
-    kernel.cpu.charge_copy(len(data))
-    skb = SkBuff(kernel, memoryview(data))
-    skb.xmit_done = sk.charge(skb)
-    skb.sk = sk
-    skb.mark, skb.priority = sk.sk_mark, sk.sk_priority
+    skb = sk.packet(data)
     length = UDP_HLEN + len(data)
     header = UdpHeader(sk.lport, flow.dport, length)
     skb.push(header._replace(checksum=_checksum(sk, flow, header, data)).pack())
     if sk.udp.tp_send.enabled:
         sk.udp.tp_send(skb.packet_id, length)
-    mib = "Udp" if inet.family == AF_INET else "Udp6"
-    sent = inet.send(
-        skb,
-        flow.route,
-        flow.saddr,
-        flow.daddr,
-        IPPROTO_UDP,
-        ttl=flow.ttl,
-        tos=flow.tos,
-        dont_fragment=flow.dont_fragment(length),
-    )
-    if sent:
-        kernel.mib[mib + "OutDatagrams"] += 1
-        return
-    kernel.mib[mib + "SndbufErrors"] += 1
-    if wants(sk):
-        raise os_error(errno.ENOBUFS)
+    mib = "Udp" if flow.inet.family == AF_INET else "Udp6"
+    kernel.mib[mib + "OutDatagrams"] += 1
+    if not sk.transmit(flow, skb, IPPROTO_UDP):
+        kernel.mib[mib + "SndbufErrors"] += 1
 
 
 def _checksum(sk: UdpSock, flow: Flow, header: UdpHeader, data: bytes) -> int:

@@ -17,7 +17,7 @@ from pystack.core.skb import CHECKSUM_NONE, CHECKSUM_UNNECESSARY, SkBuff
 from pystack.net.inet import Inet, Inets
 from pystack.transport import icmperr
 from pystack.transport.udp.sock import UdpSock
-from pystack.transport.udp.table import UdpTable
+from pystack.transport.udp.table import PortTable
 
 _MIB = {4: "Udp", 16: "Udp6"}  # prefix of the counters, by the length of addresses
 
@@ -26,7 +26,7 @@ class Udp:
     def __init__(self, kernel: Kernel, inets: Inets) -> None:
         self.kernel = kernel
         self.inets = inets
-        self.table = UdpTable(kernel)
+        self.table: PortTable[UdpSock] = PortTable(kernel)
         self.sockets: dict[UdpSock, None] = {}
         self.tp_rcv = kernel.trace.point("udp_rcv", "packet_id", "length")
         self.tp_send = kernel.trace.point("udp_send", "packet_id", "length")

@@ -1,4 +1,4 @@
-"""Who gets a datagram: UDP's sockets by port and bound address (`net/ipv4/udp.c`).
+"""Who gets a datagram: sockets by port and bound address (`net/ipv4/udp.c`).
 
 A port's sockets stand newest first, and of equals the first one wins, as in Linux.
 """
@@ -6,9 +6,9 @@ A port's sockets stand newest first, and of equals the first one wins, as in Lin
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from socket import AF_INET
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Generic, TypeVar, cast
 
 from pystack.transport import mcast
 from pystack.transport.inetaddr import overlap
@@ -17,21 +17,41 @@ from pystack.transport.sock import os_error
 
 if TYPE_CHECKING:
     from pystack.core.kernel import Kernel
-    from pystack.transport.udp.sock import UdpSock
+    from pystack.transport.inetdgram import InetDatagramSock
 
 ANY = b""  # the key of what is bound to no address
+S = TypeVar("S", bound="InetDatagramSock")
 
 
-class UdpTable:
+class PortTable(Generic[S]):
     def __init__(self, kernel: Kernel) -> None:
         self.kernel = kernel
         self.flow_hash = FlowHash(kernel.rng)
-        self._by_port: dict[int, list[UdpSock]] = {}
-        self._by_address: dict[tuple[int, bytes], list[UdpSock]] = {}
+        self._by_port: dict[int, list[S]] = {}
+        self._by_address: dict[tuple[int, bytes], list[S]] = {}
 
     # -- ports -----------------------------------------------------------------------------
 
-    def get_port(self, sk: UdpSock, port: int) -> None:
+    def check_port(self, sk: S, port: int) -> None:
+        """EACCES for a privileged port, EINVAL for a socket that has one."""
+        least = self.kernel.sysctl["net.ipv4.ip_unprivileged_port_start"]
+        if 0 < port < least and sk.sk_uid != 0:
+            raise os_error(errno.EACCES)
+        if sk.lport:
+            raise os_error(errno.EINVAL)
+
+    def autobind(self, sk: S) -> None:
+        """An ephemeral port, if it has none; EAGAIN when all are taken (`inet_autobind`)."""
+        if not sk.lport:
+            try:
+                self.get_port(sk, 0)
+            except OSError:
+                raise os_error(errno.EAGAIN) from None
+
+    def at_port(self, port: int) -> Sequence[S]:
+        return self._by_port.get(port, ())
+
+    def get_port(self, sk: S, port: int) -> None:
         """Take local `port`, or any free one for 0; EADDRINUSE (`udp_lib_get_port`)."""
         if not port:
             port = self._free_port(sk)
@@ -43,7 +63,7 @@ class UdpTable:
         if sk.sk_reuseport:
             join(sk, self._by_port[port])
 
-    def _free_port(self, sk: UdpSock) -> int:
+    def _free_port(self, sk: S) -> int:
         low, high = self.kernel.sysctl.vector("net.ipv4.ip_local_port_range")
         count = high - low + 1
         start = self.kernel.rng.randrange(count)
@@ -53,7 +73,7 @@ class UdpTable:
                 return port
         raise os_error(errno.EADDRINUSE)
 
-    def _conflict(self, sk: UdpSock, port: int) -> bool:
+    def _conflict(self, sk: S, port: int) -> bool:
         """`udp_lib_lport_inuse`: SO_REUSEADDR on both sides allows it, SO_REUSEPORT on both
         sides to the same user."""
         for other in self._by_port.get(port, ()):
@@ -69,7 +89,7 @@ class UdpTable:
                 return True
         return False
 
-    def put_port(self, sk: UdpSock) -> None:
+    def put_port(self, sk: S) -> None:
         """Take a socket out of the table; it may not be there."""
         if not sk.lport:
             return
@@ -81,7 +101,7 @@ class UdpTable:
             del self._by_port[sk.lport]
         sk.lport = 0
 
-    def rehash(self, sk: UdpSock, address: bytes) -> None:
+    def rehash(self, sk: S, address: bytes) -> None:
         """`sk` is bound to `address` from now on (`udp_lib_rehash`)."""
         if sk.lport:
             self._unhash_address(sk)
@@ -89,10 +109,10 @@ class UdpTable:
         if sk.lport:
             self._hash_address(sk)
 
-    def _hash_address(self, sk: UdpSock) -> None:
+    def _hash_address(self, sk: S) -> None:
         self._by_address.setdefault(_key(sk), []).insert(0, sk)
 
-    def _unhash_address(self, sk: UdpSock) -> None:
+    def _unhash_address(self, sk: S) -> None:
         same = self._by_address[_key(sk)]
         same.remove(sk)
         if not same:
@@ -100,9 +120,7 @@ class UdpTable:
 
     # -- lookup ----------------------------------------------------------------------------
 
-    def lookup(
-        self, daddr: bytes, dport: int, saddr: bytes, sport: int, ifindex: int
-    ) -> UdpSock | None:
+    def lookup(self, daddr: bytes, dport: int, saddr: bytes, sport: int, ifindex: int) -> S | None:
         """The best match for a packet from `saddr` to `daddr` (`__udp4_lib_lookup`)."""
         for key in ((dport, daddr), (dport, ANY)):
             socks = self._by_address.get(key)
@@ -114,13 +132,13 @@ class UdpTable:
 
     def _best(
         self,
-        socks: list[UdpSock],
+        socks: list[S],
         daddr: bytes,
         dport: int,
         saddr: bytes,
         sport: int,
         ifindex: int,
-    ) -> UdpSock | None:
+    ) -> S | None:
         """The highest score; a group of SO_REUSEPORT without peers chooses by hash instead."""
         cpu = self.kernel.cpu.index
         best, badness = None, 0
@@ -132,14 +150,14 @@ class UdpTable:
             group = sk.reuseport
             if group is not None and not sk.has_peer:
                 flow = self.flow_hash(daddr, dport, saddr, sport)
-                best = cast("UdpSock", group.select(flow, cpu))
+                best = cast("S", group.select(flow, cpu))
                 if not group.connected:
                     return best
         return best
 
     def multicast(
         self, daddr: bytes, dport: int, saddr: bytes, sport: int, ifindex: int
-    ) -> Iterator[UdpSock]:
+    ) -> Iterator[S]:
         """All sockets a multicast or broadcast datagram is for (`__udp_is_mcast_sock`)."""
         for sk in self._by_port.get(dport, ()):
             if (
@@ -150,11 +168,13 @@ class UdpTable:
                 yield sk
 
 
-def _key(sk: UdpSock) -> tuple[int, bytes]:
+def _key(sk: InetDatagramSock) -> tuple[int, bytes]:
     return sk.lport, sk.rcv_saddr if any(sk.rcv_saddr) else ANY
 
 
-def _score(sk: UdpSock, daddr: bytes, saddr: bytes, sport: int, ifindex: int, cpu: int) -> int:
+def _score(
+    sk: InetDatagramSock, daddr: bytes, saddr: bytes, sport: int, ifindex: int, cpu: int
+) -> int:
     """How well a socket whose bound address fits matches; 0: not at all (`compute_score`)."""
     if len(daddr) == 4:
         if len(sk.rcv_saddr) == 16 and sk.v6only:

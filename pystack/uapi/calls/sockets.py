@@ -23,6 +23,7 @@ class SocketCalls(Calls):
         sk = self._system.create_sock(domain, type & 0xF, protocol)
         sk.sk_uid = self.process.uid
         try:
+            sk.init()
             fd = self._table.reserve()
         except OSError:
             sk.close()
