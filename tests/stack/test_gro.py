@@ -299,7 +299,7 @@ def test_full_receive_buffer_collapses_merged_packets() -> None:
     text += socket.queue(2200, 2)
     assert sk.kernel.mib["TcpExtTCPRcvCollapsed"] == 3
     assert [len(skb) for skb in sk.receive_queue] == [1200, 200]
-    assert sk.rmem_alloc == 2304 + 2 * 768
+    assert sk.rmem_alloc == 2304 + 2 * 960
     assert socket.unread() == text
 
 
