@@ -11,8 +11,8 @@ from wire2app.bench.figures import Tree
 SECTIONS: dict[str, Callable[[Context], Tree]] = {
     "cosim": cosim.run,
     "stack": stack.run,
-    "ratios": ratios.run,
     "xdp": xdp.run,
+    "ratios": ratios.run,
     "memory": memory.run,
     "rtl": rtl.run,
     "startup": startup.run,
