@@ -7,6 +7,7 @@ from functools import partial
 from socket import (
     AF_INET,
     AF_INET6,
+    AF_PACKET,
     AF_UNIX,
     IPPROTO_ICMP,
     IPPROTO_ICMPV6,
@@ -38,6 +39,7 @@ from pystack.net.inet import Inets
 from pystack.net.ipv4 import Ipv4
 from pystack.net.ipv6 import Ipv6
 from pystack.net.netfilter.netfilter import Netfilter
+from pystack.transport.packet import Packet
 from pystack.transport.ping import Ping
 from pystack.transport.raw import Raw
 from pystack.transport.tcp import Tcp
@@ -86,6 +88,11 @@ class NetNamespace:
             self.system.register(family, SOCK_RAW, ANY_PROTOCOL, raw)
             protocol = IPPROTO_ICMP if family == AF_INET else IPPROTO_ICMPV6
             self.system.register(family, SOCK_DGRAM, protocol, ping)
+        self.system.interfaces = self.core.devices.values
+        self.packet = Packet(self.core)
+        for kind in (SOCK_RAW, SOCK_DGRAM):
+            for number in (0, ANY_PROTOCOL):
+                self.system.register(AF_PACKET, kind, number, partial(self.packet.socket, kind))
         self.unix = Unix(kernel, self.system.unix)
         for type_, create in self.unix.types.items():
             for protocol in (0, AF_UNIX):

@@ -139,6 +139,7 @@ def left_over(host: Host) -> dict[str, int]:
         "ping sockets": host.ping.alive(),
         "AF_UNIX sockets": len(host.system.unix.inflight.socks),
         "files in flight": host.system.unix.inflight.by_user.total(),
+        "packet sockets": host.packet.alive,
         "packets": host.kernel.skbs_alive,
         "timers": sum(base.active for base in host.kernel.timer_bases),
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import mmap
 import os
 import resource
 import signal
@@ -23,6 +24,10 @@ class RealSys:
     """The calls of `Syscalls` on this machine's kernel."""
 
     write = staticmethod(os.write)
+
+    def mmap(self, fd: int, length: int) -> memoryview:
+        return memoryview(mmap.mmap(fd, length))
+
     unlink = staticmethod(os.unlink)
     close, lseek = staticmethod(os.close), staticmethod(os.lseek)
     dup2 = staticmethod(os.dup2)

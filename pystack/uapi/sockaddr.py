@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket as so
 from collections.abc import Mapping
 from typing import Any
 
-from pystack.transport.sock import Address
+from pystack.transport.sock import Address, os_error
 
 UNIX_PATH_MAX = 108
+NO_NAMES: Mapping[int, str] = {}
 
 
 class Hosts:
@@ -72,11 +74,32 @@ def _unix_to_kernel(address: object) -> bytes:
     return path
 
 
-def from_kernel(family: int, address: Address) -> Any:
-    """What a Python program is given: strings for IPs and paths."""
+def packet_to_kernel(address: object, interfaces: Mapping[str, int], call: str) -> Address:
+    """`(ifname, protocol[, pkttype[, hatype[, addr]]])`; ENODEV for an interface there is not."""
+    if not isinstance(address, tuple):
+        kind = type(address).__name__
+        raise TypeError(f"{call}(): AF_PACKET address must be tuple, not {kind}")
+    if not 2 <= len(address) <= 5:
+        raise TypeError(f"{call}(): AF_PACKET address must be a tuple of two to five elements")
+    rest: tuple[Any, ...] = (0, 0, b"")
+    name, protocol, pkttype, hatype, mac = (*address, *rest[len(address) - 2 :])
+    if not 0 <= protocol <= 0xFFFF:
+        raise OverflowError(f"{call}(): proto argument must be 0-65535")
+    if len(mac) > 8:
+        raise ValueError("Hardware address must be 8 bytes or less")
+    if name and name not in interfaces:
+        raise os_error(errno.ENODEV)
+    return interfaces.get(name, 0), protocol, pkttype, hatype, bytes(mac)
+
+
+def from_kernel(family: int, address: Address, names: Mapping[int, str] = NO_NAMES) -> Any:
+    """What a Python program is given: strings for IPs, paths and interfaces (`names`)."""
     if family == so.AF_INET6:
         ip, port, flowinfo, scope_id = address
         return so.inet_ntop(family, ip), port, flowinfo, scope_id
+    if family == so.AF_PACKET:
+        ifindex, protocol, pkttype, kind, mac = address
+        return names.get(ifindex, ""), protocol, pkttype, kind, mac
     if family == so.AF_UNIX:
         return address if address[:1] == b"\0" else os.fsdecode(address)
     ip, port = address

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import select as sel
+import socket as so
 from collections.abc import Iterable
 from typing import Any
 
 from pystack.transport.sock import MSG_TRUNC, Cmsg, Message
-from pystack.uapi.sockaddr import from_kernel, to_kernel
+from pystack.uapi.sockaddr import from_kernel, packet_to_kernel, to_kernel
 from pystack.uapi.socktime import TimedSocket
 from pystack.uapi.syscalls import Buffer
 
@@ -19,7 +20,16 @@ class DataSocket(TimedSocket):
     __slots__ = ()
 
     def _target(self, address: Any, call: str) -> Any:
+        if self.family == so.AF_PACKET:
+            return packet_to_kernel(address, self._sys.interface_names(), call)
         return to_kernel(self.family, address, self._hosts, call)
+
+    def _shown(self, address: Any) -> Any:
+        """A kernel's address as programs are given it."""
+        if self.family == so.AF_PACKET:
+            names = {index: name for name, index in self._sys.interface_names().items()}
+            return from_kernel(self.family, address, names)
+        return from_kernel(self.family, address)
 
     def _receive(self, bufsize: int, flags: int, call: str) -> Message:
         if bufsize < 0:
@@ -29,7 +39,7 @@ class DataSocket(TimedSocket):
         )
 
     def _address(self, message: Message) -> Any:
-        return None if message.address is None else from_kernel(self.family, message.address)
+        return None if message.address is None else self._shown(message.address)
 
     def recvfrom(self, bufsize: int, flags: int = 0) -> tuple[bytes, Any]:
         message = self._receive(bufsize, flags, "recvfrom")

@@ -6,6 +6,7 @@ block raises EAGAIN there; here the thread waits on the socket's queue and tries
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import os
 import socket as so
@@ -38,6 +39,8 @@ WAIT_WRITE = EPOLLOUT | EPOLLERR | EPOLLHUP
 SIOCATMARK = 0x8905
 SIOCOUTQNSD = 0x894B
 _TIMEVAL = struct.Struct("=qq")
+_SOCK_FPROG = struct.Struct("@HP")
+SO_ATTACH_FILTER = 26
 _TIMEOUTS: dict[int, str] = {so.SO_RCVTIMEO: "rcvtimeo", so.SO_SNDTIMEO: "sndtimeo"}
 _STRINGS = {(so.SOL_SOCKET, so.SO_BINDTODEVICE)}
 _READ_ONLY = {so.SO_TYPE, so.SO_ERROR, so.SO_DOMAIN, so.SO_PROTOCOL, so.SO_ACCEPTCONN}
@@ -257,6 +260,8 @@ class SocketFile(File):
                 return
             if name in _READ_ONLY:
                 raise os_error(errno.ENOPROTOOPT)
+            if name == SO_ATTACH_FILTER:
+                value = _filter_from_user(value)
         short = isinstance(value, bytes) and len(value) < 4
         if short and level != so.IPPROTO_IP and (level, name) not in _STRINGS:
             raise os_error(errno.EINVAL)
@@ -300,6 +305,16 @@ class SocketFile(File):
 
     def _has(self, mask: int) -> bool:
         return bool(self.sk.poll() & mask)
+
+
+def _filter_from_user(value: int | bytes) -> bytes:
+    """The instructions a `struct sock_fprog` points to: a program's memory is the interpreter's."""
+    if isinstance(value, int) or len(value) != _SOCK_FPROG.size:
+        raise os_error(errno.EINVAL)
+    length, address = _SOCK_FPROG.unpack(value)
+    if not address:
+        raise os_error(errno.EFAULT)
+    return ctypes.string_at(address, length * 8)
 
 
 def _parse_timeval(value: int | bytes) -> int | None:

@@ -73,6 +73,24 @@ class SocketModule:
         first, second = (self.socket(family, type, proto, fileno=fd) for fd in fds)
         return first, second
 
+    # -- interfaces ------------------------------------------------------------------------
+
+    def if_nameindex(self) -> list[tuple[int, str]]:
+        names = self._process.sys.interface_names()
+        return sorted((index, name) for name, index in names.items())
+
+    def if_nametoindex(self, name: str) -> int:
+        index = self._process.sys.interface_names().get(name)
+        if index is None:
+            raise OSError("no interface with this name")
+        return index
+
+    def if_indextoname(self, index: int) -> str:
+        for number, name in self.if_nameindex():
+            if number == index:
+                return name
+        raise OSError(errno.ENXIO, os.strerror(errno.ENXIO))
+
     # -- descriptors over AF_UNIX (Lib/socket.py) ------------------------------------------
 
     def send_fds(

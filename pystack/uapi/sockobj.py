@@ -15,7 +15,6 @@ import warnings
 from typing import Any, Self
 
 from pystack.transport.sock import os_error
-from pystack.uapi.sockaddr import from_kernel
 from pystack.uapi.sockdata import DataSocket
 from pystack.uapi.syscalls import Buffer
 
@@ -133,7 +132,7 @@ class SimSocket(DataSocket):
         fd, address = self._call(
             lambda: self._sys.accept4(self._fd, so.SOCK_CLOEXEC), sel.POLLIN, self._deadline()
         )
-        return fd, from_kernel(self.family, address)
+        return fd, self._shown(address)
 
     def accept(self) -> tuple[Self, Any]:
         fd, address = self._accept()
@@ -164,10 +163,10 @@ class SimSocket(DataSocket):
         return 0
 
     def getsockname(self) -> Any:
-        return from_kernel(self.family, self._sys.getsockname(self._fd))
+        return self._shown(self._sys.getsockname(self._fd))
 
     def getpeername(self) -> Any:
-        return from_kernel(self.family, self._sys.getpeername(self._fd))
+        return self._shown(self._sys.getpeername(self._fd))
 
     # -- files -----------------------------------------------------------------------------
 

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import copy
 import errno
-from collections.abc import Callable
+import socket
+from collections.abc import Callable, Iterable
 from itertools import count
 from typing import TYPE_CHECKING
 
 from pystack.core.kernel import Kernel
+from pystack.dev.netdev import NetDevice
 from pystack.transport.sock import Sock, os_error
 from pystack.transport.unix import UnixHost
 from pystack.uapi.files import OpenFiles
@@ -24,6 +26,7 @@ AF_MAX = 46  # include/linux/socket.h
 SOCK_TYPE_MAX = 11
 IPPROTO_MAX = 263
 ANY_PROTOCOL = -1
+_INET = socket.AF_INET, socket.AF_INET6
 
 
 class System:
@@ -37,6 +40,7 @@ class System:
         self.unix = UnixHost(lambda pid: pid in self.processes)
         self._pids = count(1)
         self._families: dict[int, dict[int, dict[int, Callable[..., Sock]]]] = {}
+        self.interfaces: Callable[[], Iterable[NetDevice]] = tuple
         # `pid` is the calling thread's id, as in Linux's raw_syscalls; the arguments are a tuple
         # in the order of `table.SYSCALLS[name]`; a result is the call's, -errno or UNRETURNED.
         self.tp_enter = kernel.trace.point("sys_enter", "pid", "name", "args")
@@ -69,7 +73,7 @@ class System:
         types = self._families.get(family)
         if types is None:
             raise os_error(errno.EAFNOSUPPORT)
-        if not 0 <= protocol < IPPROTO_MAX:
+        if family in _INET and not 0 <= protocol < IPPROTO_MAX:
             raise os_error(errno.EINVAL)
         protocols = types.get(type_)
         if protocols is None:

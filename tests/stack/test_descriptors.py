@@ -159,7 +159,8 @@ def timer(m: Machine) -> dict[str, object]:
         "write": m.outcome(m.sys.write, fd, u64(1)),
     }
     m.time.sleep(0.081)
-    seen["overruns"] = m.sys.read(fd, 8)
+    ticks = int.from_bytes(m.sys.read(fd, 8), "little")
+    seen["overruns"] = ticks == 3 if m.simulated else ticks >= 3  # a busy machine sleeps longer
     seen["after"] = m.outcome(m.sys.read, fd, 8)
     left, interval = m.sys.timerfd_settime(fd, 0, 0, 0)
     seen["left"] = (0 < left <= 20 * MS, interval)
@@ -179,7 +180,7 @@ def timer_absolute(m: Machine) -> list[object]:
         ticks = m.sys.read(fd, 8)
         waited = m.sys.clock_gettime(clock) - now
         m.sys.timerfd_settime(fd, 1, now - 5)  # the past
-        seen += [ticks, 20 * MS <= waited < 200 * MS, m.sys.read(fd, 8)]
+        seen += [ticks, 20 * MS <= waited < 5000 * MS, m.sys.read(fd, 8)]
     return seen
 
 

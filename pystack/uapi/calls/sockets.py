@@ -6,6 +6,8 @@ import errno
 import socket as so
 from collections.abc import Sequence
 
+from pystack.transport.packet.ring import FrameRing
+from pystack.transport.packet.sock import PacketSock
 from pystack.transport.sock import MSG_CMSG_CLOEXEC, Address, Cmsg, Message, Sock, os_error
 from pystack.uapi import scm
 from pystack.uapi.calls.base import Buffer, Calls
@@ -118,6 +120,35 @@ class SocketCalls(Calls):
                 return message
             cloexec = bool(flags & MSG_CMSG_CLOEXEC)
             return scm.receive(self._table, message, controllen, cloexec)
+
+    @syscall
+    def mmap(self, fd: int, length: int) -> memoryview:
+        """A packet socket's ring, shared with the kernel; ENODEV for what cannot be mapped."""
+        file = self._table.file(fd)
+        sk = file.sock
+        if not isinstance(sk, PacketSock):
+            raise os_error(errno.ENODEV)
+        return sk.mmap(length)
+
+    @syscall
+    def packet_page(self, fd: int, slot: int) -> memoryview | None:
+        """Not of Linux: the page a NIC wrote, of a ring with PACKET_RX_PAGES; None if copied."""
+        return self._frames(fd).page(slot)
+
+    @syscall
+    def packet_release(self, fd: int, slot: int) -> None:
+        """Not of Linux: give a slot, and its page, back."""
+        self._frames(fd).release(slot)
+
+    def _frames(self, fd: int) -> FrameRing:
+        sk = self._table.file(fd).sock
+        if not isinstance(sk, PacketSock) or not isinstance(sk.rx_ring, FrameRing):
+            raise os_error(errno.EINVAL)
+        return sk.rx_ring
+
+    def interface_names(self) -> dict[str, int]:
+        """ifindex by name, as `if_nameindex` has them from netlink."""
+        return {dev.name: dev.ifindex for dev in self._system.interfaces()}
 
     @syscall
     def shutdown(self, fd: int, how: int) -> None:
