@@ -161,6 +161,8 @@ class Icmpv6:
             return
         message = pack_message(route.saddr, daddr, icmp_type, code, word, body)
         skb = SkBuff(self.kernel, memoryview(message))
+        if icmp_type < ICMPV6_INFOMSG_MASK and about.nfct is not None:
+            skb.nfct = about.nfct.related()  # an error belongs to what it is about
         self.kernel.mib["Icmp6OutMsgs"] += 1
         self.kernel.mib[f"Icmp6OutType{icmp_type}"] += 1
         self.ip.send(skb, route, route.saddr, daddr, IPPROTO_ICMPV6, tos=tos, dont_fragment=False)

@@ -239,6 +239,8 @@ class Conntrack:
         for key in set(conn.tuples):  # a socket may talk to itself
             del self.connections[key]
         self._count -= 1
+        if not self._count:
+            self._gc.delete()
         if self._tp_destroy.enabled:
             self._tp_destroy(conn.number, conn.tuples[0])
         for hear in self.on_destroy:

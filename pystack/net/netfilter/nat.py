@@ -199,8 +199,10 @@ class Nat:
             conn, info = ref.conn, ref.info
             manip = MANIP[state.hook]
             related = info in (CtInfo.RELATED, CtInfo.RELATED_REPLY)
-            if related and skb.protocol in _ICMPS:
-                return self._translate_error(skb, conn, info, manip)
+            if related:
+                headers = parse(skb)
+                if headers is not None and headers.protocol in _ICMPS:
+                    return self._translate_error(skb, headers, conn, info, manip)
             if (info is CtInfo.NEW or related) and not conn.status & manip.done:
                 verdict = rules(skb, state)
                 if verdict is not Verdict.ACCEPT:
@@ -224,11 +226,10 @@ class Nat:
             change_packet(skb, headers, conn.tuples[1 - direction].invert(), manip)
         return Verdict.ACCEPT
 
-    def _translate_error(self, skb: SkBuff, conn: Conn, info: CtInfo, manip: Manip) -> Verdict:
+    def _translate_error(
+        self, skb: SkBuff, headers: Headers, conn: Conn, info: CtInfo, manip: Manip
+    ) -> Verdict:
         """Of an ICMP error the quoted packet too (`nf_nat_icmp_reply_translation`)."""
-        headers = parse(skb)
-        if headers is None:
-            return Verdict.DROP
         icmp = headers.protocol == IPPROTO_ICMP
         if not checksum_good(skb, headers):
             return Verdict.DROP
