@@ -41,7 +41,10 @@ class Router:
         for name, value in SYSCTLS.items():
             Path("/proc/sys", name).write_text(str(value))
         self.taps = {
-            side: make_tap(f"eth{side}", f"10.77.{side}.1/24", ROUTER_MACS[side]) for side in SIDES
+            side: make_tap(
+                f"eth{side}", f"10.77.{side}.1/24", f"fd77:{side}::1/64", ROUTER_MACS[side]
+            )
+            for side in SIDES
         }
         commands = [f"route add {prefix} via {gateway}" for prefix, gateway in ROUTES.items()]
         for ip, (side, mac) in NEIGHBOURS.items():
