@@ -12,6 +12,7 @@ from pystack.core.drop import Drop
 from pystack.core.headers import frame
 from pystack.core.headers import ipv6 as wire
 from pystack.core.headers.ethernet import ETH_P_IPV6
+from pystack.core.headers.ethernet import pack_header as pack_ethernet
 from pystack.core.headers.icmpv6 import (
     ICMPV6_ADM_PROHIBITED,
     ICMPV6_DEST_UNREACH,
@@ -29,7 +30,8 @@ from pystack.core.headers.ipv6 import (
     is_linklocal,
     is_multicast,
 )
-from pystack.core.skb import SkBuff
+from pystack.core.skb import CHECKSUM_UNNECESSARY, SkBuff
+from pystack.dev.netdev import NetDevice
 from pystack.net.fib import ROUTE_ERRORS, FibEntry, RouteType
 from pystack.net.hooks import Change, Hook, read, rewrite
 from pystack.net.route import Route
@@ -37,7 +39,7 @@ from pystack.net.route import Route
 if TYPE_CHECKING:
     from pystack.net.ipv6 import Ipv6
 
-_AT_NEXT_HEADER, _AT_ADDRESSES = 6, 8
+_AT_NEXT_HEADER, _AT_HOP_LIMIT, _AT_ADDRESSES = 6, 7, 8
 
 
 def send(ip: Ipv6, skb: SkBuff, route: Route, header: Ipv6Header, dont_fragment: bool) -> bool:
@@ -112,7 +114,7 @@ def _fragments(ip: Ipv6, skb: SkBuff, mtu: int) -> list[SkBuff]:
         extension = FragmentHeader(header[_AT_NEXT_HEADER], offset, more, identification)
         length = (FRAGMENT_HLEN + len(part)).to_bytes(2, "big")
         fragment = SkBuff(ip.kernel, part, packet_id=skb.packet_id)
-        fragment.queue, fragment.mark = skb.queue, skb.mark
+        fragment.queue, fragment.mark, fragment.sk = skb.queue, skb.mark, skb.sk
         fragment.head = (
             header[:4] + length + bytes((wire.NEXTHDR_FRAGMENT,)) + header[7:] + extension.pack()
         )
@@ -127,8 +129,24 @@ def _neighbour(ip: Ipv6, skb: SkBuff, route: Route, daddr: bytes) -> bool:
         return ip.ethernet.send(skb, dev, dev.mac, ETH_P_IPV6)
     if is_multicast(daddr):
         ip.kernel.mib["Ip6OutMcastPkts"] += 1
-        return ip.ethernet.send(skb, dev, wire.multicast_mac(daddr), ETH_P_IPV6)
+        mac = wire.multicast_mac(daddr)
+        if skb.sk is not None and skb.sk.mc_loop and ip.mld.is_member(dev, daddr):
+            _loop_back(ip, skb, dev, mac)
+        if not skb.head[_AT_HOP_LIMIT] or daddr[1] & 15 <= 1:
+            skb.free()  # for this host only
+            return True
+        return ip.ethernet.send(skb, dev, mac, ETH_P_IPV6)
     return ip.ndisc.send(skb, dev, route.gateway or daddr)
+
+
+def _loop_back(ip: Ipv6, skb: SkBuff, dev: NetDevice, mac: bytes) -> None:
+    """A socket's packet to a group this host is in is received at once (`ip6_finish_output2`)."""
+    frame = pack_ethernet(mac, dev.mac, ETH_P_IPV6) + bytes(skb)
+    copy = SkBuff(ip.kernel, memoryview(frame), packet_id=skb.packet_id)
+    copy.dev, copy.mark, copy.nfct = dev, skb.mark, skb.nfct
+    copy.tstamp = ip.kernel.now
+    copy.ip_summed = CHECKSUM_UNNECESSARY
+    ip.ethernet.core.netif_rx(copy)
 
 
 # -- forwarding ----------------------------------------------------------------------------

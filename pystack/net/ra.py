@@ -34,6 +34,7 @@ SECOND = 1_000_000_000
 ROUTE_METRIC = 1024  # IP6_RT_PRIO_USER
 TWO_HOURS = 7200 * SECOND
 MAX_SOLICITATION_INTERVAL = 3600 * SECOND
+MIN_RETRANS_MS = 10  # HZ / 100
 MAX_ROUTERS = 16
 MAX_ADDRESSES = 16  # net.ipv6.conf.*.max_addresses
 _DEFAULT = ipaddress.IPv6Network("::/0")
@@ -124,7 +125,8 @@ class RouterDiscovery:
         if advert.reachable_time:
             sysctl["net.ipv6.neigh.default.base_reachable_time_ms"] = advert.reachable_time
         if advert.retrans_timer:
-            sysctl["net.ipv6.neigh.default.retrans_time_ms"] = advert.retrans_timer
+            retrans = max(advert.retrans_timer, MIN_RETRANS_MS)
+            sysctl["net.ipv6.neigh.default.retrans_time_ms"] = retrans
         option = first.get(ND_OPT_MTU)
         if option is not None and len(option) == 6:
             mtu = int.from_bytes(option[2:], "big")

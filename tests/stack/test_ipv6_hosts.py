@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import errno
+import shutil
 import socket
+import subprocess
 from ipaddress import IPv6Address
+from pathlib import Path
 from typing import Any
 
 import pytest
 from stack.ipv6_wire import Net6
 
 from pystack.core.drop import Drop
+from pystack.tools.pcapng import Capture
 
 DATA = bytes(range(256)) * 400
 
@@ -263,3 +267,94 @@ def test_families_conflict_over_a_port_as_on_this_machine() -> None:
     net.run(1)
     assert not process.tracebacks, process.tracebacks[0]
     assert process.result == linux
+
+
+# -- datagrams and groups --------------------------------------------------------------------
+
+
+def test_udp_and_groups_work_over_ipv6(pair: Net6) -> None:
+    """A datagram in fragments, one to a group both hosts are in, and one to a closed port."""
+    group, heard = "ff02::1234", []
+
+    def member(socket: Any) -> None:
+        with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as sock:
+            sock.bind(("::", 7))
+            request = socket.inet_pton(socket.AF_INET6, group) + (2).to_bytes(4, "little")
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_JOIN_GROUP, request)
+            for _ in range(2):
+                data, sender = sock.recvfrom(65536)
+                heard.append((len(data), sender[0]))
+
+    def sender(socket: Any) -> None:
+        with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as sock:
+            request = socket.inet_pton(socket.AF_INET6, group) + (2).to_bytes(4, "little")
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_JOIN_GROUP, request)
+            sock.bind(("::", 8))
+            sock.sendto(bytes(5000), ("fd00::2", 7))
+            sock.sendto(b"all", (group, 8, 0, 2))
+            sock.sendto(b"all", (group, 7, 0, 2))
+            data, own = sock.recvfrom(100)
+            heard.append((len(data), own[0]))
+        with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as sock:
+            sock.settimeout(2)
+            sock.connect(("fd00::2", 9))
+            sock.send(b"x")
+            with pytest.raises(ConnectionRefusedError):
+                sock.recv(1)
+
+    pair.processes(("b", member), ("a", sender))
+    mine = "fe80::ff:fe00:1"
+    assert sorted(heard) == [(3, mine), (3, mine), (5000, "fd00::1")]
+
+
+# -- the judge -------------------------------------------------------------------------------
+
+CHECKSUMS = [
+    *("-o", "tcp.check_checksum:TRUE", "-o", "udp.check_checksum:TRUE"),
+    *("-o", "ipv6.defragment:TRUE"),
+]
+WRONG = (  # a packet that an error quotes is cut off: its checksum cannot be right
+    "_ws.malformed || icmpv6.checksum.status == 0 || ipv6.fragment.error || (!icmpv6 && "
+    "(tcp.checksum.status == 0 || udp.checksum.status == 0 || _ws.expert.severity == error))"
+)
+
+
+def test_tshark_finds_nothing_wrong_with_what_hosts_and_router_send(tmp_path: Path) -> None:
+    if shutil.which("tshark") is None:
+        pytest.skip("tshark is not installed")
+    net = Net6()
+    net.link("a", "r")
+    net.link("r", "b")
+    net.hosts["r"].kernel.sysctl["net.ipv6.conf.all.forwarding"] = 1
+    path = tmp_path / "wire.pcapng"
+    with Capture(path, "a") as capture:
+        net.hosts["a"].core.taps.append(
+            lambda dev, skb, out: capture.write(bytes(skb), net.engine.now, out)
+        )
+        net.up(a_r="fd01::1/64", r_a="fd01::ff/64", r_b="fd02::ff/64", b_r="fd02::1/64")
+        net.hosts["a"].ipv6.add_route("default", "fd01::ff")
+        net.hosts["b"].ipv6.add_route("default", "fd02::ff")
+        net.devices["r", "b"].mtu = 1300
+
+        def datagrams(socket: Any) -> None:
+            with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as sock:
+                sock.sendto(bytes(1000), ("fd02::1", 9))  # nobody there
+                sock.sendto(bytes(4000), ("fd01::ff", 9))  # in fragments
+                sock.sendto(bytes(9), ("fd03::1", 9))  # no route at the router
+
+        net.processes(("b", echo_server("::")), ("a", echo_client("AF_INET6", "fd02::1", 80)))
+        net.processes(("a", datagrams))
+        net.run(5)
+
+    def count(expression: str) -> int:
+        command = ["tshark", "-n", "-r", str(path), *CHECKSUMS, "-Y", expression]
+        result = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+        return len(result.stdout.splitlines())
+
+    assert count(WRONG) == 0
+    for expression in (
+        *("tcp.checksum.status == 1", "icmpv6.checksum.status == 1", "udp.checksum.status == 1"),
+        *("icmpv6.type == 1", "icmpv6.type == 2", "icmpv6.type == 135", "icmpv6.type == 143"),
+        *("icmpv6.type == 133", "icmpv6.type == 136", "ipv6.fraghdr"),
+    ):
+        assert count(expression) > 0, expression
