@@ -10,7 +10,7 @@ import signal
 import socket
 import struct
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, cast
 
 from pystack.transport.sock import Message
@@ -172,6 +172,25 @@ class RealSys:
         self._call("poll", array, len(fds), timeout_ms)
         return [value >> 48 for value in array]
 
+    def epoll_pwait2(
+        self,
+        epfd: int,
+        maxevents: int,
+        timeout_ns: int | None,
+        sigmask: Iterable[int] | None = None,
+    ) -> list[tuple[int, int]]:
+        """By number: libc may be older than the call."""
+        raw = ctypes.create_string_buffer(12 * max(maxevents, 1))
+        timeout = None if timeout_ns is None else (ctypes.c_long * 2)(*divmod(timeout_ns, _SECOND))
+        mask = None
+        if sigmask is not None:
+            mask = ctypes.byref(ctypes.c_uint64(sum(1 << (n - 1) for n in sigmask)))
+        n = self._call("syscall", 441, epfd, raw, maxevents, timeout, mask, ctypes.c_ulong(8))
+        return _epoll_events(bytes(raw), n)
+
+    def rt_sigprocmask(self, how: int, mask: Iterable[int]) -> frozenset[int]:
+        return frozenset(map(int, signal.pthread_sigmask(how, mask)))
+
     def epoll_create1(self, flags: int) -> int:
         return self._call("epoll_create1", flags)
 
@@ -183,11 +202,12 @@ class RealSys:
     def epoll_wait(self, epfd: int, maxevents: int, timeout_ms: int) -> list[tuple[int, int]]:
         raw = ctypes.create_string_buffer(12 * max(maxevents, 1))
         n = self._call("epoll_wait", epfd, raw, maxevents, timeout_ms)
-        data = bytes(raw)
-        return [
-            (
-                int.from_bytes(data[i : i + 4], "little"),
-                int.from_bytes(data[i + 4 : i + 12], "little"),
-            )
-            for i in range(0, 12 * n, 12)
-        ]
+        return _epoll_events(bytes(raw), n)
+
+
+def _epoll_events(data: bytes, n: int) -> list[tuple[int, int]]:
+    """`struct epoll_event`, packed: events and the number given with them."""
+    return [
+        (int.from_bytes(data[i : i + 4], "little"), int.from_bytes(data[i + 4 : i + 12], "little"))
+        for i in range(0, 12 * n, 12)
+    ]

@@ -6,6 +6,7 @@ Called by `syscalls`; a kind of file derives from `File` (`sockfile`, `epoll`, `
 from __future__ import annotations
 
 import errno
+import fcntl as fc
 import os
 import socket as so
 from collections.abc import Callable, Iterator
@@ -84,8 +85,8 @@ class File:
         raise os_error(errno.ENOTTY)
 
     def fcntl(self, cmd: int, arg: int) -> int:
-        """What is not the same for every file."""
-        raise os_error(errno.EINVAL)
+        """What is not the same for every file; EBADF for calls that only pipes know."""
+        raise os_error(errno.EBADF if cmd in (fc.F_GETPIPE_SZ, fc.F_SETPIPE_SZ) else errno.EINVAL)
 
     def set_flags(self, flags: int) -> None:
         """F_SETFL: the access mode stays."""

@@ -22,6 +22,22 @@ class WaitCalls(Calls):
     @syscall
     def poll(self, fds: Sequence[tuple[int, int]], timeout_ms: int) -> list[int]:
         """The events of each `(fd, events)`; POLLNVAL for one not open, negative ones skipped."""
+        return self._poll(fds, _nanoseconds(timeout_ms, _MS))
+
+    @syscall
+    def ppoll(
+        self,
+        fds: Sequence[tuple[int, int]],
+        timeout_ns: int | None,
+        sigmask: Iterable[int] | None = None,
+    ) -> list[int]:
+        """As poll, in ns, None for ever; with another signal mask while it waits."""
+        if timeout_ns is not None and timeout_ns < 0:
+            raise os_error(errno.EINVAL)
+        with self.process.signals.masked(sigmask):
+            return self._poll(fds, timeout_ns)
+
+    def _poll(self, fds: Sequence[tuple[int, int]], timeout: int | None) -> list[int]:
         if len(fds) > self._table.limit:
             raise os_error(errno.EINVAL)
         result = [0] * len(fds)
@@ -33,8 +49,8 @@ class WaitCalls(Calls):
                     opened.append((index, file, events | sel.POLLERR | sel.POLLHUP))
                 elif fd >= 0:
                     result[index] = sel.POLLNVAL
-            timeout = 0 if any(result) else _nanoseconds(timeout_ms, _MS)
-            found = wait_any(self._kernel, [(file, mask) for _, file, mask in opened], timeout)
+            waits = [(file, mask) for _, file, mask in opened]
+            found = wait_any(self._kernel, waits, 0 if any(result) else timeout)
         for (index, _, _), events in zip(opened, found, strict=True):
             result[index] = events
         return result
@@ -81,12 +97,29 @@ class WaitCalls(Calls):
     @syscall
     def epoll_wait(self, epfd: int, maxevents: int, timeout_ms: int) -> list[tuple[int, Any]]:
         """Up to `maxevents` of (events, data)."""
+        return self._epoll_wait(epfd, maxevents, _nanoseconds(timeout_ms, _MS))
+
+    @syscall
+    def epoll_pwait2(
+        self,
+        epfd: int,
+        maxevents: int,
+        timeout_ns: int | None,
+        sigmask: Iterable[int] | None = None,
+    ) -> list[tuple[int, Any]]:
+        """As epoll_wait, in ns, None for ever; with another signal mask while it waits."""
+        if timeout_ns is not None and timeout_ns < 0:
+            raise os_error(errno.EINVAL)
+        with self.process.signals.masked(sigmask):
+            return self._epoll_wait(epfd, maxevents, timeout_ns)
+
+    def _epoll_wait(self, epfd: int, maxevents: int, timeout: int | None) -> list[tuple[int, Any]]:
         if maxevents <= 0:
             raise os_error(errno.EINVAL)
         with self._table.file(epfd).get() as file:
             if not isinstance(file, Epoll):
                 raise os_error(errno.EINVAL)
-            return file.wait(maxevents, _nanoseconds(timeout_ms, _MS))
+            return file.wait(maxevents, timeout)
 
     @contextmanager
     def _hold(self, fds: Iterable[int]) -> Iterator[dict[int, File]]:
