@@ -10,6 +10,8 @@ Value = int | str | tuple[int, ...]
 _CONF: dict[str, int] = {
     "accept_local": 0,
     "accept_redirects": 1,
+    "arp_accept": 0,
+    "arp_notify": 0,
     "bc_forwarding": 0,
     "drop_unicast_in_l2_multicast": 0,
     "force_igmp_version": 0,

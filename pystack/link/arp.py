@@ -17,11 +17,13 @@ from pystack.link.neighbour import Neighbour, NeighbourTable
 
 
 class Arp(NeighbourTable):
-    """`is_local(dev, ip)` tells whether to answer, `source_for(dev, ip)` who we are to `ip`."""
+    """`is_local(dev, ip)` tells whether to answer, `source_for(dev, ip)` who we are to `ip`,
+    `accepts(dev)` whether announcements of strangers are believed."""
 
     def __init__(self, ethernet: Ethernet) -> None:
         super().__init__(ethernet, ETH_P_IP, "net.ipv4.neigh.default.")
         self.is_local: Callable[[NetDevice, bytes], bool] = lambda dev, ip: False
+        self.accepts: Callable[[NetDevice], bool] = lambda dev: False
         self.source_for: Callable[[NetDevice, bytes], bytes] = lambda dev, ip: bytes(4)
         ethernet.register(ETH_P_ARP, self.receive)
 
@@ -40,13 +42,13 @@ class Arp(NeighbourTable):
             skb.free()  # somebody claims our address: never learn it
             return
         request = packet.op == ARPOP_REQUEST
-        # An entry is created only for one who talks to us (RFC 826).
+        # An entry is created only for one who talks to us (RFC 826), or where announcements may.
         self.update(
             dev,
             packet.sender_ip,
             packet.sender_mac,
             reachable=not request and for_us,
-            create=request and for_us and any(packet.sender_ip),
+            create=any(packet.sender_ip) and (request if for_us else self._announced(dev, packet)),
         )
         if request and for_us:
             self._transmit(dev, ARPOP_REPLY, packet.target_ip, packet.sender_mac, packet.sender_ip)
@@ -55,6 +57,14 @@ class Arp(NeighbourTable):
     def solicit(self, neigh: Neighbour, mac: bytes) -> None:
         source = self.source_for(neigh.dev, neigh.ip)
         self._transmit(neigh.dev, ARPOP_REQUEST, source, mac, neigh.ip)
+
+    def announce(self, dev: NetDevice, ip: bytes) -> None:
+        """Tell all that `ip` is here: a gratuitous ARP (RFC 5227, 3)."""
+        self._transmit(dev, ARPOP_REQUEST, ip, b"", ip)
+
+    def _announced(self, dev: NetDevice, packet: ArpPacket) -> bool:
+        """Is it a gratuitous ARP, and does arp_accept let strangers in by that?"""
+        return packet.sender_ip == packet.target_ip and self.accepts(dev)
 
     def _transmit(
         self, dev: NetDevice, op: int, source: bytes, target_mac: bytes, target_ip: bytes

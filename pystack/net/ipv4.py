@@ -88,6 +88,7 @@ class Ipv4:
         self.route_input.is_member = self.igmp.is_member
         arp.is_local = lambda dev, ip: ip in self.devinet.addresses
         arp.source_for = self._arp_source
+        arp.accepts = lambda dev: bool(self._conf(dev, "arp_accept"))
         core, sysctl = ethernet.core, self.kernel.sysctl
         core.notifiers.append(self._netdev_event)
         for dev in core.devices.values():
@@ -110,8 +111,7 @@ class Ipv4:
 
     def del_address(self, dev: NetDevice, interface: str) -> None:
         """`ip addr del`; OSError(EADDRNOTAVAIL)."""
-        sysctl = self.kernel.sysctl
-        promote = any(sysctl[f"{CONF}.{n}.promote_secondaries"] for n in ("all", dev.name))
+        promote = bool(self._conf(dev, "promote_secondaries"))
         self.devinet.delete(dev, interface, promote=promote)
         self.routing.flush()
 
@@ -230,12 +230,19 @@ class Ipv4:
             return
         if event is NetdevEvent.UP:
             self.igmp.up(dev)
+            if self._conf(dev, "arp_notify"):
+                for address in self.devinet.by_dev.get(dev, ()):
+                    self.arp.announce(dev, address.packed)
         elif event is NetdevEvent.DOWN:
             self.igmp.down(dev)
             for entry in [e for e in self.main if e.dev is dev]:
                 self.main.remove(entry)
         self.devinet.sync()
         self.routing.flush()
+
+    def _conf(self, dev: NetDevice, name: str) -> int:
+        """The device's setting, or that for all if it is more (`IN_DEV_MAXCONF`)."""
+        return max(self.kernel.sysctl[f"{CONF}.{n}.{name}"] for n in ("all", dev.name))
 
     def _conf_changed(self, name: str) -> None:
         """ip_forward and conf.all.forwarding are one, and go for every device

@@ -87,6 +87,35 @@ def test_arp_for_somebody_else_is_not_answered(wire: Wire) -> None:
     assert wire.host.arp.table == {}
 
 
+@pytest.mark.parametrize("accept", [0, 1])
+@pytest.mark.parametrize("op", [1, 2])
+def test_gratuitous_arp_moves_a_known_neighbour_and_makes_one_only_if_told(
+    wire: Wire, op: int, accept: int
+) -> None:
+    wire.host.kernel.sysctl["net.ipv4.conf.eth0.arp_accept"] = accept
+    wire.teach_arp()
+    moved = "02:00:00:00:00:77"
+    for ip in (PEER, "10.0.0.77"):
+        arp = ARP(op=op, hwsrc=moved, psrc=ip, pdst=ip, hwdst="ff:ff:ff:ff:ff:ff")
+        assert wire.send(Ether(src=moved, dst="ff:ff:ff:ff:ff:ff") / arp) == []
+    table = {ip[-1]: (n.mac[-1], n.state) for (_, ip), n in wire.host.arp.table.items()}
+    stranger = {77: (0x77, NudState.STALE)} if accept else {}
+    assert table == {2: (0x77, NudState.STALE), **stranger}
+
+
+def test_a_host_announces_its_addresses_when_a_device_comes_up_if_told(wire: Wire) -> None:
+    core = wire.host.core
+    for notify in (0, 1):
+        wire.host.kernel.sysctl["net.ipv4.conf.eth0.arp_notify"] = notify
+        wire.host.start(core.stop, wire.dev)
+        wire.run(1)
+        wire.frames.clear()
+        wire.host.start(core.open, wire.dev)
+        wire.run(1)
+        arps = [f[ARP] for f in wire.frames if ARP in f]
+        assert [(a.op, a.hwsrc, a.psrc, a.pdst) for a in arps] == [(1, OUR_MAC, US, US)] * notify
+
+
 @pytest.mark.parametrize("size", [0, 1, 7, 56, 57, 1472])
 def test_echo_reply_carries_the_same_data_with_good_checksums(wire: Wire, size: int) -> None:
     wire.teach_arp()
