@@ -7,44 +7,23 @@ in nat's priorities; the targets of nat's rules call `setup`.
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Callable
 from typing import NamedTuple
 
-from pystack.core.checksum import checksum
 from pystack.core.headers.icmp import ICMP_HLEN
-from pystack.core.headers.ipv4 import IPPROTO_ICMP, IPPROTO_TCP, IPPROTO_UDP
+from pystack.core.headers.ipv4 import IPPROTO_ICMP
 from pystack.core.kernel import Kernel
 from pystack.core.skb import SkBuff
-from pystack.net.hooks import Change, Hook, HookState, Sum, Verdict, read, rewrite
+from pystack.net.hooks import Hook, HookState, Verdict
 from pystack.net.netfilter.conn import Conn, CtInfo, Ref, Status
 from pystack.net.netfilter.conntrack import Conntrack
 from pystack.net.netfilter.ct_icmp import ICMP_REDIRECT
 from pystack.net.netfilter.jhash import jhash2
-from pystack.net.netfilter.packet import IPPROTO_ICMPV6, Headers, checksum_good, parse
+from pystack.net.netfilter.nat_packet import ICMPS, PORTS, Manip, change_packet, sum_icmp
+from pystack.net.netfilter.packet import Headers, checksum_good, parse
 from pystack.net.netfilter.tuples import Tuple
 
 MAX_ATTEMPTS = 128
-IPPROTO_DCCP, IPPROTO_SCTP, IPPROTO_UDPLITE = 33, 132, 136
-_PORTS = (IPPROTO_TCP, IPPROTO_UDP)
-_ICMPS = (IPPROTO_ICMP, IPPROTO_ICMPV6)
-
-
-class Manip(enum.Enum):
-    SRC = "src"
-    DST = "dst"
-
-    @property
-    def bit(self) -> Status:
-        return Status.SRC_NAT if self is Manip.SRC else Status.DST_NAT
-
-    @property
-    def done(self) -> Status:
-        return Status.SRC_NAT_DONE if self is Manip.SRC else Status.DST_NAT_DONE
-
-    @property
-    def other(self) -> Manip:
-        return Manip.DST if self is Manip.SRC else Manip.SRC
 
 
 MANIP = {
@@ -136,7 +115,7 @@ class Nat:
                     return found
         chosen = _choose_address(current, wanted, manip)
         if not random:
-            port = chosen.sport if manip is Manip.SRC or chosen.protocol in _ICMPS else chosen.dport
+            port = chosen.sport if manip is Manip.SRC or chosen.protocol in ICMPS else chosen.dport
             if wanted.ports is not None and wanted.base_port is None:
                 low, high = wanted.ports
                 if low <= port <= high and (low == high or not self._used(chosen)):
@@ -149,15 +128,15 @@ class Nat:
         """What another connection of the same address and port got (`find_appropriate_src`)."""
         for other in self._by_source.get((current.src, current.sport, current.protocol), ()):
             reply = other.tuples[1]
-            port = reply.sport if reply.protocol in _ICMPS else reply.dport
+            port = reply.sport if reply.protocol in ICMPS else reply.dport
             if wanted.contains(reply.dst, port):
                 return current._replace(src=reply.dst, sport=port)
         return None
 
     def _choose_port(self, chosen: Tuple, wanted: Range, manip: Manip) -> Tuple:
         """`nf_nat_l4proto_unique_tuple`"""
-        icmp = chosen.protocol in _ICMPS
-        if not icmp and chosen.protocol not in _PORTS:
+        icmp = chosen.protocol in ICMPS
+        if not icmp and chosen.protocol not in PORTS:
             return chosen
         field = "sport" if manip is Manip.SRC or icmp else "dport"
         port: int = getattr(chosen, field)
@@ -201,7 +180,7 @@ class Nat:
             related = info in (CtInfo.RELATED, CtInfo.RELATED_REPLY)
             if related:
                 headers = parse(skb)
-                if headers is not None and headers.protocol in _ICMPS:
+                if headers is not None and headers.protocol in ICMPS:
                     return self._translate_error(skb, headers, conn, info, manip)
             if (info is CtInfo.NEW or related) and not conn.status & manip.done:
                 verdict = rules(skb, state)
@@ -244,7 +223,7 @@ class Nat:
         change_packet(skb, inner, target, manip.other)
         outer = target.invert()._replace(protocol=headers.protocol)
         change_packet(skb, headers, outer, manip)
-        _sum_icmp(skb)
+        sum_icmp(skb)
         return Verdict.ACCEPT
 
 
@@ -309,70 +288,3 @@ def _choose_address(current: Tuple, wanted: Range, manip: Manip) -> Tuple:
     if manip is Manip.SRC:
         return current._replace(src=address)
     return current._replace(dst=address)
-
-
-# -- bytes -----------------------------------------------------------------------------------
-
-
-def change_packet(skb: SkBuff, headers: Headers, target: Tuple, manip: Manip) -> None:
-    """Give a packet, or one quoted in an error, the target's source or destination."""
-    start, at = headers.start, headers.thoff
-    source = manip is Manip.SRC
-    address = target.src if source else target.dst
-    transport = _transport_sums(headers)
-    sums = transport if headers.protocol != IPPROTO_ICMP else ()
-    if headers.version == 4:
-        sums = (Sum(start + 10), *sums)
-        where = start + (12 if source else 16)
-    else:
-        where = start + (8 if source else 24)
-    changes = [Change(where, address, sums)]
-    if headers.fragment_offset == 0:
-        if headers.protocol in _PORTS and len(headers.transport) >= 4:
-            port = target.sport if source else target.dport
-            changes.append(Change(at + (0 if source else 2), port.to_bytes(2, "big"), transport))
-        elif _is_query(headers):
-            changes.append(Change(at + 4, target.sport.to_bytes(2, "big"), transport))
-    rewrite(skb, changes)
-    if start == 0:
-        if source:
-            skb.saddr = address
-        else:
-            skb.daddr = address
-
-
-def _is_query(headers: Headers) -> bool:
-    """Is it an ICMP message with an identifier?"""
-    if headers.protocol not in _ICMPS or len(headers.transport) < ICMP_HLEN:
-        return False
-    kind = headers.transport[0]
-    if headers.protocol == IPPROTO_ICMPV6:
-        return kind in (128, 129)
-    return kind in (0, 8, 13, 14, 15, 16, 17, 18)
-
-
-def _transport_sums(headers: Headers) -> tuple[Sum, ...]:
-    """Where the transport's checksum is, if the packet has it."""
-    at, available = headers.thoff, len(headers.transport)
-    if headers.fragment_offset:
-        return ()
-    if headers.protocol == IPPROTO_TCP and available >= 20:
-        return (Sum(at + 16),)
-    if headers.protocol == IPPROTO_UDP and available >= 8:
-        return (Sum(at + 6, optional=True),)
-    if headers.protocol in _ICMPS and available >= 4:
-        return (Sum(at + 2),)
-    return ()
-
-
-def _sum_icmp(skb: SkBuff) -> None:
-    """The checksum of an ICMP message whose text has changed."""
-    headers = parse(skb)
-    assert headers is not None, "parsed before"
-    length = headers.length - headers.thoff
-    data = read(skb, headers.thoff, length)
-    start = 0
-    if headers.protocol == IPPROTO_ICMPV6:
-        start = int.from_bytes(headers.src + headers.dst, "big") + headers.protocol + length
-    value = checksum(data[:2] + b"\0\0" + data[4:], start)
-    rewrite(skb, [Change(headers.thoff + 2, value.to_bytes(2, "big"))])

@@ -83,3 +83,9 @@ class Target(Extension):
     def apply(self, packet: Packet) -> Verdict | None:
         """None: go on with the next rule."""
         raise NotImplementedError
+
+
+def require(rest: Rest, protocol: int, name: str, written: str) -> None:
+    """XtablesError unless the rule is of the one protocol a match is for."""
+    if rest.protocol != protocol:
+        raise XtablesError(f"{name} match needs `-p {written}'")

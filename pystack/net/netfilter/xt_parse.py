@@ -13,6 +13,7 @@ from itertools import product
 from pystack.net.netfilter import (
     xt_match,
     xt_match_ct,
+    xt_match_icmp,
     xt_match_transport,
     xt_target,
     xt_target_nat,
@@ -27,8 +28,8 @@ MATCHES: dict[str, type[Match]] = {
     for match in (
         xt_match_transport.TcpMatch,
         xt_match_transport.UdpMatch,
-        xt_match_transport.IcmpMatch,
-        xt_match_transport.Icmp6Match,
+        xt_match_icmp.IcmpMatch,
+        xt_match_icmp.Icmp6Match,
         xt_match_transport.MultiportMatch,
         xt_match.CommentMatch,
         xt_match.MarkMatch,

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pystack.net.hooks import Hook, Verdict
 from pystack.net.netfilter.conn import Conn
-from pystack.net.netfilter.nat import Manip, Range
+from pystack.net.netfilter.nat import Range
+from pystack.net.netfilter.nat_packet import Manip
 from pystack.net.netfilter.packet import Packet, has_ports
 from pystack.net.netfilter.xt import Option, Options, Rest, Target, XtablesError
 from pystack.net.netfilter.xt_values import packed_address, port, text_of
