@@ -6,6 +6,7 @@ import errno
 import os
 import socket as so
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 from pystack.transport.sock import Address, os_error
@@ -18,7 +19,23 @@ class Hosts:
     """Name resolution of a host: literals, "localhost", and a table (`/etc/hosts`)."""
 
     def __init__(self, table: Mapping[str, str] | None = None) -> None:
-        self._table = {"localhost": "127.0.0.1", **(table or {})}
+        names = {name: (address,) for name, address in (table or {}).items()}
+        self._table = {"localhost": ("127.0.0.1", "::1"), **names}
+
+    def lookup(self, family: int, host: str) -> list[tuple[int, bytes]]:
+        """Families and addresses of `host`, of one family unless 0; `gaierror` if there are none.
+
+        "localhost" is asked for without a family by programs that want one address: IPv4's.
+        """
+        found = []
+        for text in self._table.get(host, (host,)):
+            for kind in (so.AF_INET, so.AF_INET6):
+                if family in (0, kind):
+                    with suppress(OSError):
+                        found.append((int(kind), so.inet_pton(kind, text)))
+        if not found:
+            raise so.gaierror(so.EAI_NONAME, "Name or service not known")
+        return found[:1] if host == "localhost" else found
 
     def resolve(self, family: int, host: str) -> bytes:
         """The address of `host`; `gaierror` EAI_NONAME if it has none of this family."""
@@ -26,10 +43,7 @@ class Hosts:
             return bytes(16 if family == so.AF_INET6 else 4)
         if host == "<broadcast>" and family == so.AF_INET:
             return b"\xff\xff\xff\xff"
-        try:
-            return so.inet_pton(family, self._table.get(host, host))
-        except OSError:
-            raise so.gaierror(so.EAI_NONAME, "Name or service not known") from None
+        return self.lookup(family, host)[0][1]
 
 
 def to_kernel(family: int, address: object, hosts: Hosts, call: str) -> Address:

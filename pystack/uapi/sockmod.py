@@ -134,27 +134,44 @@ class SocketModule:
         type: int = 0,
         proto: int = 0,
         flags: int = 0,
-    ) -> list[tuple[so.AddressFamily, so.SocketKind, int, str, tuple[str, int]]]:
-        """IPv4 literals and names of the host's table; ports as numbers."""
-        if family not in (0, so.AF_INET):
+    ) -> list[tuple[so.AddressFamily, so.SocketKind, int, str, Any]]:
+        """Literals of both families and names of the host's table; ports as numbers."""
+        if family not in (0, so.AF_INET, so.AF_INET6):
             raise so.gaierror(so.EAI_FAMILY, "ai_family not supported")
         if isinstance(host, bytes):
             host = host.decode("ascii")
         if port is not None and not str(port).isdigit():
             raise so.gaierror(so.EAI_SERVICE, "Servname not supported for ai_socktype")
-        if host is None:
-            host = "" if flags & so.AI_PASSIVE else "localhost"
-        ip = so.inet_ntoa(self._hosts.resolve(so.AF_INET, host))
+        scope = 0
+        if host is not None:
+            host, _, zone = host.partition("%")
+            scope = self.if_nametoindex(zone) if zone else 0
+            found = self._hosts.lookup(family, host)
+        elif flags & so.AI_PASSIVE:
+            found = [(k, bytes(n)) for k, n in ((so.AF_INET, 4), (so.AF_INET6, 16))]
+        else:
+            found = [(k, self._hosts.resolve(k, "localhost")) for k in (so.AF_INET6, so.AF_INET)]
         kinds = {
             so.SOCK_STREAM: so.IPPROTO_TCP,
             so.SOCK_DGRAM: so.IPPROTO_UDP,
             so.SOCK_RAW: so.IPPROTO_IP,
         }
         return [
-            (so.AF_INET, kind, int(proto or protocol), "", (ip, int(port or 0)))
+            (
+                so.AddressFamily(af),
+                kind,
+                int(proto or protocol),
+                "",
+                (so.inet_ntop(af, ip), int(port or 0), *((0, scope) if af == so.AF_INET6 else ())),
+            )
+            for af, ip in found
+            if family in (0, af)
             for kind, protocol in kinds.items()
             if type in (0, kind) and proto in (0, protocol)
         ]
+
+    def has_dualstack_ipv6(self) -> bool:
+        return True
 
     # -- conveniences of Lib/socket.py -----------------------------------------------------
 
@@ -195,10 +212,12 @@ class SocketModule:
         dualstack_ipv6: bool = False,
     ) -> SimSocket:
         """A listening socket with SO_REUSEADDR."""
-        if dualstack_ipv6:
-            raise ValueError("dualstack_ipv6 not supported on this platform")
+        if dualstack_ipv6 and family != so.AF_INET6:
+            raise ValueError("dualstack_ipv6 requires AF_INET6 family")
         sock = self.socket(family, so.SOCK_STREAM)
         try:
+            if family == so.AF_INET6:
+                sock.setsockopt(so.IPPROTO_IPV6, so.IPV6_V6ONLY, 0 if dualstack_ipv6 else 1)
             sock.setsockopt(so.SOL_SOCKET, so.SO_REUSEADDR, 1)
             if reuse_port:
                 sock.setsockopt(so.SOL_SOCKET, so.SO_REUSEPORT, 1)
