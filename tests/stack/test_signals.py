@@ -9,11 +9,16 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
-from both import Machine, both
+from both import Machine, both, left_over, machine_of
 
+from pystack.core.costs import Costs
+from pystack.core.engine import VirtualEngine
+from pystack.host import Host
+from pystack.uapi.process import Process
 from pystack.uapi.signals import SIG_DFL, SIG_IGN, Action, Restart
 
 MS = 1_000_000
@@ -80,6 +85,30 @@ def receive_with_a_timeout_does_not_restart(m: Machine) -> list[object]:
     a.setsockopt(m.socket.SOL_SOCKET, m.socket.SO_RCVTIMEO, bytes([1]) + bytes(15))
     seen = alarmed(m, Restart.SYSCALL)
     return [m.outcome(m.sys.recvfrom, a.fileno(), 1, 0), seen]
+
+
+def connect_goes_on_in_the_background(m: Machine) -> dict[str, object]:
+    """A listener with no room answers no SYN: the connect waits, a signal ends the wait only."""
+    listener = m.socket.socket()
+    listener.bind(("127.0.0.1", 0))
+    listener.listen(0)
+    port = listener.getsockname()[1]
+    first = m.socket.create_connection(("127.0.0.1", port))
+    sock = m.socket.socket()
+    address = b"\x7f\0\0\1", port
+    seen = alarmed(m)
+    result: dict[str, object] = {
+        "interrupted": m.outcome(m.sys.connect, sock.fileno(), address),
+        "handler": seen,
+        "not yet": m.sys.poll([(sock.fileno(), sel.POLLOUT)], 0),
+    }
+    listener.accept()
+    result["then"] = m.sys.poll([(sock.fileno(), sel.POLLOUT)], 8000)
+    result["error"] = sock.getsockopt(m.socket.SOL_SOCKET, m.socket.SO_ERROR)
+    result["peer"] = sock.getpeername()[1] == port
+    result["again"] = [m.outcome(m.sys.connect, sock.fileno(), address) for _ in range(2)]
+    first.close()
+    return result
 
 
 def children(m: Machine) -> dict[str, object]:
@@ -180,6 +209,7 @@ def descriptor_limit(m: Machine) -> dict[str, object]:
 
 PROGRAMS: list[Callable[[Machine], Any]] = [
     *(calls_without_restart, calls_that_restart, receive_with_a_timeout_does_not_restart),
+    connect_goes_on_in_the_background,
     *(children, last_writer_exits, child_dies_of_sigpipe, child_tells, actions, interval),
     *(descriptor_limit,),
 ]
@@ -188,3 +218,55 @@ PROGRAMS: list[Callable[[Machine], Any]] = [
 @pytest.mark.parametrize("program", PROGRAMS, ids=lambda program: program.__name__)
 def test_processes_behave_as_on_this_machine(program: Callable[[Machine], Any]) -> None:
     both(program)
+
+
+def test_getrusage_counts_what_a_process_asked_for_and_what_was_done_for_it() -> None:
+    """A program's own time is what it computes; the kernel's is what its calls were charged."""
+    engine = VirtualEngine()
+    costs = Costs.zero()
+    host = Host(engine, "h", costs=replace(costs, syscall=1000))
+    process = Process(host.kernel, host.system, "p")
+
+    def child() -> None:
+        task = host.kernel.cpu.current
+        assert task is not None
+        task.process.compute(7 * MS)
+
+    def main() -> list[object]:
+        calls = process.sys
+        before = calls.getrusage(resource.RUSAGE_SELF)
+        process.compute(5 * MS)
+        for _ in range(10):
+            calls.getpid()
+        calls.clock_nanosleep(MS)
+        after = calls.getrusage(resource.RUSAGE_SELF)
+        calls.wait4(calls.fork(child))
+        children = calls.getrusage(resource.RUSAGE_CHILDREN)
+        used = [b - a for a, b in zip(before, after, strict=True)]
+        return [used, children.utime, process.nr_syscalls]
+
+    process.start(main)
+    engine.run(until=10**10)
+    assert process.tracebacks == []
+    # the time slice is up after 5 ms, but nobody else wants to run; one sleep, one wait
+    assert process.result == [[5 * MS, 12_000, 1, 0], 7 * MS, 16]
+
+
+def test_the_host_limits_open_files() -> None:
+    engine = VirtualEngine()
+    host = Host(engine, "h")
+    process = Process(host.kernel, host.system, "p")
+    host.system.open_files.limit = host.system.open_files.count + 1
+
+    def main() -> list[object]:
+        m = machine_of(process)
+        first = m.outcome(m.sys.pipe2, 0), m.outcome(m.socket.socketpair)
+        last = isinstance(m.outcome(m.sys.eventfd2, 0, 0), int)
+        calls = (m.socket.socket, m.sys.epoll_create1), ((), (0,))
+        return [first, last, [m.outcome(f, *a) for f, a in zip(*calls, strict=True)]]
+
+    process.start(main)
+    engine.run(until=10**10)
+    assert process.tracebacks == []
+    assert process.result == [("ENFILE", "ENFILE"), True, ["ENFILE", "ENFILE"]]
+    assert left_over(host) == {}
