@@ -358,3 +358,28 @@ def test_tshark_finds_nothing_wrong_with_what_hosts_and_router_send(tmp_path: Pa
         *("icmpv6.type == 133", "icmpv6.type == 136", "ipv6.fraghdr"),
     ):
         assert count(expression) > 0, expression
+
+
+def addresses(socket: Any) -> list[Any]:
+    """What getaddrinfo makes of numeric hosts, and a connection to one."""
+    found: list[Any] = []
+    for args in (("fd00::2", 80), ("::1", "7", socket.AF_INET6), ("10.0.0.1", 1), ("fe80::1%1", 2)):
+        found.append(socket.getaddrinfo(*args, type=socket.SOCK_STREAM))
+    server = socket.create_server(("::1", 0), family=socket.AF_INET6)
+    client = socket.create_connection(server.getsockname()[:2])
+    found.append((client.family, client.getpeername()[0], client.getsockname()[0]))
+    client.close()
+    server.close()
+    return found
+
+
+def test_addresses_are_read_as_on_this_machine() -> None:
+    try:
+        linux = addresses(socket)
+    except OSError as exc:
+        pytest.skip(f"this machine's kernel has no IPv6: {exc}")
+    net = Net6()
+    process = net.host("a").process("names", addresses)
+    net.run(1)
+    assert not process.tracebacks, process.tracebacks[0]
+    assert process.result == linux
