@@ -51,7 +51,7 @@ class IfAddr:
         self.preferred_until: int | None = None
         self.valid_until: int | None = None
         self.timer = kernel.timer(lambda: addrconf.dad_timer(self))
-        self.preferred_timer = kernel.timer(addrconf.ip.flush)
+        self.preferred_timer = kernel.timer(addrconf.ip.routing.flush)
         self.valid_timer = kernel.timer(lambda: addrconf.remove(self))
 
     @property
@@ -181,18 +181,18 @@ class Addrconf:
             timer.delete()
         network, dev = address.network, address.dev
         if not any(a.dev is dev and a.network == network for a in self.all()):
-            self.ip.remove_routes(
+            self.ip.routing.remove_routes(
                 lambda e: e.dev is dev and e.network == network and e.metric == ADDRCONF_METRIC
             )
-        self.ip.flush()
+        self.ip.routing.flush()
         self.ip.mld.leave(dev, solicited_node(address.ip))
         self._settled.wake()
 
     def add_prefix_route(self, dev: NetDevice, network: ipaddress.IPv6Network) -> None:
         """The destinations of `network` are on the link; it may be known already."""
         entry = FibEntry(network, dev, b"", b"", ADDRCONF_METRIC)
-        if not any(e.dev is dev for e in self.ip.fib.find(network)):
-            self.ip.add_entry(entry)
+        if not any(e.dev is dev for e in self.ip.routing.fib.find(network)):
+            self.ip.routing.add_entry(entry)
 
     # -- duplicate address detection (RFC 4862, 5.4) -----------------------------------------
 
@@ -217,7 +217,7 @@ class Addrconf:
 
     def _dad_completed(self, address: IfAddr) -> None:
         address.tentative = False
-        self.ip.flush()
+        self.ip.routing.flush()
         self._settled.wake()
         if is_linklocal(address.ip):
             self.routers.start(address.dev)

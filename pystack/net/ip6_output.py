@@ -184,11 +184,11 @@ def _forward(ip: Ipv6, skb: SkBuff) -> None:
         ip.icmp.send_error(skb, ICMPV6_TIME_EXCEED, ICMPV6_EXC_HOPLIMIT, 0)
         ip.kernel.drop(skb, Drop.IP6_HOP_LIMIT)
         return
-    entry = ip.fib.lookup(skb.daddr)
+    entry = ip.routing.fib.lookup(skb.daddr)
     if entry is None or entry.kind in ROUTE_ERRORS:
         _unreachable(ip, skb, entry)
         return
-    mtu = ip.link_mtu(entry.dev, entry.metrics)
+    mtu = ip.routing.link_mtu(entry.dev, entry.metrics)
     route = Route(entry.dev, b"", entry.gateway, mtu, entry.metrics)
     if len(skb) > mtu:
         mib["Ip6InTooBigErrors"] += 1

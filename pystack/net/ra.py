@@ -132,7 +132,7 @@ class RouterDiscovery:
             mtu = int.from_bytes(option[2:], "big")
             if IPV6_MIN_MTU <= mtu <= dev.mtu:
                 link.mtu = mtu
-        self.ip.flush()
+        self.ip.routing.flush()
 
     def _default_route(self, dev: NetDevice, router: bytes, lifetime: int) -> None:
         if not lifetime:
@@ -145,7 +145,7 @@ class RouterDiscovery:
             timer = self.kernel.timer(partial(self.forget, dev, router))
             self._routers[dev, router] = timer
             entry = FibEntry(_DEFAULT, dev, router, b"", ROUTE_METRIC)
-            self.ip.add_entry(entry, append=True)
+            self.ip.routing.add_entry(entry, append=True)
         timer.mod(self.kernel.now + lifetime * SECOND)
 
     def forget(self, dev: NetDevice, router: bytes) -> None:
@@ -153,7 +153,7 @@ class RouterDiscovery:
         timer = self._routers.pop((dev, router), None)
         if timer is not None:
             timer.delete()
-            self.ip.remove_routes(
+            self.ip.routing.remove_routes(
                 lambda e: e.network == _DEFAULT and e.dev is dev and e.gateway == router
             )
 
@@ -188,7 +188,9 @@ class RouterDiscovery:
 
     def _prefix_expired(self, dev: NetDevice, network: ipaddress.IPv6Network) -> None:
         self._prefixes.pop((dev, network)).delete()
-        self.ip.remove_routes(lambda e: e.network == network and e.dev is dev and not e.gateway)
+        self.ip.routing.remove_routes(
+            lambda e: e.network == network and e.dev is dev and not e.gateway
+        )
 
     def _autoconf(self, dev: NetDevice, network: ipaddress.IPv6Network, info: PrefixInfo) -> None:
         ip = network.network_address.packed[:8] + eui64(dev.mac)
