@@ -145,7 +145,7 @@ class SocketModule:
         scope = 0
         if host is not None:
             host, _, zone = host.partition("%")
-            scope = self.if_nametoindex(zone) if zone else 0
+            scope = int(zone or 0) if zone.isdigit() or not zone else self.if_nametoindex(zone)
             found = self._hosts.lookup(family, host)
         elif flags & so.AI_PASSIVE:
             found = [(k, bytes(n)) for k, n in ((so.AF_INET, 4), (so.AF_INET6, 16))]
