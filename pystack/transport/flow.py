@@ -87,8 +87,10 @@ def find(sk: DatagramSock, target: Endpoint, cookie: SendControl) -> Flow:
     if sk.sk_bound_dev_if not in (0, oif):
         raise os_error(errno.EINVAL)
     saddr = cookie.saddr or sk.laddr
-    if len(saddr) != size or not any(saddr):
+    if not any(saddr):
         saddr = b""
+    elif len(saddr) != size:  # bound to the other family
+        raise os_error(errno.ENETUNREACH if v4 else errno.EAFNOSUPPORT)
     ttl = sk.ttl if v4 else sk.hop_limit
     if is_multicast(daddr):
         mc = sk.mc

@@ -74,6 +74,10 @@ MSG_ERRQUEUE = int(socket.MSG_ERRQUEUE)
 MSG_CMSG_CLOEXEC = int(socket.MSG_CMSG_CLOEXEC)
 
 
+class NothingFree(BlockingIOError):
+    """EAGAIN that no waiting cures: all ports are taken."""
+
+
 def os_error(number: int) -> OSError:
     """The exception for an errno, of the subclass CPython has for it."""
     return OSError(number, os.strerror(number))

@@ -27,6 +27,7 @@ from pystack.transport.sock import (
     Address,
     Cmsg,
     Message,
+    NothingFree,
     Sock,
     os_error,
 )
@@ -296,6 +297,8 @@ class SocketFile(File):
         while True:
             try:
                 return attempt()
+            except NothingFree:
+                raise
             except BlockingIOError:
                 left = deadline.left()
                 if left == 0:

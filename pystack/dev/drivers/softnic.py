@@ -129,7 +129,7 @@ class SoftNic:
                 if passed is None:
                     continue
                 skb = passed
-            skb.tstamp = tstamp
+            skb.tstamp, skb.hwtstamp = self.kernel.now, tstamp
             self.napi.gro_receive(skb)
         if xdp is not None:
             xdp.flush()
