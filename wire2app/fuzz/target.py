@@ -6,6 +6,7 @@ Real traffic leads the damaged copies of its frames into connections that exist.
 from __future__ import annotations
 
 import random
+from contextlib import suppress
 from ipaddress import ip_address
 from itertools import cycle
 from typing import Any
@@ -23,6 +24,7 @@ from wire2app.fuzz.frames import Frames, Pool
 __all__ = ["SECOND", "Target"]
 
 SECOND = 1_000_000_000
+ETH_P_ALL = 3
 MACS = [bytes([2, 0, 0, 0, 0, n]) for n in range(4)]
 GROUPS = [bytes.fromhex(text) for text in ("ffffffffffff", "01005e000001", "3333ff000001")]
 TCP_PORT, UDP_PORT = 80, 9
@@ -113,6 +115,8 @@ class Target:
         self.processes = [
             self._start(self.host, self._serve_tcp),
             self._start(self.host, self._serve_udp),
+            self._start(self.host, self._listen_raw),
+            self._start(self.host, self._capture),
             self._start(self.peer, self._use_tcp),
             self._start(self.peer, self._use_udp),
         ]
@@ -220,6 +224,28 @@ class Target:
                     sk.sendto(data[:3000], address)
                 except OSError:
                     continue
+
+    def _listen_raw(self, socket: Any, time: Any) -> None:
+        """Raw sockets of both families, one after the other."""
+        kinds = (socket.AF_INET, socket.IPPROTO_ICMP), (socket.AF_INET6, socket.IPPROTO_ICMPV6)
+        with (
+            socket.socket(kinds[0][0], socket.SOCK_RAW, kinds[0][1]) as four,
+            socket.socket(kinds[1][0], socket.SOCK_RAW, kinds[1][1]) as six,
+        ):
+            for sk in (four, six):
+                sk.settimeout(0.01)
+            for sk in cycle((four, six)):
+                if self.ending:
+                    return
+                with suppress(OSError):
+                    sk.recvfrom(65536)
+
+    def _capture(self, socket: Any, time: Any) -> None:
+        with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ETH_P_ALL)) as sk:
+            sk.settimeout(0.05)
+            while not self.ending:
+                with suppress(OSError):
+                    sk.recvfrom(65536)
 
     def _use_udp(self, socket: Any, time: Any) -> None:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sk:

@@ -103,7 +103,9 @@ class Tcp:
         length = skb.end - off
         if length < TCP_HLEN:
             return Drop.TCP_TOO_SHORT
-        if off - skb.network_header == (IP_HLEN if len(skb.daddr) == 4 else IPV6_HLEN):
+        # Put together from fragments, a packet comes without the fields of a frame.
+        plain = IP_HLEN if len(skb.daddr) == 4 else IPV6_HLEN
+        if skb.headers and off - skb.network_header == plain:
             fields = skb.headers[frame.TCP]
         else:
             fields = unpack_fields(buf, off)
