@@ -74,10 +74,10 @@ def test_rules_load_and_save_unchanged(node: Wired) -> None:
 
 def test_client_sees_the_service_and_the_wire_a_pod(node: Wired) -> None:
     pods = [(host, serve(30)) for host in node.hosts[1:]]
-    *_, answers = node.programs(*pods, (node.router, ask(60)))
+    *_, answers = node.programs(*pods, (node.router, ask(45)))
     assert {name for name, _ in answers} == {SERVICE}
     share = Counter(pod for _, pod in answers)
-    assert set(share) == PODS and min(share.values()) >= 10, share
+    assert set(share) == PODS and min(share.values()) >= 7, share
     for number in (1, 2, 3):
         on_the_wire = addresses(node.frames[number])
         assert on_the_wire == {f"10.0.{number}.1", f"10.0.{number}.2"}

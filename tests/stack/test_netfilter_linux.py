@@ -26,7 +26,7 @@ from pystack.host import Host
 
 ROOT = Path(__file__).resolve().parents[2]
 MS = 10**6
-PACKETS = 50
+PACKETS = 40
 RULES: dict[str, str] = {}
 for _text in (ROOT / "tests" / "netfilter" / "router.rules").read_text().split("\n## ")[1:]:
     _name, _, _rules = _text.partition("\n")

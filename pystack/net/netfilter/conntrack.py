@@ -126,7 +126,7 @@ class Conntrack:
             conn.count(info.direction, packet.length + packet.skb.data_len)
         if result is Track.KILL:
             self.destroy(conn)
-        elif info is CtInfo.ESTABLISHED_REPLY:
+        if info is CtInfo.ESTABLISHED_REPLY:
             conn.status |= Status.SEEN_REPLY
         return Verdict.ACCEPT
 

@@ -86,11 +86,13 @@ def _judge(sender: Seen, receiver: Seen, seq: int, end: int, sack: int) -> Track
     new_ack = not before(sack, receiver.td_end + 1)
     if not before(seq, sender.td_maxend + 1):
         overshot = (end - sender.td_maxend + 1) & MASK
-        if overshot <= receiver.td_maxwin and not new_ack and not old_ack:
-            # Should the peer take what is more than it allowed, its ACK shall be known.
-            sender.td_end = end
-            sender.flags |= Flag.DATA_UNACKNOWLEDGED
-        return Track.INVALID
+        reached = receiver.td_maxwin and after(end, sender.td_end - receiver.td_maxwin - 1)
+        if not reached or overshot > receiver.td_maxwin or new_ack or old_ack:
+            return Track.INVALID
+        # Should the peer take what is more than it allowed, its ACK shall be known.
+        sender.td_end = end
+        sender.flags |= Flag.DATA_UNACKNOWLEDGED
+        return Track.ACCEPT
     if new_ack:
         return Track.INVALID
     in_window = not receiver.td_maxwin or after(end, sender.td_end - receiver.td_maxwin - 1)
