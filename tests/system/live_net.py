@@ -77,7 +77,7 @@ class Live:
     def __init__(self, out: Path) -> None:
         self.engine = VirtualEngine()
         self.capture = Capture(out, "tap0")
-        tap = make_tap("tap0", f"{LINUX}/24", bytes.fromhex("020000000001"))
+        tap = make_tap("tap0", f"{LINUX}/24", "fd77::1/64", bytes.fromhex("020000000001"))
         self.port = TapPort(tap, self.engine, self.capture)
         self.start = time.monotonic_ns()
 
