@@ -179,7 +179,8 @@ def test_with_a_device_only_its_routes_count_and_others_are_on_its_link(world: W
 
 def test_a_source_must_be_ours(world: World) -> None:
     assert world.way("10.0.0.9", "10.1.0.1") == ("eth0", "", "10.1.0.1")
-    assert world.error("10.0.0.9", "10.9.9.9") == errno.EINVAL
+    assert world.error("10.0.0.9", "10.9.9.9") == errno.ENETUNREACH
+    assert world.error("10.0.0.9", "10.0.0.255") == errno.EINVAL
 
 
 def test_ourselves_are_reached_by_loopback(world: World) -> None:
