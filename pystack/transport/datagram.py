@@ -30,6 +30,7 @@ from pystack.transport import control, errqueue, mcast
 from pystack.transport.inetaddr import to_user
 from pystack.transport.inetsock import InetSock
 from pystack.transport.sock import (
+    MSG_DONTWAIT,
     MSG_ERRQUEUE,
     MSG_PEEK,
     MSG_TRUNC,
@@ -101,7 +102,8 @@ class DatagramSock(InetSock):
         if self.sk_err:
             raise os_error(self.sock_error())
         if not self.receive_queue:
-            if self.sk_shutdown & RCV_SHUTDOWN:
+            # shut down: who would wait is told so, who would not is told nothing new
+            if self.sk_shutdown & RCV_SHUTDOWN and not flags & MSG_DONTWAIT:
                 return Message(b"")
             raise self.would_block()
         skb = self.receive_queue[0]

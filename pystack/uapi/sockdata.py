@@ -46,7 +46,8 @@ class DataSocket(TimedSocket):
         return _returned(message, flags), self._address(message)
 
     def recv(self, bufsize: int, flags: int = 0) -> bytes:
-        return _returned(self._receive(bufsize, flags, "recv"), flags)
+        """Of no bytes it is no system call (`sock_recv_guts`)."""
+        return _returned(self._receive(bufsize, flags, "recv"), flags) if bufsize else b""
 
     def recvfrom_into(self, buffer: Any, nbytes: int = 0, flags: int = 0) -> tuple[int, Any]:
         view = memoryview(buffer).cast("B")

@@ -29,7 +29,7 @@ def recvmsg(sk: TcpSock, n: int, flags: int) -> bytes:
         if sk.urgent is not None and not hidden:
             n = urgent.before_mark(sk, sk.urgent, n)
         return _peek(sk, n, hidden) if peek else _read(sk, n)
-    if sk.done or n == 0:
+    if sk.done:
         return b""
     if sk.sk_err:
         raise os_error(sk.sock_error())
