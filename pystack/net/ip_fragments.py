@@ -5,8 +5,8 @@ Called by output (`ip_do_fragment` of `net/ipv4/ip_output.c`).
 
 from __future__ import annotations
 
-import struct
 import hashlib
+import struct
 
 from pystack.core.headers.ipv4 import IP_DF, IP_HLEN, IP_MF, IP_OFFSET_MASK, fill_checksum
 from pystack.core.kernel import Kernel
@@ -74,7 +74,8 @@ class Identifications:
     def __init__(self, kernel: Kernel) -> None:
         self._kernel = kernel
         self._key = kernel.rng.randbytes(16)
-        self._counters = [*struct.unpack(f"{_BUCKETS}H", kernel.rng.randbytes(2 * _BUCKETS))]
+        noise = kernel.rng.randbytes(2 * _BUCKETS)
+        self._counters: list[int] = [*struct.unpack(f"{_BUCKETS}H", noise)]
         self._stamps = [0] * _BUCKETS
         self._atomic = kernel.rng.randrange(1 << 16)
 
