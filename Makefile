@@ -1,7 +1,7 @@
 # Thin over the command `wire2app`; `make help` lists the targets.
 #
 #   SIM=verilator|icarus  SEED=1  WAVES=0|1  BUS=fast|pins  FILE=path  RUN="command"  T=test-name
-#   SCRIPTS="folder ..."  SEEDS=1000  FIRST=0
+#   A="server.py 80"  B="client.py"  SCRIPTS="folder ..."  SEEDS=1000  FIRST=0
 
 PYTHON ?= python3
 W2A := .venv/bin/wire2app
@@ -14,10 +14,10 @@ endif
 ifneq ($(value FILE),)
 override FILE := $(value FILE)
 endif
-export SIM SEED WAVES BUS FILE RUN T SECTION SCRIPTS SEEDS FIRST
+export SIM SEED WAVES BUS RTL FILE RUN T SECTION SCRIPTS SEEDS FIRST
 
 .DEFAULT_GOAL := help
-.PHONY: help setup sim live waves bench packetdrill netsim fuzz test test-stack test-rtl test-system lint regs clean
+.PHONY: help setup sim live run waves bench packetdrill netsim fuzz test test-stack test-rtl test-system lint regs clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -33,6 +33,9 @@ waves: .venv/ready-sim  ## open the last run's signals in GTKWave
 
 bench: .venv/ready-sim  ## measure all speeds, in some minutes (SECTION="stack rtl ..." SEED)
 	@$(W2A) bench
+
+run: .venv/ready-sim  ## Python programs on simulated hosts (A="server.py 80" B="client.py" RTL SIM SEED)
+	@$(W2A) run $(A) $(if $(B),-- $(B))
 
 packetdrill: .venv/ready-sim  ## packetdrill scripts against the kernel, a table by folder (SCRIPTS="dir ...")
 	@$(W2A) packetdrill

@@ -90,11 +90,6 @@ def set_option(sk: Sock, name: int, value: int | bytes) -> None:
     setter(sk, number)
 
 
-def unknown_level(sk: Sock) -> OSError:
-    """What getsockopt gives at a level that neither the protocol nor its network has."""
-    return os_error(errno.EOPNOTSUPP if sk.family == so.AF_INET else errno.ENOPROTOOPT)
-
-
 def get_option(sk: Sock, name: int) -> int | bytes:
     """An int, or the bytes of a structure; ENOPROTOOPT."""
     flag = _FLAGS.get(name)
