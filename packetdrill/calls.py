@@ -10,7 +10,7 @@ import errno
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from socket import AF_INET, AF_INET6, IPPROTO_TCP, MSG_PEEK, SOL_SOCKET
+from socket import AF_INET, AF_INET6, IPPROTO_TCP, MSG_FASTOPEN, MSG_PEEK, SOL_SOCKET
 from typing import Any
 
 from packetdrill import sockopts, vectors, waiting
@@ -259,6 +259,8 @@ class Calls:
     ) -> Prepared:
         fd = descriptor(self.session, script_fd)
         config = self.session.config
+        if (flags or 0) & MSG_FASTOPEN:  # the host ignores it, as it does all flags it lacks
+            raise Unsupported("sending with MSG_FASTOPEN", kind="MSG_FASTOPEN")
         address = (
             config.socket_address(config.remote_ip, config.connect_port) if addressed else None
         )

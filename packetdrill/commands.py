@@ -84,11 +84,15 @@ class Commands:
     # -- sysctl ----------------------------------------------------------------------------
 
     def _sysctl(self, command: SimpleCommand) -> None:
+        """`name=value` sets, `name` alone prints: that it is known is all that matters here."""
         for word in command.words[1:]:
             if not word.startswith("-"):
                 name, equals, value = word.partition("=")
+                name = name.replace("/", ".")
                 if equals:
-                    self.set(name.replace("/", "."), value)
+                    self.set(name, value)
+                elif name not in self.session.machine.host.kernel.sysctl:
+                    raise Unsupported(f"sysctl {word}", kind=f"sysctl {name}")
 
     def _set_sysctls(self, command: SimpleCommand) -> None:
         for word in command.words[1:]:

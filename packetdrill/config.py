@@ -93,13 +93,13 @@ def default_config(ipv6: bool) -> Config:
     )
 
 
-_INTEGERS = {
-    "bind_port": ("bind_port", 1),
-    "connect_port": ("connect_port", 1),
-    "mtu": ("mtu", 1),
-    "mss": ("mss", 1),
-    "tolerance_usecs": ("tolerance", 1000),
-    "tcp_ts_tick_usecs": ("ts_tick_usecs", 1),
+_INTEGERS = {  # attribute, factor, range
+    "bind_port": ("bind_port", 1, range(1 << 16)),
+    "connect_port": ("connect_port", 1, range(1 << 16)),
+    "mtu": ("mtu", 1, range(68, 1 << 16)),
+    "mss": ("mss", 1, range(1 << 16)),
+    "tolerance_usecs": ("tolerance", 1000, range(1 << 31)),
+    "tcp_ts_tick_usecs": ("ts_tick_usecs", 1, range(1_000_001)),
 }
 _SWITCHES = {
     "tcp_ts_ecr_scaled": "ts_ecr_scaled",
@@ -139,8 +139,10 @@ def _option(config: Config, name: str, value: str | None) -> dict[str, Any]:
         raise ScriptSyntaxError(f"option --{name}: unknown, or lacks a value", 1, "option")
     try:
         if name in _INTEGERS:
-            attribute, factor = _INTEGERS[name]
-            return {attribute: int(value, 0) * factor}
+            attribute, factor, allowed = _INTEGERS[name]
+            if (number := int(value, 0)) not in allowed:
+                raise ValueError(f"{value} is out of range")
+            return {attribute: number * factor}
         if name in _TEXTS:
             address = ipaddress.ip_address(value.partition("/")[0])
             if address.version != config.version:
@@ -155,7 +157,10 @@ def _option(config: Config, name: str, value: str | None) -> dict[str, Any]:
     except ValueError as exc:
         raise ScriptSyntaxError(f"bad --{name}: {exc}", 1, "option") from None
     if name == "non_fatal":
-        return {"non_fatal": frozenset(value.replace(",", " ").split())}
+        kinds = frozenset(value.replace(",", " ").split())
+        if not kinds <= {"packet", "syscall"}:
+            raise ScriptSyntaxError(f"bad --non_fatal: {value}", 1, "option")
+        return {"non_fatal": kinds}
     if name == "define":
         symbol, _, meaning = value.partition("=")
         return {"defines": {**config.defines, symbol: meaning}}

@@ -197,8 +197,16 @@ def _verify_options(expected: Expected, actual: TcpFields, config: Config, elaps
 
 
 def _verify_timestamp(wanted: TcpFields, actual: TcpFields, config: Config, elapsed: int) -> None:
+    """TS ecr is a number of the script's own; packetdrill does not look at it."""
     want, got = (tcpopts.find_timestamps(tcp.options) for tcp in (wanted, actual))
-    if not config.ts_tick_usecs or want is None or got is None:
+    if want is None or got is None:
+        return
+    if want[1] != got[1]:
+        raise _Mismatch(
+            f"bad outbound TCP timestamp echo, expected {want[1]}, actual {got[1]}",
+            "TCP timestamp echo",
+        )
+    if not config.ts_tick_usecs:
         return
     tolerance = max(config.tolerance, int(config.tolerance_percent / 100 * elapsed))
     off = (got[0] - want[0] + (1 << 31)) % (1 << 32) - (1 << 31)

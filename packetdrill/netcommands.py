@@ -64,9 +64,12 @@ def _number(name: str, value: str) -> int | str:
     return int(value, 0) if value[:1].isdigit() else value
 
 
+_QDISC_VERBS = [(verb,) for verb in ("add", "change", "replace", "delete", "del")]
+
+
 def tc(session: Session, words: tuple[str, ...]) -> None:
     """`pfifo` is what the device has, `limit` its length; with `fq` TCP paces."""
-    if words[1:2] != ("qdisc",):
+    if words[1:2] != ("qdisc",) or words[2:3] not in _QDISC_VERBS:
         raise _no(words, "command tc")
     verb = words[2]
     device = session.machine.device
@@ -91,6 +94,8 @@ def ethtool(session: Session, words: tuple[str, ...]) -> None:
     if words[1:2] != ("-K",):
         raise _no(words, "command ethtool")
     features = session.machine.device.features
+    if len(words) % 2 == 0 or not set(words[4::2]) <= {"on", "off"}:
+        raise _no(words, "command ethtool")
     for name, state in zip(words[3::2], words[4::2], strict=False):
         if name in features:
             features[name] = state == "on"

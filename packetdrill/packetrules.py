@@ -45,6 +45,14 @@ def _blob(kind: int, lead: bytes = b"") -> Callable[..., Option]:
     return build
 
 
+def _number(token: Token, bits: int, what: str, base: int = 10) -> int:
+    """A field of `bits` bits; ScriptSyntaxError, with the line, for a number that does not fit."""
+    value = int(token, base)
+    if not 0 <= value < 1 << bits:
+        raise ScriptSyntaxError(f"{what} {value} out of range", token.line or 0, "syntax")
+    return value
+
+
 class Tagged(dict[str, Any]):
     """Parts of a packet, merged into it by the rule above."""
 
@@ -75,11 +83,11 @@ class PacketRules(Transformer[Token, Any]):
     opt_fastopen_exp = _blob(tcpopts.OPT_EXPERIMENT, tcpopts.FASTOPEN_MAGIC)
 
     def opt_sack(self, c: list[Any]) -> Option:
-        edges = [int(token) for token in c]
+        edges = [_number(token, 32, "SACK edge") for token in c]
         return tcpopts.sack(list(zip(edges[::2], edges[1::2], strict=True)))
 
     def opt_timestamps(self, c: list[Any]) -> Option:
-        return tcpopts.timestamps(int(c[0]), int(c[1]))
+        return tcpopts.timestamps(_number(c[0], 32, "TS val"), _number(c[1], 32, "TS ecr"))
 
     def opt_accecn(self, c: list[Any]) -> Option:
         kind = tcpopts.OPT_ACCECN1 if c[0] == "e1b" else tcpopts.OPT_ACCECN0
@@ -92,23 +100,24 @@ class PacketRules(Transformer[Token, Any]):
         return Tagged(options=None)
 
     def ports(self, c: list[Any]) -> Tagged:
-        return Tagged(sport=int(c[0]), dport=int(c[2]))
+        return Tagged(sport=_number(c[0], 16, "port"), dport=_number(c[2], 16, "port"))
 
     def seq(self, c: list[Any]) -> Tagged:
-        start, end, length = (int(token) for token in c)
+        start, end = (_number(token, 32, "sequence number") for token in c[:2])
+        length = _number(c[2], 16, "payload length")
         if end != start + length:
             message = f"sequence range {start}:{end} does not span {length} bytes"
             raise ScriptSyntaxError(message, c[0].line, "syntax")
         return Tagged(seq=start, length=length)
 
     def ack(self, c: list[Any]) -> Tagged:
-        return Tagged(ack=int(c[0]))
+        return Tagged(ack=_number(c[0], 32, "ack number"))
 
     def win(self, c: list[Any]) -> Tagged:
-        return Tagged(window=int(c[0]))
+        return Tagged(window=_number(c[0], 16, "window"))
 
     def urg(self, c: list[Any]) -> Tagged:
-        return Tagged(urgent=int(c[0]))
+        return Tagged(urgent=_number(c[0], 16, "urgent pointer"))
 
     def tcp(self, c: list[Any]) -> Tagged:
         parts = {key: v for child in c if isinstance(child, Tagged) for key, v in child.items()}
@@ -118,7 +127,7 @@ class PacketRules(Transformer[Token, Any]):
 
     def udp(self, c: list[Any]) -> Tagged:
         ports = c[0] if isinstance(c[0], Tagged) else {}
-        return Tagged(transport=ast.Udp(int(c[-1])), **ports)
+        return Tagged(transport=ast.Udp(_number(c[-1], 16, "payload length")), **ports)
 
     def mtu(self, c: list[Any]) -> Tagged:
         return Tagged(mtu=int(c[0]))
@@ -145,13 +154,13 @@ class PacketRules(Transformer[Token, Any]):
         return Tagged(ecn=str(c[0]))
 
     def tos(self, c: list[Any]) -> Tagged:
-        return Tagged(tos=int(c[0], 16))
+        return Tagged(tos=_number(c[0], 8, "tos", 16))
 
     def flowlabel(self, c: list[Any]) -> Tagged:
-        return Tagged(flowlabel=int(c[0], 16))
+        return Tagged(flowlabel=_number(c[0], 20, "flowlabel", 16))
 
     def ttl(self, c: list[Any]) -> Tagged:
-        return Tagged(ttl=int(c[0]))
+        return Tagged(ttl=_number(c[0], 8, "ttl"))
 
     def ip_info(self, c: list[Any]) -> Tagged:
         fields = {key: value for part in c for key, value in part.items()}

@@ -66,7 +66,7 @@ class Snippets:
         except SyntaxError as exc:
             raise Unsupported(f"code: {exc}", kind="code") from None
         for node in ast.walk(tree):
-            if not isinstance(node, _ALLOWED):
+            if not isinstance(node, _ALLOWED) or isinstance(node, (ast.Pow, ast.LShift)):
                 what = type(node).__name__
                 raise Unsupported(f"{what} in code", kind=f"code: {what}")
         return compile(tree, "<script>", "exec")

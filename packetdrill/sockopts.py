@@ -28,7 +28,7 @@ def setsockopt(session: Session, args: list[Value]) -> Prepared:
         if length != _INT.size:
             data = _INT.pack(data)[:length].ljust(length, b"\0")
     elif isinstance(value, dict):
-        data = struct.pack("=ii", value["onoff"], value["linger"])
+        data = struct.pack("=ii", value["onoff"], value["linger"])[:length]
     elif isinstance(value, bytes):
         data = value[:length].ljust(length, b"\0")
     else:

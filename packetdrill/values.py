@@ -54,6 +54,7 @@ _MORE = {
     "SO_MEMINFO": 55,
     "SO_ZEROCOPY": 60,
     "SO_TXTIME": 61,
+    "SCM_TIMESTAMPING": 37,
     "SCM_TSTAMP_SND": 0,
     "SCM_TSTAMP_SCHED": 1,
     "SCM_TSTAMP_ACK": 2,
