@@ -14,7 +14,12 @@ from conftest import SEED, SIMS
 from wire2app.packetdrill import OWN, OverRtl
 
 SAMPLE = {
-    "T1": ("simultaneous-open-timestamps", "half-close", "reset-closing-states"),
+    "T1": (
+        "simultaneous-open-timestamps",
+        "half-close",
+        "reset-closing-states",
+        "simultaneous-close-data",
+    ),
     "T2": ("accept-overflow-drop", "accept-overflow-abort"),
     "T3": ("syncookie-timestamps",),
     "T4": ("time-wait-reuse",),

@@ -158,7 +158,12 @@ def receive_request(req: RequestSock, skb: SkBuff) -> None:
     if req.tstamp_ok and stamps is not None and not after(segment.seq, req.rcv_nxt):
         req.ts_recent = stamps[0]
         req.ts_recent_stamp = kernel.now
-    if flags & (TH_RST | TH_SYN):
+    if flags & TH_RST and segment.seq != req.rcv_nxt:  # RFC 5961, 3.2
+        kernel.drop(skb, Drop.TCP_RESET)
+        if not _rate_limited(req, "TcpExtTCPACKSkippedChallenge"):
+            kernel.mib["TcpExtTCPChallengeACK"] += 1
+            req.send_ack()
+    elif flags & (TH_RST | TH_SYN):
         _embryonic_reset(req, skb, bool(flags & TH_RST))
     elif not flags & TH_ACK:
         kernel.drop(skb, Drop.TCP_BAD_FLAGS)
@@ -176,10 +181,10 @@ def _in_window(req: RequestSock, segment: RxSegment) -> bool:
     return seq == end == end_seq
 
 
-def _rate_limited(req: RequestSock) -> bool:
+def _rate_limited(req: RequestSock, counter: str = "TcpExtTCPACKSkippedSynRecv") -> bool:
     now = req.tcp.kernel.now
     if req.last_oow_ack_time is not None and now - req.last_oow_ack_time < INVALID_RATELIMIT:
-        req.tcp.kernel.mib["TcpExtTCPACKSkippedSynRecv"] += 1
+        req.tcp.kernel.mib[counter] += 1
         return True
     req.last_oow_ack_time = now
     return False
