@@ -24,7 +24,7 @@ SAMPLE = {
     "T3": ("syncookie-timestamps",),
     "T4": ("time-wait-reuse",),
     "T5": ("accept-overflow-drop",),
-    "T6": ("rcvbuf-autotune", "window-clamp-listener"),
+    "T6": ("partial-write", "rcvbuf-autotune", "window-clamp-listener"),
     "T7": ("cork-and-push", "urgent-send", "urgent-receive"),
     "T8": ("zero-window-probe", "urgent-window"),
     "T9": ("rack-lost-retransmit", "tail-loss-probe", "rto-backoff", "paws"),
