@@ -67,8 +67,6 @@ def process(sk: TcpSock, segment: RxSegment, flag: int) -> int:
     if before(ack, prior_una):
         return _old(sk, segment, event)
     if after(ack, sk.snd_nxt):
-        if not flag & NO_CHALLENGE_ACK:  # RFC 9293, 3.10.7.4: "then send an ACK"; Linux since 6.18
-            send_challenge_ack(sk)
         return ACK_INVALID
     if after(ack, prior_una):
         event.flag |= SND_UNA_ADVANCED
