@@ -30,8 +30,8 @@ class Ring:
         self.left: list[tuple[int, bytes]] = []
         self.more: list[bool] = []
         self.dev = NetDevice("eth0", b"\2\0\0\0\0\1", self)
-        self.dev.up = True
         host.core.register(self.dev)
+        host.engine.run(stop=finished(host.start(host.core.open, self.dev)))
 
     def open(self) -> None: ...
 
