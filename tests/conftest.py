@@ -7,9 +7,13 @@ its cocotb tests.  There SIMS plays no role and SEED is the seed of that run.
 from __future__ import annotations
 
 import os
+import weakref
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
+from pystack.core.kernel import Kernel
 from wire2app.simulator import SIMULATORS
 
 SIMS: list[str] = []
@@ -34,6 +38,26 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_report_header(config: pytest.Config) -> str:
     return f"simulators: {', '.join(SIMS)}; seed: {SEED}"
+
+
+@pytest.fixture(autouse=True, scope="module")
+def machines_off() -> Iterator[None]:
+    """Switch off the machines a module has made: their memory is not freed otherwise, and the
+    garbage collector would walk through ever more of it."""
+    made: list[weakref.ref[Kernel]] = []
+    build = Kernel.__init__
+
+    def remember(kernel: Kernel, *args: Any, **kwargs: Any) -> None:
+        made.append(weakref.ref(kernel))
+        build(kernel, *args, **kwargs)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Kernel, "__init__", remember)
+        yield
+    for reference in made:
+        kernel = reference()
+        if kernel is not None:
+            kernel.power_off()
 
 
 @pytest.fixture

@@ -224,6 +224,14 @@ class Cpu:
             else:
                 self.schedule()
 
+    def power_off(self) -> None:
+        """End the idle loop, which otherwise lives, unseen by the garbage collector, for ever."""
+        if self._ksoftirqd is not None:
+            self._ksoftirqd.power_off()
+        self._waiter = None
+        self.loop.parent = getcurrent()
+        self.loop.throw()
+
     # -- scheduling ------------------------------------------------------------------------
 
     def enqueue(self, task: Task) -> None:

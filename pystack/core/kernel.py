@@ -11,6 +11,7 @@ from collections import Counter, deque
 from collections.abc import Callable
 from itertools import count
 from typing import Any
+from weakref import WeakSet
 
 from pystack.core.costs import Costs
 from pystack.core.cpu import Cpu, Softirq
@@ -49,6 +50,7 @@ class Kernel:
         self.packet_ids = count(1)
         self.this_cpu: Cpu | None = None
         self.views: list[Kernel] = [self]  # one a network namespace
+        self._tasks: WeakSet[Task] = WeakSet()
         self._init_namespace()
         self.sock_flows = SockFlows(self.sysctl)
         self.trace = Trace(engine, name, lambda: self.this_cpu)
@@ -100,6 +102,18 @@ class Kernel:
         """Charge the running CPU."""
         (self.this_cpu or self.cpu).debt += ns
 
+    def power_off(self) -> None:
+        """Switch the machine off: no task runs on.
+
+        Needed only for its memory, by who builds many machines: what a suspended greenlet refers
+        to is never garbage to Python.
+        """
+        self.running_on(None)
+        for task in list(self._tasks):
+            task.power_off()
+        for cpu in self.cpus:
+            cpu.power_off()
+
     def timer(self, fn: Callable[[], None], cpu: int | None = None) -> Timer:
         """A timer on the running CPU, or on CPU `cpu`."""
         if cpu is None:
@@ -110,6 +124,7 @@ class Kernel:
         """A new task on CPU `cpu`, runnable at once."""
         task = Task(self.cpus[cpu], fn, args, name or getattr(fn, "__name__", "task"))
         task.cpu.enqueue(task)
+        self._tasks.add(task)
         return task
 
     def log(self, level: int, line: str) -> None:

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from greenlet import greenlet
+from greenlet import getcurrent, greenlet
 
 if TYPE_CHECKING:
     from pystack.core.cpu import Cpu
@@ -55,6 +56,12 @@ class Task:
             callback(self)
         if self.exception is not None and not self.on_exit:
             raise self.exception
+
+    def power_off(self) -> None:
+        """Unwind it where it is; what it does meanwhile, without a CPU, fails and is lost."""
+        self.greenlet.parent = getcurrent()
+        with suppress(Exception):
+            self.greenlet.throw()
 
     def wake(self) -> bool:
         """Make a waiting task runnable.  Returns whether it waited (`try_to_wake_up`)."""

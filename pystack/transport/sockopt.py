@@ -120,13 +120,13 @@ def _admin(sk: Sock) -> None:
 
 def _set_rcvbuf(sk: Sock, value: int, limit: int) -> None:
     """Doubled, for half of it is taken by overhead; a value beyond the limit is not an error."""
-    value = min(value, limit, _INT_MAX // 2)
+    value = min(value & 0xFFFFFFFF, limit, _INT_MAX // 2)  # taken as unsigned
     sk.rcvbuf_locked = True
     sk.sk_rcvbuf = max(value * 2, SOCK_MIN_RCVBUF)
 
 
 def _set_sndbuf(sk: Sock, value: int, limit: int) -> None:
-    value = min(value, limit, _INT_MAX // 2)
+    value = min(value & 0xFFFFFFFF, limit, _INT_MAX // 2)  # taken as unsigned
     sk.sndbuf_locked = True
     sk.sk_sndbuf = max(value * 2, SOCK_MIN_SNDBUF)
     if sk.poll() & EPOLLOUT:

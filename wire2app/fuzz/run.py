@@ -24,6 +24,13 @@ def run_seed(seed: int, frames: int = FRAMES) -> Outcome:
 
 def _run(seed: int, frames: int, outcome: Outcome) -> None:
     target = Target(seed)
+    try:
+        _fire(target, frames, outcome)
+    finally:
+        target.power_off()
+
+
+def _fire(target: Target, frames: int, outcome: Outcome) -> None:
     target.fire(frames)
     target.settle()
     kernel = target.host.kernel

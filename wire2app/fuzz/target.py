@@ -155,6 +155,11 @@ class Target:
                 self._do(self.host, self.host.down, dev)
         self.engine.run(until=self.engine.now + SECOND)
 
+    def power_off(self) -> None:
+        """So that the memory of many runs can be freed."""
+        for host in (self.host, self.peer):
+            host.kernel.power_off()
+
     # -- accounts --------------------------------------------------------------------------
 
     def left(self) -> dict[str, int]:

@@ -119,6 +119,11 @@ class Net:
         ]
         self._until(finished(*tasks), SECOND)
 
+    def power_off(self) -> None:
+        """So that the memory of many runs can be freed."""
+        for host in self.hosts:
+            host.kernel.power_off()
+
     # -- accounts --------------------------------------------------------------------------
 
     def _left(self, host: Host) -> dict[str, int]:

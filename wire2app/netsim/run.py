@@ -33,6 +33,13 @@ def run_scenario(scenario: Scenario) -> Outcome:
 
 def _run(scenario: Scenario, outcome: Outcome) -> None:
     net = Net(scenario.seed, scenario.impairment, scenario.hosts, scenario.rate, scenario.delay)
+    try:
+        _exchange(net, scenario, outcome)
+    finally:
+        net.power_off()
+
+
+def _exchange(net: Net, scenario: Scenario, outcome: Outcome) -> None:
     server_side, client_side = scenario.sides
     server = Peer(net.hosts[0], "server", server_side, client_side, scenario.seed)
     client = Peer(net.hosts[1], "client", client_side, server_side, scenario.seed)
