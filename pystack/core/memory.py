@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from mmap import mmap
+
 import numpy as np
 import numpy.typing as npt
 
@@ -16,7 +18,9 @@ class HostMemory:
     """
 
     def __init__(self, size: int = 16 << 20, array: npt.NDArray[np.uint8] | None = None) -> None:
-        self.array = np.zeros(size, dtype=np.uint8) if array is None else array
+        # Pages of the operating system's, which are zero until touched: memory that Python gives
+        # out a second time would have to be zeroed whole, for every host that is built.
+        self.array = np.frombuffer(mmap(-1, size), np.uint8) if array is None else array
         if len(self.array) % PAGE_SIZE:
             raise ValueError(f"memory size {len(self.array)} is not a multiple of {PAGE_SIZE}")
         self.size = len(self.array)
