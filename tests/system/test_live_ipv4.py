@@ -38,13 +38,13 @@ def live(case: str, folder: Path, *args: int) -> str:
     return done.stdout
 
 
-def judged(capture: Path) -> str:
-    """The frames tshark finds fault with; none if it is not installed."""
+def judged(capture: Path, *more: str) -> str:
+    """The frames tshark finds fault with, given `more` options; none if it is not installed."""
     if shutil.which("tshark") is None:
         return ""
     options = [f"-o{layer}.check_checksum:TRUE" for layer in ("ip", "tcp", "udp")]
     found = subprocess.run(
-        ["tshark", "-r", str(capture), *options, "-Y", WRONG],
+        ["tshark", "-r", str(capture), *options, *more, "-Y", WRONG],
         capture_output=True,
         text=True,
         check=True,
