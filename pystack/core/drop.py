@@ -67,6 +67,7 @@ class Drop(enum.Enum):
     IP_MARTIAN_DESTINATION = "ip.martian_destination"
     IP_RPFILTER = "ip.rpfilter"
     IP_NOT_MEMBER = "ip.not_member"
+    IP_UNICAST_IN_L2_MULTICAST = "ip.unicast_in_l2_multicast"
     IP_NOT_FORWARDED = "ip.not_forwarded"
     IP_TTL_EXCEEDED = "ip.ttl_exceeded"
     IP_BAD_OPTION = "ip.bad_option"

@@ -12,7 +12,6 @@ _CONF: dict[str, int] = {
     "accept_redirects": 1,
     "arp_accept": 0,
     "arp_notify": 0,
-    "bc_forwarding": 0,
     "drop_unicast_in_l2_multicast": 0,
     "force_igmp_version": 0,
     "forwarding": 0,
@@ -171,7 +170,7 @@ _SECONDS = (-_INT_MAX // 1000, _INT_MAX // 1000)  # what fits an int in jiffies 
 _U8 = (
     *("ip_forward_use_pmtu", "ip_no_pmtu_disc", "ip_nonlocal_bind"),
     *("igmp_link_local_mcast_reports", "tcp_abort_on_overflow", "tcp_dsack", "tcp_frto"),
-    *("tcp_keepalive_probes", "tcp_moderate_rcvbuf", "tcp_mtu_probing", "tcp_orphan_retries"),
+    *("tcp_keepalive_probes", "tcp_moderate_rcvbuf", "tcp_orphan_retries"),
     *("tcp_recovery", "tcp_retries1", "tcp_retries2", "tcp_rfc1337", "tcp_sack"),
     *("tcp_slow_start_after_idle", "tcp_synack_retries", "tcp_syncookies", "tcp_timestamps"),
     *("tcp_tso_rtt_log", "tcp_tso_win_divisor", "tcp_window_scaling"),
@@ -201,6 +200,7 @@ _IPV4: dict[str, tuple[int, int]] = {
     "tcp_keepalive_time": _SECONDS,
     "tcp_max_reordering": (1, _INT_MAX),
     "tcp_min_snd_mss": (48, 65535),
+    "tcp_mtu_probing": (0, 1),  # 2 is the search upward from the start, which there is not
     "tcp_min_tso_segs": (1, 255),
     "tcp_mtu_probe_floor": (48, 65535),
     "tcp_notsent_lowat": (0, (1 << 32) - 1),

@@ -23,7 +23,6 @@ from pystack.net.hooks import Change, Hook, Sum, read, rewrite
 from pystack.net.ip_output import longest
 
 if TYPE_CHECKING:
-    from pystack.dev.netdev import NetDevice
     from pystack.net.ipv4 import Ipv4
     from pystack.net.route import Route
 
@@ -71,8 +70,7 @@ class Forward:
 
     def _same_link(self, skb: SkBuff, route: Route) -> bool:
         """Could the sender have reached the next hop itself (`__mkroute_input`)?"""
-        sysctl = self._kernel.sysctl
-        if any(sysctl[f"net.ipv4.conf.{n}.shared_media"] for n in ("all", skb.dev.name)):
+        if self._ipv4.routing.conf_any("shared_media", skb.dev):
             return True
         return self._ipv4.devinet.on_link(skb.dev, skb.saddr, route.gateway or skb.daddr)
 
@@ -92,7 +90,7 @@ class Redirects:
 
     def send(self, skb: SkBuff, route: Route) -> None:
         now = self._kernel.now
-        if not self._wanted(skb.dev):
+        if not self._ipv4.routing.conf_any("send_redirects", skb.dev):
             return
         told, last = self._senders.get(skb.saddr, (0, 0))
         if now - last > _SILENCE:
@@ -107,7 +105,3 @@ class Redirects:
         self._senders[skb.saddr] = told + 1, now
         gateway = int.from_bytes(route.gateway or skb.daddr, "big")
         self._ipv4.icmp_send(skb, ICMP_REDIRECT, ICMP_REDIR_HOST, gateway)
-
-    def _wanted(self, dev: NetDevice) -> bool:
-        sysctl = self._kernel.sysctl
-        return any(sysctl[f"net.ipv4.conf.{name}.send_redirects"] for name in ("all", dev.name))

@@ -28,6 +28,7 @@ from pystack.net.fib import RouteType
 from pystack.net.hooks import Change, Hook, Sum, read, rewrite
 from pystack.net.ip_fragment import DefragUser
 from pystack.net.ip_options import OptionError, compile_options
+from pystack.net.martians import Martians
 from pystack.net.route import Route
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ _COUNTERS = {
     Drop.IP_TRUNCATED: "IpExtInTruncatedPkts",
     Drop.IP_OTHER_ADDRESS: "IpInAddrErrors",
 }
+_TO_ONE = {RouteType.LOCAL, RouteType.UNICAST, RouteType.UNREACHABLE}
 _REFUSALS = {
     errno.EHOSTUNREACH: ICMP_HOST_UNREACH,
     errno.ENETUNREACH: ICMP_NET_UNREACH,
@@ -55,6 +57,7 @@ class Input:
         self._kernel = ipv4.kernel
         self._active = ipv4.hooks.active
         self._routing = ipv4.routing
+        self._martians = Martians(ipv4.kernel, ipv4.routing)
         self._tp_rcv = self._kernel.trace.point("ip_rcv", "packet_id", "length")
         ipv4.ethernet.register(ETH_P_IP, self.ip_rcv)
 
@@ -88,15 +91,23 @@ class Input:
         if route is None:
             found = self._ipv4.route_input.resolve(skb)
             if isinstance(found, Drop):
+                self._martians.log(skb, found)
                 self._drop(skb, found)
                 return True
             route = found
         skb.dst = route
+        if skb.headers[0][0] & 1 and route.kind in _TO_ONE and self._unicast_only(skb):
+            self._kernel.drop(skb, Drop.IP_UNICAST_IN_L2_MULTICAST)
+            return True
         if skb.transport_header - skb.off > IP_HLEN and not self.ip_rcv_options(skb, route):
             return True
         assert route.input is not None, "a route for sending only"
         route.input(skb)
         return True
+
+    def _unicast_only(self, skb: SkBuff) -> bool:
+        """Is what a frame brings to everybody to have such an address, too (RFC 1122, 3.3.6)?"""
+        return self._routing.conf_any("drop_unicast_in_l2_multicast", skb.dev)
 
     def ip_rcv_options(self, skb: SkBuff, route: Route) -> bool:
         """Fill in what options ask for; False if they were the packet's end (RFC 7126)."""

@@ -65,7 +65,7 @@ class Output:
                 daddr,
                 kernel.sysctl[_TTL] if ttl is None else ttl,
                 self._idents.next(saddr, daddr, protocol, dont_fragment),
-                IP_DF if dont_fragment and not route.mtu_locked else 0,
+                IP_DF if dont_fragment else 0,
                 tos,
                 options,
             )

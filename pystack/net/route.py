@@ -266,9 +266,23 @@ class Routing:
         link = self._main.lookup(gateway, dev.ifindex)
         if route.dev is not dev or route.gateway != old or link is None or link.gateway:
             return
+        if not self.conf_any("shared_media", dev) and not self._secure(dev, old, gateway):
+            return
         for (to, _, _), cached in list(self._outputs.items()):
             if to == daddr:
                 cached.gateway = gateway
+
+    def _secure(self, dev: NetDevice, old: bytes, gateway: bytes) -> bool:
+        """Is the link one subnet to both, and with secure_redirects the new one a router that is
+        configured (`ip_fib_check_default`)?"""
+        if not self._devinet.on_link(dev, gateway, old):
+            return False
+        known = any(entry.gateway == gateway and entry.dev is dev for entry in self._main)
+        return known or not self.conf_any("secure_redirects", dev)
+
+    def conf_any(self, name: str, dev: NetDevice) -> bool:
+        """Do all devices, or this one, ask for it (`IN_DEV_ORCONF`)?"""
+        return any(self._kernel.sysctl[f"net.ipv4.conf.{n}.{name}"] for n in ("all", dev.name))
 
     def _conf_redirects(self, dev: NetDevice) -> bool:
         """Routers need all and the device to agree, hosts one of them (`IN_DEV_RX_REDIRECTS`)."""

@@ -20,9 +20,9 @@ from pystack.transport.inetsock import (
     DONTFRAG6,
     FREEBIND,
     PMTUDISC_DO,
-    PMTUDISC_DONT,
     PMTUDISC_OMIT,
     PMTUDISC_PROBE,
+    PMTUDISC_WANT,
     TRANSPARENT,
     bind_scope,
 )
@@ -140,7 +140,7 @@ def _flow(
         tos,
         room=min(fits, most) if whole else most,
         fits=fits,
-        want_df=pmtudisc != PMTUDISC_DONT and pmtudisc < PMTUDISC_PROBE,
+        want_df=pmtudisc == PMTUDISC_WANT and not route.mtu_locked,
         always_df=pmtudisc in (PMTUDISC_DO, PMTUDISC_PROBE),
     )
 

@@ -18,6 +18,7 @@ from pystack.transport.sock import Sock, os_error
 
 if TYPE_CHECKING:
     from pystack.dev.netdev import NetDevice
+    from pystack.net.route import Route
     from pystack.transport.errqueue import ErrorReport
     from pystack.transport.mcast import Multicast
 
@@ -64,7 +65,7 @@ class InetSock(Sock):
     ) -> None:
         super().__init__(kernel, family, type_, protocol)
         self.inets = inets
-        self.v6only = False  # IPV6_V6ONLY
+        self.v6only = family == AF_INET6 and bool(kernel.sysctl["net.ipv6.bindv6only"])
         self.unbind_address()
         self.lport = 0
         self.raddr = self.inet.any_address
@@ -92,6 +93,15 @@ class InetSock(Sock):
 
     def devices(self) -> Iterable[NetDevice]:
         return self.inet.devices.values()
+
+
+def ip_dont_fragment(sk: InetSock, route: Route) -> bool:
+    """Shall a packet of `sk` leave in one piece or not at all?  Not with IP_PMTUDISC_WANT where
+    the path's MTU cannot be believed."""
+    if sk.inet.family == AF_INET6:
+        return sk.pmtudisc6 != PMTUDISC_DONT
+    wanted = sk.pmtudisc == PMTUDISC_WANT and not route.mtu_locked
+    return wanted or sk.pmtudisc == PMTUDISC_DO
 
 
 def bind_scope(sk: InetSock, scope_id: int) -> None:

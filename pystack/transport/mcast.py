@@ -56,7 +56,7 @@ def set_interface(sk: InetSock, address: bytes, index: int) -> None:
 
 
 def join(sk: InetSock, group: bytes, index: int, address: bytes) -> None:
-    """EINVAL for no group, ENODEV, EADDRINUSE for one joined already."""
+    """EINVAL for no group, ENODEV, EADDRINUSE for one joined already, ENOBUFS for too many."""
     inet = sk.inets[len(group)]
     if not is_multicast(group):
         raise os_error(errno.EINVAL)
@@ -64,8 +64,15 @@ def join(sk: InetSock, group: bytes, index: int, address: bytes) -> None:
     mc = settings(sk)
     if (dev.ifindex, group) in mc.groups:
         raise os_error(errno.EADDRINUSE)
+    if len(group) == 4 and _joined(mc) >= sk.kernel.sysctl["net.ipv4.igmp_max_memberships"]:
+        raise os_error(errno.ENOBUFS)
     inet.join(dev, group)
     mc.groups.append((dev.ifindex, group))
+
+
+def _joined(mc: Multicast) -> int:
+    """IPv4 groups a socket is a member of; there is no such limit for IPv6's."""
+    return sum(len(group) == 4 for _, group in mc.groups)
 
 
 def leave(sk: InetSock, group: bytes, index: int, address: bytes) -> None:

@@ -204,6 +204,25 @@ def test_a_host_that_accepts_no_redirects_takes_none(net: Net) -> None:
     assert net.a.ipv4.route(ip4(B)).gateway == ip4(RA)
 
 
+def test_without_shared_media_a_redirect_needs_a_router_that_is_configured(net: Net) -> None:
+    route, sysctl = net.a.ipv4.route(ip4(B)), net.a.kernel.sysctl
+    for name in ("all", "eth0"):
+        sysctl.write(f"net.ipv4.conf.{name}.shared_media", "0")
+    net.inject(net.a, net.a0, redirect("10.1.0.9"))
+    assert route.gateway == ip4(RA)
+    for name in ("all", "eth0"):
+        sysctl.write(f"net.ipv4.conf.{name}.secure_redirects", "0")
+    route = net.a.ipv4.route(ip4(B))
+    net.inject(net.a, net.a0, redirect("10.1.0.9"))
+    assert route.gateway == ip4("10.1.0.9")
+    for name in ("all", "eth0"):
+        sysctl.write(f"net.ipv4.conf.{name}.secure_redirects", "1")
+    net.a.ipv4.add_route("192.0.2.0/24", "10.1.0.8")
+    route = net.a.ipv4.route(ip4(B))
+    net.inject(net.a, net.a0, redirect("10.1.0.8"))
+    assert route.gateway == ip4("10.1.0.8")
+
+
 def test_a_router_redirects_a_neighbour_to_a_better_router_and_gives_up(net: Net) -> None:
     net.r.ipv4.add_route("192.0.2.0/24", "10.1.0.9")
     ping = Ping(net, net.a)

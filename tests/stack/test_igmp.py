@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 from typing import Any
 
 import pytest
@@ -258,3 +259,23 @@ def test_every_host_is_a_member_of_all_hosts(net: Net) -> None:
     assert Drop.IP_NOT_MEMBER not in net.a.kernel.drops
     assert bytes.fromhex("01005e000001") in net.a0.mc_list
     assert net.a.ipv4.route(ip4(GROUP)).dev is net.a0
+
+
+def test_a_socket_may_join_igmp_max_memberships_groups(net: Net) -> None:
+    net.a.kernel.sysctl.write("net.ipv4.igmp_max_memberships", "2")
+
+    def join_many(socket: Any) -> list[int | None]:
+        results: list[int | None] = []
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+            for group in ("239.0.0.1", "239.0.0.2", "239.0.0.2", "239.0.0.3"):
+                request = socket.inet_aton(group) + socket.inet_aton(A)
+                try:
+                    sock.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, request)
+                    results.append(None)
+                except OSError as exc:
+                    results.append(exc.errno)
+        return results
+
+    process = net.process(net.a, join_many)
+    net.wait(process)
+    assert process.result == [None, None, errno.EADDRINUSE, errno.ENOBUFS]

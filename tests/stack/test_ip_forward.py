@@ -125,6 +125,35 @@ def test_addresses_nobody_can_have_are_not_forwarded(net: Net, name: str) -> Non
     assert net.frames["b"] == []
 
 
+def test_martians_are_logged_as_asked_for_and_not_too_many(net: Net) -> None:
+    net.inject(net.r, net.r0, IP(src=RA, dst=B) / UDP())
+    assert not net.r.kernel.dmesg
+    net.r.kernel.sysctl.write("net.ipv4.conf.eth0.log_martians", "1")
+    net.inject(net.r, net.r0, IP(src=RA, dst=B) / UDP())
+    net.inject(net.r, net.r0, IP(src=A, dst="0.0.0.1") / UDP())
+    assert [(level, line) for _, level, line in net.r.kernel.dmesg] == [
+        (4, f"IPv4: martian source {B} from {RA}, on dev eth0"),
+        (4, "ll header: 00000000: 02 00 00 00 00 02 02 00 00 00 00 63 08 00"),
+        (4, f"IPv4: martian destination 0.0.0.1 from {A}, dev eth0"),
+    ]
+    for _ in range(10):
+        net.inject(net.r, net.r0, IP(src=A, dst="0.0.0.1") / UDP())
+    net.run(6000)
+    net.inject(net.r, net.r0, IP(src=A, dst="0.0.0.1") / UDP())
+    lines = [line for _, _, line in net.r.kernel.dmesg]
+    assert (len(lines), lines[-2]) == (13, "net_ratelimit: 2 callbacks suppressed")
+
+
+@pytest.mark.parametrize("dst", [RA, B])
+def test_drop_unicast_in_l2_multicast(net: Net, dst: str) -> None:
+    net.r.kernel.sysctl.write("net.ipv4.conf.eth0.drop_unicast_in_l2_multicast", "1")
+    net.inject(net.r, net.r0, IP(src=A, dst=dst, proto=200), b"\xff" * 6)
+    net.inject(net.r, net.r0, IP(src=A, dst="10.1.0.255", proto=200), b"\xff" * 6)
+    net.run()
+    passed = {Drop.IP_UNICAST_IN_L2_MULTICAST: 1, Drop.IP_UNKNOWN_PROTOCOL: 1}
+    assert dict(net.r.kernel.drops) == passed
+
+
 def test_limited_broadcast_is_delivered_but_not_forwarded(net: Net) -> None:
     net.frames["b"].clear()
     net.inject(net.r, net.r0, IP(src=A, dst="255.255.255.255", proto=200), b"\xff" * 6)
@@ -226,9 +255,47 @@ def test_an_absurd_mtu_is_raised_to_min_pmtu_and_df_left_off(net: Net) -> None:
     net.a.ipv4.update_pmtu(ip4(B), 100)
     route = net.a.ipv4.route(ip4(B))
     assert (route.mtu, route.mtu_locked) == (552, True)
-    Ping(net, net.a)(B, 40, dont_fragment=True)
-    (request,) = [f for f in net.frames["a"] if f[6:12] == mac(1) and f[23:24] == b"\x01"]
-    assert Ether(request)[IP].flags == 0
+    assert df_of_datagrams(net, 0, 1, 2, 3) == [False, False, True, True]  # DONT, WANT, DO, PROBE
+    assert df_of_refusal(net)  # who has no socket does as IP_PMTUDISC_DO
+    assert not df_of_syn(net)
+
+
+def df_of_datagrams(net: Net, *modes: int) -> list[bool]:
+    """Is DF set on a datagram of `a` for each mode of IP_MTU_DISCOVER?"""
+
+    def send(socket: Any) -> None:
+        for mode in modes:
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+                sock.setsockopt(socket.IPPROTO_IP, 10, mode)
+                sock.sendto(b"x", (B, 9))
+
+    net.wait(net.process(net.a, send))
+    return [bool(p.flags.DF) for p in sent_by_a(net) if p.proto == 17]
+
+
+def df_of_refusal(net: Net) -> bool:
+    net.inject(net.a, net.a0, IP(src=B, dst=A) / TCP(sport=7, dport=8, flags="S"))
+    net.run()
+    (reset,) = [p for p in sent_by_a(net) if p.proto == 6]
+    assert reset[TCP].flags == "RA"
+    return bool(reset.flags.DF)
+
+
+def df_of_syn(net: Net) -> bool:
+    def call(socket: Any) -> None:
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection((B, 81))
+
+    net.wait(net.process(net.a, call))
+    (syn,) = [p for p in sent_by_a(net) if p.proto == 6 and p[TCP].dport == 81]
+    return bool(syn.flags.DF)
+
+
+def sent_by_a(net: Net) -> list[Any]:
+    """IP packets of `a` since the last call."""
+    packets = [Ether(f)[IP] for f in net.frames["a"] if f[6:12] == mac(1) and f[12:14] == b"\x08\0"]
+    net.frames["a"].clear()
+    return packets
 
 
 def test_mtu_never_goes_up_by_a_report(net: Net) -> None:

@@ -79,7 +79,7 @@ def _send_syn(sk: TcpSock, mtu: int) -> None:
     """`tcp_connect_init` and `tcp_connect`."""
     kernel = sk.kernel
     sk.sk_err = 0  # what became of an earlier attempt is no news about this one
-    sk.advmss = advertised_mss(sk.inet, mtu, sk.user_mss)
+    sk.advmss = advertised_mss(kernel.sysctl, sk.inet, mtu, sk.user_mss)
     sk.mss_clamp = sk.user_mss or 65535
     sync_mss(sk, mtu)
     delack.initialize_rcv_mss(sk)

@@ -88,7 +88,7 @@ def _route_request(req: RequestSock, skb: SkBuff) -> bool:
         route = req.inet.route(skb.saddr, skb.daddr, oif=req.iif or listener.sk_bound_dev_if)
     except OSError:
         return False
-    req.advmss = advertised_mss(req.inet, route.mtu, listener.user_mss)
+    req.advmss = advertised_mss(sysctl, req.inet, route.mtu, listener.user_mss)
     space = full_space(listener)
     clamp = wanted_clamp(listener)
     mss = req.advmss - (TCPOLEN_TSTAMP_ALIGNED if req.tstamp_ok else 0)

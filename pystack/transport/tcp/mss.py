@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from socket import AF_INET
 from typing import TYPE_CHECKING
 
 from pystack.core.headers.tcp import (
@@ -17,13 +18,17 @@ from pystack.transport.tcp.constants import (
 )
 
 if TYPE_CHECKING:
+    from pystack.core.sysctl import Sysctl
     from pystack.net.inet import Inet
     from pystack.transport.tcp.sock import TcpSock
 
 
-def advertised_mss(inet: Inet, mtu: int, user_mss: int) -> int:
-    """What our SYN announces: MTU less headers (RFC 6691), or what TCP_MAXSEG lowers it to."""
+def advertised_mss(sysctl: Sysctl, inet: Inet, mtu: int, user_mss: int) -> int:
+    """What our SYN announces: MTU less headers (RFC 6691), or what TCP_MAXSEG lowers it to; no
+    less than min_adv_mss for a path's MTU (`ipv4_default_advmss`)."""
     mss = _segment(inet, mtu)
+    if inet.family == AF_INET:
+        mss = max(mss, sysctl["net.ipv4.route.min_adv_mss"])
     return min(mss, user_mss) if user_mss else mss
 
 

@@ -13,11 +13,13 @@ from pystack.core.drop import Drop
 from pystack.core.headers.ipv4 import IPPROTO_TCP
 from pystack.core.headers.tcp import TH_ACK, TH_RST, timestamp_option
 from pystack.core.skb import SkBuff
+from pystack.transport.inetsock import ip_dont_fragment
 from pystack.transport.tcp.segment import RxSegment
 from pystack.transport.tcp.transmit import build
 
 if TYPE_CHECKING:
     from pystack.transport.tcp.protocol import Tcp
+    from pystack.transport.tcp.sock import TcpSock
     from pystack.transport.tcp.tables import FourTuple
 
 
@@ -63,8 +65,10 @@ def send(
     flags: int,
     window: int,
     options: bytes = b"",
+    sk: TcpSock | None = None,
 ) -> None:
-    """Route and send a segment without payload."""
+    """Route and send a segment without payload: as `sk` would have it, or whole, as Linux's
+    `ipv4.tcp_sk` would."""
     kernel = tcp.kernel
     kernel.charge(kernel.costs.tcp_packet)
     skb = build(kernel, tuple4, seq, ack, flags, window, options)
@@ -78,4 +82,5 @@ def send(
     except OSError:
         kernel.drop(skb, Drop.IP_NO_ROUTE)
         return
-    inet.send(skb, route, saddr, daddr, IPPROTO_TCP)
+    dont_fragment = sk is None or ip_dont_fragment(sk, route)
+    inet.send(skb, route, saddr, daddr, IPPROTO_TCP, dont_fragment=dont_fragment)

@@ -119,7 +119,8 @@ class RequestSock:
         flags, window = TH_SYN | TH_ACK, min(self.rcv_wnd, 65535)
         if self.ecn_ok:
             flags |= TH_ECE
-        reply.send(self.tcp, self.four_tuple, self.snt_isn, self.rcv_nxt, flags, window, options)
+        seq, ack = self.snt_isn, self.rcv_nxt
+        reply.send(self.tcp, self.four_tuple, seq, ack, flags, window, options, self.listener)
 
     def send_ack(self) -> None:
         """To a segment out of the window (`tcp_v4_reqsk_send_ack`)."""

@@ -23,7 +23,7 @@ from pystack.core.headers.tcp import (
     timestamp_option,
 )
 from pystack.core.skb import EMPTY, SkBuff
-from pystack.transport.inetsock import PMTUDISC_DONT
+from pystack.transport.inetsock import ip_dont_fragment
 from pystack.transport.tcp import ecn, urgent
 from pystack.transport.tcp.constants import INVALID_RATELIMIT, MSEC
 from pystack.transport.tcp.mss import sack_room
@@ -120,7 +120,7 @@ def transmit(sk: TcpSock, seq: int, flags: int, data: memoryview = EMPTY) -> boo
         IPPROTO_TCP,
         ttl=sk.ttl if v4 else sk.hop_limit,
         tos=tos,
-        dont_fragment=(sk.pmtudisc if v4 else sk.pmtudisc6) != PMTUDISC_DONT,
+        dont_fragment=ip_dont_fragment(sk, route),
     )
 
 
