@@ -74,7 +74,7 @@ class NetNamespace:
         self.inets: Inets = {4: self.ipv4, 16: self.ipv6}
         self.netfilter = Netfilter(kernel, self.core)
         self.netfilter.add_family(self.ipv4, self.ipv4.defragment)
-        self.netfilter.add_family(self.ipv6)
+        self.netfilter.add_family(self.ipv6, self.ipv6.defragment)
         self.tcp = Tcp(kernel, self.inets)
         self.udp = Udp(kernel, self.inets)
         self.raw = Raw(kernel, self.ipv4, self.ipv6)

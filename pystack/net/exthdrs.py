@@ -133,6 +133,44 @@ def next_header_offset(skb: SkBuff) -> int:
     return skb.network_header + _AT_NEXT_HEADER if at == skb.transport_header else at
 
 
+def rewind(skb: SkBuff) -> None:
+    """`protocol` and `transport_header` as at the hook PRE_ROUTING: behind a hop-by-hop header."""
+    at = skb.network_header + _AT_NEXT_HEADER
+    skb.protocol, skb.transport_header = skb.buf[at], skb.network_header + IPV6_HLEN
+    if skb.protocol == wire.NEXTHDR_HOP:
+        _advance(skb, (skb.buf[skb.transport_header + 1] + 1) << 3)
+
+
+def fragment_header(skb: SkBuff) -> tuple[int, int] | None:
+    """Where the number of a received packet's fragment header stands, and where the header begins
+    (`find_prev_fhdr`); None if it has none."""
+    protocol, at, nhoff = skb.protocol, skb.transport_header, next_header_offset(skb)
+    while at + 8 <= skb.end:
+        if protocol == wire.NEXTHDR_FRAGMENT:
+            return nhoff, at
+        if protocol not in HANDLERS:
+            return None
+        protocol, nhoff = skb.buf[at], at
+        at += (skb.buf[at + 1] + 1) << 3
+    return None
+
+
+def unfragmentable(packet: bytes) -> tuple[int, int]:
+    """Where a packet can be cut, and where the number stands that becomes the fragment header's
+    (RFC 8200, 4.5; `ip6_find_1stfragopt`)."""
+    at, nhoff, routed = IPV6_HLEN, _AT_NEXT_HEADER, False
+    while at + 8 <= len(packet):
+        protocol = packet[nhoff]
+        if protocol not in (wire.NEXTHDR_HOP, *HANDLERS):
+            break
+        if protocol == wire.NEXTHDR_DEST and routed:
+            break
+        routed = routed or protocol == wire.NEXTHDR_ROUTING
+        nhoff = at
+        at += (packet[at + 1] + 1) << 3
+    return at, nhoff
+
+
 def upper_protocol(buf: memoryview, off: int, end: int) -> tuple[int, int] | None:
     """The transport's number and where its header begins, in a packet that may be cut off.
 

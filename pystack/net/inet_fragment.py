@@ -10,11 +10,26 @@ import enum
 from bisect import bisect_right
 from collections.abc import Callable, Hashable
 
+from pystack.core.drop import Drop
+from pystack.core.headers import frame
+from pystack.core.headers.ethernet import ETH_HLEN
+from pystack.core.headers.ipv4 import ECN_CE
 from pystack.core.kernel import Kernel
+from pystack.core.skb import SkBuff
 from pystack.dev.netdev import NetDevice
 
 SECOND = 1_000_000_000
+MAX_PACKET = 65535
+ECN_INVALID = -1
 OVERHEAD = 576  # bytes a fragment is charged beyond its own: an skb and its shared info
+
+
+class DefragUser(enum.IntEnum):
+    """Who asks: each puts packets together for itself (`enum ip_defrag_users`)."""
+
+    LOCAL_DELIVER = 0
+    CONNTRACK_IN = 2
+    CONNTRACK_OUT = 3
 
 
 class Insert(enum.Enum):
@@ -38,7 +53,8 @@ class FragQueue:
     """One packet that is being put together.
 
     `length` is that of its payload as far as known, final once `have_last`; `meat` is what is
-    there.  `first` is the frame of the fragment at 0, `dev` received it.
+    there.  `first` is the frame of the fragment at 0, `dev` received it.  For IPv6, `hlen` is what
+    stands in front of its fragment header, whose number is at `nhoffset`.
     """
 
     def __init__(self, key: Hashable) -> None:
@@ -48,7 +64,7 @@ class FragQueue:
         self.first = b""
         self.dev: NetDevice | None = None
         self.ecn = self.max_size = self.max_df_size = 0
-        self.rid = 0
+        self.rid = self.hlen = self.nhoffset = 0
         self.delete_timer: Callable[[], object] = lambda: None
         self._runs: list[_Run] = []
 
@@ -139,3 +155,27 @@ class FragQueues:
         queue.delete_timer()
         self.memory -= queue.memory
         del self.queues[queue.key]
+
+    def give_up(self, queue: FragQueue, reason: Drop) -> None:
+        """Kill an incomplete packet, and count each fragment of it."""
+        self._kernel.drops[reason] += queue.fragments
+        self.kill(queue)
+
+
+def of_frame(kernel: Kernel, data: bytes) -> SkBuff:
+    """A packet as it comes from Ethernet, at its network header."""
+    skb = SkBuff(kernel, memoryview(data))
+    skb.headers = frame.unpack(skb.buf, 0, skb.end)
+    skb.off = skb.network_header = ETH_HLEN
+    return skb
+
+
+def combined_ecn(seen: int) -> int:
+    """The bits to add to the first fragment's TOS (RFC 3168, 5.3), or -1 for what cannot be.
+
+    `seen` has bit n for each codepoint n that stood in a fragment.
+    """
+    not_ect, ce = seen & 1, seen & 1 << ECN_CE
+    if not_ect and seen != 1:
+        return ECN_INVALID
+    return ECN_CE if ce else 0

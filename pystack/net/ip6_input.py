@@ -136,7 +136,7 @@ def _deliver(ip: Ipv6, skb: SkBuff) -> bool:
             handler(skb)
             return True
         if protocol == wire.NEXTHDR_FRAGMENT:
-            whole = ip.fragments.receive(skb, nhoff)
+            whole = ip.reassembly.receive(skb, nhoff)
             if whole is None:
                 return True
             skb, nhoff = whole, whole.cb

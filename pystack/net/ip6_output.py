@@ -32,6 +32,7 @@ from pystack.core.headers.ipv6 import (
 )
 from pystack.core.skb import CHECKSUM_UNNECESSARY, SkBuff
 from pystack.dev.netdev import NetDevice
+from pystack.net import exthdrs
 from pystack.net.fib import ROUTE_ERRORS, FibEntry, RouteType
 from pystack.net.hooks import Change, Hook, read, rewrite
 from pystack.net.route import Route
@@ -85,15 +86,20 @@ def _output(ip: Ipv6, skb: SkBuff, route: Route, daddr: bytes, dont_fragment: bo
 
 
 def _finish(ip: Ipv6, skb: SkBuff, route: Route, daddr: bytes, dont_fragment: bool) -> bool:
-    if len(skb) <= route.mtu:
+    """`ip6_finish_output`: what came in fragments leaves in fragments no longer than those."""
+    mtu, came_as = route.mtu, skb.frag_max_size
+    if came_as:
+        mtu = min(mtu, max(came_as, wire.IPV6_MIN_MTU))
+    if len(skb) <= mtu:
         return _neighbour(ip, skb, route, daddr)
     mib = ip.kernel.mib
-    if dont_fragment:
+    fragments = [] if dont_fragment and not came_as else _fragments(ip, skb, mtu)
+    if not fragments:
         mib["Ip6FragFails"] += 1
         ip.kernel.drop(skb, Drop.IP6_TOO_BIG)
         return True
     done = True
-    for fragment in _fragments(ip, skb, route.mtu):
+    for fragment in fragments:
         mib["Ip6FragCreates"] += 1
         done = _neighbour(ip, fragment, route, daddr)
     mib["Ip6FragOKs"] += 1
@@ -102,22 +108,27 @@ def _finish(ip: Ipv6, skb: SkBuff, route: Route, daddr: bytes, dont_fragment: bo
 
 
 def _fragments(ip: Ipv6, skb: SkBuff, mtu: int) -> list[SkBuff]:
-    """RFC 8200, 4.5; behind the fixed header everything of a packet of ours is fragmentable."""
+    """RFC 8200, 4.5 (`ip6_fragment`); none if its headers leave no room for data."""
     packet = bytes(skb)
-    header, payload = packet[:IPV6_HLEN], memoryview(packet)[IPV6_HLEN:]
-    room = (mtu - IPV6_HLEN - FRAGMENT_HLEN) & ~7
+    hlen, nhoff = exthdrs.unfragmentable(packet)
+    header, payload = bytearray(packet[:hlen]), memoryview(packet)[hlen:]
+    next_header, header[nhoff] = header[nhoff], wire.NEXTHDR_FRAGMENT
+    room = (mtu - hlen - FRAGMENT_HLEN) & ~7
+    if room <= 0:
+        return []
     identification = ip.kernel.rng.getrandbits(32)
+    ip.kernel.cpu.charge_copy(len(payload))
     fragments = []
     for offset in range(0, len(payload), room):
         part = payload[offset : offset + room]
         more = offset + room < len(payload)
-        extension = FragmentHeader(header[_AT_NEXT_HEADER], offset, more, identification)
-        length = (FRAGMENT_HLEN + len(part)).to_bytes(2, "big")
+        extension = FragmentHeader(next_header, offset, more, identification)
+        length = hlen - IPV6_HLEN + FRAGMENT_HLEN + len(part)
+        header[4:6] = length.to_bytes(2, "big")
         fragment = SkBuff(ip.kernel, part, packet_id=skb.packet_id)
-        fragment.queue, fragment.mark, fragment.sk = skb.queue, skb.mark, skb.sk
-        fragment.head = (
-            header[:4] + length + bytes((wire.NEXTHDR_FRAGMENT,)) + header[7:] + extension.pack()
-        )
+        for name in ("queue", "mark", "sk", "nfct"):
+            setattr(fragment, name, getattr(skb, name))
+        fragment.head = bytes(header) + extension.pack()
         fragments.append(fragment)
     return fragments
 
@@ -190,7 +201,7 @@ def _forward(ip: Ipv6, skb: SkBuff) -> None:
         return
     mtu = ip.routing.link_mtu(entry.dev, entry.metrics)
     route = Route(entry.dev, b"", entry.gateway, mtu, entry.metrics)
-    if len(skb) > mtu:
+    if len(skb) > mtu and not 0 < skb.frag_max_size <= mtu:  # `ip6_pkt_too_big`
         mib["Ip6InTooBigErrors"] += 1
         mib["Ip6FragFails"] += 1
         ip.icmp.send_error(skb, ICMPV6_PKT_TOOBIG, 0, max(mtu, wire.IPV6_MIN_MTU))

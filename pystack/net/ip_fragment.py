@@ -6,7 +6,6 @@ gives the whole packet up, a duplicate is ignored, memory and time are limited.
 
 from __future__ import annotations
 
-import enum
 from typing import TYPE_CHECKING
 
 from pystack.core.drop import Drop
@@ -14,7 +13,6 @@ from pystack.core.headers import frame
 from pystack.core.headers.ethernet import ETH_HLEN, pack_header
 from pystack.core.headers.icmp import ICMP_EXC_FRAGTIME, ICMP_TIME_EXCEEDED
 from pystack.core.headers.ipv4 import (
-    ECN_CE,
     ECN_MASK,
     IP_DF,
     IP_MF,
@@ -22,26 +20,24 @@ from pystack.core.headers.ipv4 import (
     Ipv4Header,
     fill_checksum,
 )
-from pystack.core.kernel import Kernel
 from pystack.core.skb import SkBuff
 from pystack.net.fib import RouteType
-from pystack.net.inet_fragment import FragQueue, FragQueues, Insert
+from pystack.net.inet_fragment import (
+    ECN_INVALID,
+    MAX_PACKET,
+    DefragUser,
+    FragQueue,
+    FragQueues,
+    Insert,
+    combined_ecn,
+    of_frame,
+)
 from pystack.net.route import Route
 
 if TYPE_CHECKING:
     from pystack.net.ipv4 import Ipv4
 
-MAX_PACKET = 65535
 _PEERS = 4096  # sources whose fragments are counted (ipfrag_max_dist)
-_ECN_INVALID = -1
-
-
-class DefragUser(enum.IntEnum):
-    """Who asks: each puts packets together for itself (`enum ip_defrag_users`)."""
-
-    LOCAL_DELIVER = 0
-    CONNTRACK_IN = 2
-    CONNTRACK_OUT = 3
 
 
 class Reassembly:
@@ -65,7 +61,7 @@ class Reassembly:
         if reason is not None:
             if reason is not Drop.FRAG_DUPLICATE:
                 mib["IpReasmFails"] += 1
-                self._kill(queue, reason)
+                self.queues.give_up(queue, reason)
             kernel.drop(skb, reason)
             return None
         whole = self._reassemble(queue, skb) if queue.complete else None
@@ -137,16 +133,16 @@ class Reassembly:
         kernel, mib = self._kernel, self._kernel.mib
         ecn = combined_ecn(queue.ecn)
         hlen = (queue.first[ETH_HLEN] & 15) << 2
-        if ecn == _ECN_INVALID or hlen + queue.length > MAX_PACKET:
+        if ecn == ECN_INVALID or hlen + queue.length > MAX_PACKET:
             mib["IpReasmFails"] += 1
-            self._kill(queue, Drop.FRAG_MALFORMED)
+            self.queues.give_up(queue, Drop.FRAG_MALFORMED)
             return None
         all_df = queue.max_df_size == queue.max_size
         link, old = queue.first[:ETH_HLEN], queue.first[ETH_HLEN : ETH_HLEN + hlen]
         header = reassembled(old, hlen + queue.length, IP_DF if all_df else 0, ecn)
         self.queues.kill(queue)
         mib["IpReasmOKs"] += 1
-        skb = _of_frame(kernel, b"".join((link, header, queue.payload())))
+        skb = of_frame(kernel, b"".join((link, header, queue.payload())))
         skb.transport_header = ETH_HLEN + hlen
         skb.frag_max_size = queue.max_size
         skb.packet_id, skb.tstamp, skb.queue = last.packet_id, last.tstamp, last.queue
@@ -155,11 +151,6 @@ class Reassembly:
         skb.tos = header[1]
         return skb
 
-    def _kill(self, queue: FragQueue, reason: Drop) -> None:
-        """Give a packet up, and count each fragment of it."""
-        self._kernel.drops[reason] += queue.fragments
-        self.queues.kill(queue)
-
     def _expire(self, queue: FragQueue) -> None:
         """Time is up (`ip_expire`; RFC 792): the sender hears of it if the beginning is here, and
         if the packet was for us."""
@@ -167,10 +158,10 @@ class Reassembly:
         mib["IpReasmFails"] += 1
         mib["IpReasmTimeout"] += 1
         first = queue.first
-        self._kill(queue, Drop.FRAG_TIMEOUT)
+        self.queues.give_up(queue, Drop.FRAG_TIMEOUT)
         if not first:
             return
-        skb = _of_frame(self._kernel, first)
+        skb = of_frame(self._kernel, first)
         header = Ipv4Header.parse(skb.buf, skb.off)
         skb.saddr, skb.daddr, skb.protocol = header.src, header.dst, header.protocol
         skb.transport_header = skb.off + header.header_length
@@ -182,14 +173,6 @@ class Reassembly:
         skb.free()
 
 
-def _of_frame(kernel: Kernel, data: bytes) -> SkBuff:
-    """A packet as it comes from Ethernet, at its network header."""
-    skb = SkBuff(kernel, memoryview(data))
-    skb.headers = frame.unpack(skb.buf, 0, skb.end)
-    skb.off = skb.network_header = ETH_HLEN
-    return skb
-
-
 def reassembled(header: bytes, total: int, flags: int, ecn: int) -> bytes:
     """The first fragment's header, options and all, as that of the whole packet."""
     new = bytearray(header)
@@ -198,14 +181,3 @@ def reassembled(header: bytes, total: int, flags: int, ecn: int) -> bytes:
     new[6:8] = flags.to_bytes(2, "big")
     fill_checksum(new)
     return bytes(new)
-
-
-def combined_ecn(seen: int) -> int:
-    """The bits to add to the first fragment's TOS (RFC 3168, 5.3), or -1 for what cannot be.
-
-    `seen` has bit n for each codepoint n that stood in a fragment.
-    """
-    not_ect, ce = seen & 1, seen & 1 << ECN_CE
-    if not_ect and seen != 1:
-        return _ECN_INVALID
-    return ECN_CE if ce else 0

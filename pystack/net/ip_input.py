@@ -26,7 +26,7 @@ from pystack.core.skb import SkBuff
 from pystack.net.devinet import SCOPE_GLOBAL
 from pystack.net.fib import RouteType
 from pystack.net.hooks import Change, Hook, Sum, read, rewrite
-from pystack.net.ip_fragment import DefragUser
+from pystack.net.inet_fragment import DefragUser
 from pystack.net.ip_options import OptionError, compile_options
 from pystack.net.martians import Martians
 from pystack.net.route import Route

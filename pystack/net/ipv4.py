@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from socket import AF_INET
 
+from pystack.core.headers import frame
 from pystack.core.headers.icmp import ICMP_DEST_UNREACH, ICMP_PORT_UNREACH
-from pystack.core.headers.ipv4 import IP_HLEN, Ipv4Header, pseudo_header_sum
+from pystack.core.headers.ipv4 import IP_HLEN, IP_MF, IP_OFFSET_MASK, Ipv4Header, pseudo_header_sum
 from pystack.core.skb import SkBuff
 from pystack.dev.core import NetdevEvent
 from pystack.dev.netdev import NetDevice
@@ -23,8 +24,9 @@ from pystack.net.hooks import Hooks
 from pystack.net.icmperrors import icmp_error
 from pystack.net.igmp import Igmp
 from pystack.net.inet import ErrorHandler
+from pystack.net.inet_fragment import DefragUser
 from pystack.net.ip_forward import Forward
-from pystack.net.ip_fragment import DefragUser, Reassembly
+from pystack.net.ip_fragment import Reassembly
 from pystack.net.ip_input import Input
 from pystack.net.ip_options import Recorder, echo, milliseconds
 from pystack.net.ip_output import Output
@@ -167,7 +169,9 @@ class Ipv4:
         return self.devinet.select(dev, daddr, SCOPE_GLOBAL)
 
     def defragment(self, skb: SkBuff) -> SkBuff | None:
-        """For netfilter's hook PRE_ROUTING: takes a fragment; the packet once it is complete."""
+        """For netfilter's hook PRE_ROUTING: a packet, put together first if it is a fragment."""
+        if not skb.headers[frame.FRAGMENT] & (IP_MF | IP_OFFSET_MASK):
+            return skb
         return self.reassembly.ip_defrag(skb, DefragUser.CONNTRACK_IN)
 
     def default_ttl(self, route: Route | None = None) -> int:

@@ -62,7 +62,7 @@ class Ipv6:
         self.raw_deliver: Callable[[SkBuff], bool] | None = None  # as Ipv4's
         self._error_handlers: dict[int, ErrorHandler] = {}
         self.tp_rcv = self.kernel.trace.point("ipv6_rcv", "packet_id", "length")
-        self.fragments = Reassembly(self)
+        self.reassembly = Reassembly(self)
         self.icmp = Icmpv6(self)
         self.icmp_send: Callable[[SkBuff, int, int, int], None] = self.icmp.send_error
         self.mld = Mld(self)
@@ -145,6 +145,10 @@ class Ipv6:
     def select_address(self, dev: NetDevice, daddr: bytes) -> bytes:
         """The address of `dev` for talking to `daddr`; empty if it has none."""
         return self.addrconf.source_for(dev, daddr) or b""
+
+    def defragment(self, skb: SkBuff) -> SkBuff | None:
+        """For netfilter's hook PRE_ROUTING: a packet, put together first if it is a fragment."""
+        return self.reassembly.defragment(skb)
 
     def device_of(self, addr: bytes) -> NetDevice | None:
         found = self.addrconf.find(addr)

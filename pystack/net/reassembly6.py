@@ -1,16 +1,18 @@
 """Reassembly of IPv6 fragments (RFC 8200, 4.5; RFC 5722; RFC 6946; `net/ipv6/reassembly.c`).
 
-Called by `ip6_input` with packets whose `transport_header` is at a fragment header; gives back the
-whole packet once its last piece is there.  Overlapping fragments end the packet, pieces that come
-twice are ignored; memory and time are limited.
+Called by `ip6_input` with packets whose `transport_header` is at a fragment header, and through
+`defragment` for connection tracking; gives back the whole packet once its last piece is there.
+Overlapping fragments end the packet, pieces that come twice are ignored.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from pystack.core.drop import Drop
+from pystack.core.headers import frame
 from pystack.core.headers import ipv6 as wire
+from pystack.core.headers.ethernet import ETH_HLEN, pack_header
 from pystack.core.headers.icmpv6 import (
     ICMPV6_EXC_FRAGTIME,
     ICMPV6_HDR_FIELD,
@@ -18,76 +20,98 @@ from pystack.core.headers.icmpv6 import (
     ICMPV6_PARAMPROB,
     ICMPV6_TIME_EXCEED,
 )
-from pystack.core.headers.ipv4 import ECN_CE, ECN_MASK
-from pystack.core.headers.ipv6 import FRAGMENT_HLEN, IPV6_HLEN, FragmentHeader
+from pystack.core.headers.ipv4 import ECN_MASK
+from pystack.core.headers.ipv6 import FRAGMENT_HLEN, IPV6_HLEN, FragmentHeader, Ipv6Header
 from pystack.core.skb import CHECKSUM_NONE, CHECKSUM_UNNECESSARY, SkBuff
+from pystack.net import exthdrs
+from pystack.net.inet_fragment import (
+    ECN_INVALID,
+    MAX_PACKET,
+    DefragUser,
+    FragQueue,
+    FragQueues,
+    Insert,
+    combined_ecn,
+    of_frame,
+)
 
 if TYPE_CHECKING:
     from pystack.net.ipv6 import Ipv6
 
-SECOND = 1_000_000_000
-OVERHEAD = 256  # bytes charged for a fragment beside its buffer
-MAX_PACKET = 65535
 _TRANSPORT_BYTES = {wire.NEXTHDR_TCP: 20, wire.NEXTHDR_UDP: 8, wire.IPPROTO_ICMPV6: 8}
-
-Key = tuple[bytes, bytes, int, int]
-"""Source, destination, identification, and the link's ifindex for link-local and groups."""
-
-
-class _Part(NamedTuple):
-    """A fragment: its payload begins at `data_at`; `nhoff` is where its header's number stands."""
-
-    skb: SkBuff
-    header: FragmentHeader
-    nhoff: int
-    data_at: int
-
-    @property
-    def end(self) -> int:
-        """In the packet's payload."""
-        return self.header.offset + self.skb.end - self.data_at
-
-
-class _Queue:
-    """The fragments of one packet by offset.  `end`: of its last byte, once that is known."""
-
-    def __init__(self, owner: Reassembly, key: Key) -> None:
-        self.parts: dict[int, _Part] = {}
-        self.end: int | None = None
-        self.have = 0
-        self.memory = 0
-        self.timer = owner.ip.kernel.timer(lambda: owner.expire(key))
 
 
 class Reassembly:
-    """`memory` is what all fragments held take, in bytes."""
-
     def __init__(self, ip: Ipv6) -> None:
-        self.ip = ip
-        self.memory = 0
-        self._queues: dict[Key, _Queue] = {}
+        self._ip = ip
+        self._kernel = ip.kernel
+        self.queues = FragQueues(ip.kernel, "net.ipv6.ip6frag_", self._expire)
 
-    def receive(self, skb: SkBuff, nhoff: int) -> SkBuff | None:
-        """Owns the packet.  `nhoff` is where the fragment header's number stands."""
-        ip, mib = self.ip, self.ip.kernel.mib
+    def receive(
+        self, skb: SkBuff, nhoff: int, user: DefragUser = DefragUser.LOCAL_DELIVER
+    ) -> SkBuff | None:
+        """Owns the packet.  `nhoff` is where the fragment header's number stands.
+
+        Of the whole packet `transport_header` and `protocol` are what followed the fragment header,
+        and `cb` is where the number of that stands.
+        """
+        mib, at = self._kernel.mib, skb.transport_header
         mib["Ip6ReasmReqds"] += 1
-        at = skb.transport_header
         if skb.end - at < FRAGMENT_HLEN:
             self._refuse(skb, Drop.IP6_BAD_FRAGMENT)
             return None
         header = FragmentHeader.parse(skb.buf, at)
-        if not header.offset and not header.more:  # atomic: a packet of its own (RFC 6946)
-            mib["Ip6ReasmOKs"] += 1
-            return _rebuilt(ip, [_Part(skb, header, nhoff, at + FRAGMENT_HLEN)])
+        if not header.offset and not header.more:
+            return self._atomic(skb, header, nhoff)
         if not self._acceptable(skb, header, at):
             return None
         link = skb.dev.ifindex if wire.is_linklocal(skb.daddr) or skb.daddr[0] == 0xFF else 0
-        key = skb.saddr, skb.daddr, header.identification, link
-        queue = self._find(key, skb)
+        key = skb.saddr, skb.daddr, header.identification, link, int(user)
+        queue = self.queues.find(key)
         if queue is None:
             self._refuse(skb, Drop.IP6_FRAGMENT_MEMORY)
             return None
-        return self._add(key, queue, _Part(skb, header, nhoff, at + FRAGMENT_HLEN))
+        reason = self._queue(queue, skb, header, nhoff)
+        if reason is Drop.IP6_DUPLICATE_FRAGMENT:
+            self._kernel.drop(skb, reason)
+            return None
+        if reason is not None:  # RFC 5722: all of it
+            self.queues.give_up(queue, reason)
+            self._refuse(skb, reason)
+            return None
+        whole = self._reassemble(queue, skb) if queue.complete else None
+        skb.free()
+        return whole
+
+    def defragment(self, skb: SkBuff) -> SkBuff | None:
+        """For connection tracking: `skb`, the packet it completes, or None (`nf_ct_frag6_gather`).
+
+        What RFC 8200 has a problem with stays a fragment, and is the destination's to refuse.
+        """
+        found = exthdrs.fragment_header(skb)
+        if found is None:
+            return skb
+        nhoff, at = found
+        header = FragmentHeader.parse(skb.buf, at)
+        length = skb.end - at - FRAGMENT_HLEN
+        if (header.more and length % 8) or header.offset + length > MAX_PACKET:
+            return skb
+        skb.transport_header = at
+        whole = self.receive(skb, nhoff, DefragUser.CONNTRACK_IN)
+        if whole is not None:
+            exthdrs.rewind(whole)
+        return whole
+
+    def _atomic(self, skb: SkBuff, header: FragmentHeader, nhoff: int) -> SkBuff:
+        """A packet of its own, whatever else waits under its identification (RFC 6946)."""
+        self._kernel.mib["Ip6ReasmOKs"] += 1
+        at, base = skb.transport_header, skb.network_header
+        headers, payload = _first(skb, at), bytes(skb.buf[at + FRAGMENT_HLEN : skb.end])
+        whole = self._rebuilt(skb, headers, nhoff - base, header.next_header, payload, 0)
+        skb.free()
+        return whole
+
+    # -- one fragment ----------------------------------------------------------------------
 
     def _acceptable(self, skb: SkBuff, header: FragmentHeader, at: int) -> bool:
         """RFC 8200, 4.5: what is refused with a parameter problem."""
@@ -107,69 +131,102 @@ class Reassembly:
         return False
 
     def _problem(self, skb: SkBuff, code: int, pointer: int) -> None:
-        self.ip.kernel.mib["Ip6InHdrErrors"] += 1
-        self.ip.icmp.send_error(skb, ICMPV6_PARAMPROB, code, pointer)
+        self._kernel.mib["Ip6InHdrErrors"] += 1
+        self._ip.icmp.send_error(skb, ICMPV6_PARAMPROB, code, pointer)
         self._refuse(skb, Drop.IP6_BAD_FRAGMENT)
 
     def _refuse(self, skb: SkBuff, reason: Drop) -> None:
-        self.ip.kernel.mib["Ip6ReasmFails"] += 1
-        self.ip.kernel.drop(skb, reason)
+        self._kernel.mib["Ip6ReasmFails"] += 1
+        self._kernel.drop(skb, reason)
 
-    def _find(self, key: Key, skb: SkBuff) -> _Queue | None:
-        """The packet's queue, or a new one while memory lasts."""
-        queue, sysctl = self._queues.get(key), self.ip.kernel.sysctl
-        if self.memory + len(skb.buf) + OVERHEAD > sysctl["net.ipv6.ip6frag_high_thresh"]:
-            return None
-        if queue is None:
-            queue = self._queues[key] = _Queue(self, key)
-            queue.timer.mod(self.ip.kernel.now + sysctl["net.ipv6.ip6frag_time"] * SECOND)
-        return queue
+    def _queue(
+        self, queue: FragQueue, skb: SkBuff, header: FragmentHeader, nhoff: int
+    ) -> Drop | None:
+        """`ip6_frag_queue`: a reason if the packet (or a duplicate alone) is to be dropped."""
+        at = skb.transport_header
+        piece = bytes(skb.buf[at + FRAGMENT_HLEN : skb.end])
+        end = header.offset + len(piece)
+        if not header.more:
+            if end < queue.length or (queue.have_last and end != queue.length):
+                return Drop.IP6_OVERLAPPING_FRAGMENT
+            queue.have_last, queue.length = True, end
+        elif end > queue.length:
+            if queue.have_last:
+                return Drop.IP6_OVERLAPPING_FRAGMENT
+            queue.length = end
+        self._kernel.cpu.charge_copy(len(piece))
+        result = self.queues.insert(queue, header.offset, piece)
+        if result is Insert.DUPLICATE:
+            return Drop.IP6_DUPLICATE_FRAGMENT
+        if result is Insert.OVERLAP:
+            self._kernel.mib["Ip6ReasmOverlaps"] += 1
+            return Drop.IP6_OVERLAPPING_FRAGMENT
+        base = skb.network_header
+        queue.ecn |= 1 << (skb.tos & ECN_MASK)
+        queue.max_size = max(queue.max_size, skb.end - base)
+        queue.dev = skb.dev
+        if not header.offset:
+            queue.have_first = True
+            queue.first = _first(skb, skb.end)
+            queue.hlen, queue.nhoffset = at - base, nhoff - base
+        return None
 
-    def _add(self, key: Key, queue: _Queue, part: _Part) -> SkBuff | None:
-        skb, header, end = part.skb, part.header, part.end
-        known = queue.parts.get(header.offset)
-        if known is not None and known.end == end:
-            self.ip.kernel.drop(skb, Drop.IP6_DUPLICATE_FRAGMENT)
-            return None
-        last = queue.end if header.more else end
-        others = queue.parts.values()
-        overlaps = any(p.header.offset < end and header.offset < p.end for p in others)
-        wrong_end = last is not None and (
-            end > last or last != (queue.end or last) or any(p.end > last for p in others)
-        )
-        if overlaps or wrong_end:
-            self._kill(key, Drop.IP6_OVERLAPPING_FRAGMENT)  # RFC 5722: all of it
-            self._refuse(skb, Drop.IP6_OVERLAPPING_FRAGMENT)
-            return None
-        queue.parts[header.offset] = part
-        size = len(skb.buf) + OVERHEAD
-        queue.memory += size
-        self.memory += size
-        queue.end = last
-        queue.have += end - header.offset
-        if queue.have != last:
-            return None
-        self._forget(key)
-        self.ip.kernel.mib["Ip6ReasmOKs"] += 1
-        return _rebuilt(self.ip, [queue.parts[start] for start in sorted(queue.parts)])
+    # -- all of them -----------------------------------------------------------------------
 
-    def expire(self, key: Key) -> None:
+    def _reassemble(self, queue: FragQueue, last: SkBuff) -> SkBuff | None:
+        """`ip6_frag_reasm`; None if the fragments contradict each other."""
+        ecn = combined_ecn(queue.ecn)
+        if ecn == ECN_INVALID or queue.hlen - IPV6_HLEN + queue.length > MAX_PACKET:
+            self._kernel.mib["Ip6ReasmFails"] += 1
+            self.queues.give_up(queue, Drop.IP6_BAD_FRAGMENT)
+            return None
+        self.queues.kill(queue)
+        self._kernel.mib["Ip6ReasmOKs"] += 1
+        at = ETH_HLEN + queue.hlen
+        headers, next_header = queue.first[:at], queue.first[at]
+        whole = self._rebuilt(last, headers, queue.nhoffset, next_header, queue.payload(), ecn)
+        whole.frag_max_size = queue.max_size
+        return whole
+
+    def _rebuilt(
+        self, last: SkBuff, headers: bytes, nhoff: int, next_header: int, payload: bytes, ecn: int
+    ) -> SkBuff:
+        """The packet of the first fragment's `headers`, Ethernet's and those in front of the
+        fragment header, of which `nhoff` is where the next header's number stands."""
+        new = bytearray(headers)
+        new[ETH_HLEN + 1] |= ecn << 4
+        new[ETH_HLEN + 4 : ETH_HLEN + 6] = (
+            len(new) - ETH_HLEN - IPV6_HLEN + len(payload)
+        ).to_bytes(2, "big")
+        new[ETH_HLEN + nhoff] = next_header
+        whole = of_frame(self._kernel, bytes(new) + payload)
+        for name in ("packet_id", "dev", "saddr", "daddr", "tstamp", "queue", "mark", "nfct"):
+            setattr(whole, name, getattr(last, name))
+        whole.tos = whole.headers[frame.TOS]
+        verified = last.dev.loopback  # else what the device has said is of the fragments
+        whole.ip_summed = CHECKSUM_UNNECESSARY if verified else CHECKSUM_NONE
+        whole.protocol, whole.cb = next_header, ETH_HLEN + nhoff
+        whole.transport_header = len(new)
+        return whole
+
+    def _expire(self, queue: FragQueue) -> None:
         """Too late: say so if the first fragment is there (`ip6frag_expire_frag_queue`)."""
-        self.ip.kernel.mib["Ip6ReasmTimeout"] += 1
-        first = self._queues[key].parts.get(0)
-        if first is not None:
-            self.ip.icmp.send_error(first.skb, ICMPV6_TIME_EXCEED, ICMPV6_EXC_FRAGTIME, 0)
-        self._kill(key, Drop.IP6_FRAGMENT_TIMEOUT)
+        self._kernel.mib["Ip6ReasmFails"] += 1
+        self._kernel.mib["Ip6ReasmTimeout"] += 1
+        first = queue.first
+        self.queues.give_up(queue, Drop.IP6_FRAGMENT_TIMEOUT)
+        if not first:
+            return
+        skb = of_frame(self._kernel, first)
+        header = Ipv6Header.parse(skb.buf, skb.off)
+        skb.saddr, skb.daddr, skb.dev = header.src, header.dst, queue.dev
+        self._ip.icmp.send_error(skb, ICMPV6_TIME_EXCEED, ICMPV6_EXC_FRAGTIME, 0)
+        skb.free()
 
-    def _kill(self, key: Key, reason: Drop) -> None:
-        for part in self._forget(key).parts.values():
-            self._refuse(part.skb, reason)
 
-    def _forget(self, key: Key) -> _Queue:
-        queue = self._queues.pop(key)
-        queue.timer.delete()
-        self.memory -= queue.memory
-        return queue
+def _first(skb: SkBuff, end: int) -> bytes:
+    """A received packet's frame up to `end`."""
+    return pack_header(*skb.headers[frame.ETHERNET]) + bytes(skb.buf[skb.network_header : end])
 
 
 def _chain_complete(skb: SkBuff, protocol: int, at: int) -> bool:
@@ -180,29 +237,3 @@ def _chain_complete(skb: SkBuff, protocol: int, at: int) -> bool:
         protocol = skb.buf[at]
         at += (skb.buf[at + 1] + 1) << 3
     return at + _TRANSPORT_BYTES.get(protocol, 1) <= skb.end
-
-
-def _rebuilt(ip: Ipv6, parts: list[_Part]) -> SkBuff:
-    """The packet without its fragment headers, `cb` where the next header's number stands.
-
-    What was in front of the first fragment's header stays.  Frees the parts.
-    """
-    first, header, nhoff, data_at = parts[0]
-    base = first.network_header
-    front = bytearray(first.buf[base : data_at - FRAGMENT_HLEN])
-    front[nhoff - base] = header.next_header
-    payload = b"".join([part.skb.buf[part.data_at : part.skb.end] for part in parts])
-    front[4:6] = (len(front) - IPV6_HLEN + len(payload)).to_bytes(2, "big")
-    whole = SkBuff(ip.kernel, memoryview(bytes(front) + payload), packet_id=first.packet_id)
-    ip.kernel.cpu.charge_copy(len(payload))
-    for name in ("dev", "saddr", "daddr", "tstamp", "mark", "nfct"):
-        setattr(whole, name, getattr(first, name))
-    congested = any(part.skb.tos & ECN_MASK == ECN_CE for part in parts)
-    whole.tos = first.tos | ECN_CE if congested else first.tos
-    verified = first.dev.loopback  # else what the device has said is of the fragments
-    whole.ip_summed = CHECKSUM_UNNECESSARY if verified else CHECKSUM_NONE
-    whole.protocol, whole.cb = header.next_header, nhoff - base
-    whole.transport_header = len(front)
-    for part in parts:
-        part.skb.free()
-    return whole

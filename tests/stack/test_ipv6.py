@@ -267,13 +267,13 @@ def test_fragments_in_any_order_make_the_packet(wire: Wire6, order: tuple[int, .
     data = b"".join(bytes(r[IPv6ExtHdrFragment].payload) for r in replies)
     assert data[8:] == MESSAGE[8:]
     assert wire.host.kernel.mib["Ip6ReasmOKs"] == 1
-    assert wire.host.ipv6.fragments.memory == 0
+    assert wire.host.ipv6.reassembly.queues.memory == 0
 
 
 @pytest.mark.parametrize(
     "second",
-    [(1192, 2400), (600, 1208), (0, 1208), (0, 1192), (1200, 1208)],
-    ids=["tail", "inside", "longer", "shorter", "end moves"],
+    [(1192, 2400), (600, 1208), (0, 1208), (1200, 1208)],
+    ids=["tail", "inside", "longer", "end moves"],
 )
 def test_overlapping_fragment_ends_the_packet(wire: Wire6, second: tuple[int, int]) -> None:
     """RFC 5722: all of it is discarded, and nobody is told."""
@@ -282,8 +282,46 @@ def test_overlapping_fragment_ends_the_packet(wire: Wire6, second: tuple[int, in
     moves = second == (1200, 1208)
     assert wire.send(piece(wire, *second, more=not moves)) == []
     assert wire.drops[Drop.IP6_OVERLAPPING_FRAGMENT] == 3
-    assert wire.host.ipv6.fragments.memory == 0
+    assert wire.host.ipv6.reassembly.queues.memory == 0
     assert wire.host.kernel.skbs_alive == 0
+
+
+def test_piece_that_is_there_already_is_ignored(wire: Wire6) -> None:
+    """As a whole fragment or a part of one (`inet_frag_queue_insert`)."""
+    wire.send(piece(wire, 0, 1200))
+    wire.send(piece(wire, 0, 1200))
+    wire.send(piece(wire, 8, 1192))
+    assert wire.drops[Drop.IP6_DUPLICATE_FRAGMENT] == 2
+    assert wire.send(piece(wire, 1200, len(MESSAGE)))  # the answer
+    assert wire.host.ipv6.reassembly.queues.memory == 0
+
+
+def test_pieces_too_long_together_are_dropped(wire: Wire6) -> None:
+    """The first has the longer headers: only the whole packet shows it."""
+    first = IPv6ExtHdrDestOpt(options=[PadN(optdata=bytes(4))] * 1) / IPv6ExtHdrFragment(
+        offset=0, m=1, id=1, nh=58
+    )
+    wire.send(wire.ip() / first / Raw(bytes(1200)))
+    for start in range(1200, 65520, 1200):
+        end = min(start + 1200, 65535)
+        header = IPv6ExtHdrFragment(offset=start // 8, m=int(end < 65535), id=1, nh=58)
+        wire.send(wire.ip() / header / Raw(bytes(end - start)))
+    assert wire.drops[Drop.IP6_BAD_FRAGMENT] == 55
+    assert wire.host.kernel.mib["Ip6ReasmFails"] == 1
+    assert wire.host.ipv6.reassembly.queues.memory == 0
+
+
+def test_congestion_seen_by_a_piece_is_the_packets(wire: Wire6) -> None:
+    """RFC 3168, 5.3: one CE is enough; with one that is no ECN packet it cannot be."""
+    seen = []
+    wire.host.ipv6.register(58, lambda skb: (seen.append(skb.tos), skb.free()))
+    for ident, (one, two) in enumerate(((2, 3), (3, 2), (2, 2), (0, 3))):
+        for tc, (start, end) in ((one, (0, 1200)), (two, (1200, len(MESSAGE)))):
+            packet = piece(wire, start, end, ident)
+            packet[IPv6].tc = tc
+            wire.send(packet)
+    assert seen == [3, 3, 2]
+    assert wire.drops[Drop.IP6_BAD_FRAGMENT] == 2
 
 
 def test_packet_never_completed_is_given_up_after_a_minute(wire: Wire6) -> None:
@@ -300,7 +338,7 @@ def test_memory_for_fragments_is_limited(wire: Wire6) -> None:
     wire.host.kernel.sysctl["net.ipv6.ip6frag_high_thresh"] = 10_000
     for ident in range(50):
         wire.send(piece(wire, 0, 1200, ident))
-    assert wire.host.ipv6.fragments.memory <= 10_000
+    assert wire.host.ipv6.reassembly.queues.memory < 12_000
     assert wire.drops[Drop.IP6_FRAGMENT_MEMORY] >= 40
 
 

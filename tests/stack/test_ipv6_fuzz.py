@@ -133,7 +133,7 @@ def test_broken_frames_neither_unwind_the_kernel_nor_leak(seed: int) -> None:
         wire.run(rng.choice((0.1, 10, 1000)))
         assert task.exception is None, f"seed {seed}: {task.exception!r}"
     wire.run(400_000)
-    assert host.ipv6.fragments.memory == 0, f"seed {seed}"
+    assert host.ipv6.reassembly.queues.memory == 0, f"seed {seed}"
     host.start(host.down, wire.dev)
     wire.run(400_000)
     assert host.kernel.skbs_alive == 0, f"seed {seed}"

@@ -22,7 +22,7 @@ class Netfilter:
         self.families: dict[int, Family] = {}
         core.notifiers.append(self._netdev_event)
 
-    def add_family(self, inet: FilteredInet, defrag: Defrag | None = None) -> None:
+    def add_family(self, inet: FilteredInet, defrag: Defrag) -> None:
         """`defrag` puts fragments together before their connection is looked for."""
         family = Family(inet, self.kernel, self.conntrack, self.nat, defrag)
         self.families[family.version] = family

@@ -9,11 +9,10 @@ from collections.abc import Callable
 from functools import partial
 from typing import Protocol
 
-from pystack.core.headers.ipv4 import IP_MF, IP_OFFSET_MASK
 from pystack.core.kernel import Kernel
 from pystack.core.skb import SkBuff
 from pystack.dev.netdev import NetDevice
-from pystack.net.hooks import Hook, Hooks, HookState, Verdict, read
+from pystack.net.hooks import Hook, Hooks, HookState, Verdict
 from pystack.net.inet import Inet
 from pystack.net.netfilter.conntrack import Conntrack
 from pystack.net.netfilter.nat import MANIP, PRIORITY, Nat
@@ -32,7 +31,8 @@ TABLES: dict[str, tuple[tuple[Hook, ...], int]] = {
 
 DEFRAG_PRIORITY = -400  # NF_IP_PRI_CONNTRACK_DEFRAG
 Defrag = Callable[[SkBuff], SkBuff | None]
-"""Takes a received IPv4 fragment; the packet, once it is complete."""
+"""Gives a received packet back if it is no fragment; takes one, and gives the whole packet once
+it is complete."""
 
 
 class FilteredInet(Inet, Protocol):
@@ -58,7 +58,7 @@ class Family:
         kernel: Kernel,
         conntrack: Conntrack,
         nat: Nat,
-        defrag: Defrag | None = None,
+        defrag: Defrag,
     ) -> None:
         self.inet = inet
         self._defrag = defrag
@@ -96,17 +96,15 @@ class Family:
 
     def need_conntrack(self) -> None:
         """A rule looks at connections: they have to be tracked, and packets to be whole."""
-        if self.conntrack.enable(self.inet.hooks) and self._defrag is not None:
-            hook = Hook.PRE_ROUTING
-            self.inet.hooks.register(
-                hook, DEFRAG_PRIORITY, partial(self._put_together, self._defrag)
-            )
+        if self.conntrack.enable(self.inet.hooks):
+            self.inet.hooks.register(Hook.PRE_ROUTING, DEFRAG_PRIORITY, self._put_together)
 
-    def _put_together(self, defrag: Defrag, skb: SkBuff, state: HookState) -> Verdict:
-        """Fragments are kept until the packet is whole, which then goes on (`nf_defrag_ipv4`)."""
-        if not int.from_bytes(read(skb, 6, 2), "big") & (IP_MF | IP_OFFSET_MASK):
+    def _put_together(self, skb: SkBuff, state: HookState) -> Verdict:
+        """Fragments are kept until the packet is whole, which then goes on (`nf_defrag_ipv4`,
+        `nf_defrag_ipv6`)."""
+        whole = self._defrag(skb)
+        if whole is skb:
             return Verdict.ACCEPT
-        whole = defrag(skb)
         if whole is not None:
             self.inet.hooks.resume(whole, state, DEFRAG_PRIORITY)
         return Verdict.STOLEN
