@@ -147,6 +147,7 @@ DEFAULTS: dict[str, int | str | tuple[int, ...]] = {
     "net.ipv6.conf.all.forwarding": 0,
     "net.ipv6.conf.default.accept_dad": 1,
     "net.ipv6.conf.default.accept_ra": 1,
+    "net.ipv6.conf.default.accept_redirects": 1,
     "net.ipv6.conf.default.autoconf": 1,
     "net.ipv6.conf.default.dad_transmits": 1,
     "net.ipv6.conf.default.hop_limit": 64,

@@ -41,6 +41,7 @@ class Neighbour:
         self.queue: deque[SkBuff] = deque()
         self.probes = 0
         self.used = table.kernel.now
+        self.confirmed = table.never_confirmed()
         self.timer = table.kernel.timer(lambda: table.timer_expired(self))
 
 
@@ -89,15 +90,14 @@ class NeighbourTable(ABC):
             return True
         if neigh.state is NudState.STALE:
             neigh.state = NudState.DELAY
-            delay = self.setting("delay_first_probe_time")
-            neigh.timer.mod(self.kernel.now + delay * 1000 * MS)
+            neigh.timer.mod(self.kernel.now + self._delay())
         return self.ethernet.send(skb, dev, neigh.mac, self._ethertype)
 
     def confirm(self, dev: NetDevice, ip: bytes) -> None:
-        """A transport made progress through this neighbour: it is reachable (`dst_confirm`)."""
+        """A transport made progress through this neighbour (`dst_confirm`): the timer will see."""
         neigh = self.table.get((dev.name, ip))
-        if neigh is not None and neigh.mac:
-            self._reachable(neigh)
+        if neigh is not None:
+            neigh.confirmed = self.kernel.now
 
     def update(
         self,
@@ -125,6 +125,8 @@ class NeighbourTable(ABC):
                 self._stale(neigh)
             return neigh
         changed = neigh.mac != mac
+        if changed:
+            neigh.confirmed = self.never_confirmed()
         neigh.mac = mac
         if reachable:
             self._reachable(neigh)
@@ -137,7 +139,13 @@ class NeighbourTable(ABC):
     def timer_expired(self, neigh: Neighbour) -> None:
         now = self.kernel.now
         if neigh.state is NudState.REACHABLE:
-            neigh.state = NudState.STALE
+            if now < self._reachable_until(neigh):
+                neigh.timer.mod(self._reachable_until(neigh))
+            else:
+                neigh.state = NudState.STALE
+        elif neigh.state is NudState.DELAY and now <= neigh.confirmed + self._delay():
+            neigh.state = NudState.REACHABLE
+            neigh.timer.mod(self._reachable_until(neigh))
         elif neigh.state is NudState.DELAY:
             neigh.state = NudState.PROBE
             neigh.probes = 0
@@ -175,7 +183,18 @@ class NeighbourTable(ABC):
 
     def _reachable(self, neigh: Neighbour) -> None:
         neigh.state = NudState.REACHABLE
-        neigh.timer.mod(self.kernel.now + self.setting("base_reachable_time_ms") * MS)
+        neigh.confirmed = self.kernel.now
+        neigh.timer.mod(self._reachable_until(neigh))
+
+    def never_confirmed(self) -> int:
+        """A time too long ago to mean anything (`neigh_create`)."""
+        return self.kernel.now - 2 * self.setting("base_reachable_time_ms") * MS
+
+    def _reachable_until(self, neigh: Neighbour) -> int:
+        return neigh.confirmed + self.setting("base_reachable_time_ms") * MS
+
+    def _delay(self) -> int:
+        return self.setting("delay_first_probe_time") * 1000 * MS
 
     def _stale(self, neigh: Neighbour) -> None:
         neigh.state = NudState.STALE

@@ -52,15 +52,18 @@ class IcmpLimits:
 
     def peer_allow(self, daddr: bytes) -> bool:
         """One each icmp_ratelimit ms to one destination, in bursts of six."""
-        kernel = self._kernel
-        interval = kernel.sysctl[self._ratelimit]
-        now = kernel.now // MS
+        allowed = self.xrlim_allow(daddr, self._kernel.sysctl[self._ratelimit])
+        if not allowed:
+            self._kernel.mib[self._counters + "OutRateLimitHost"] += 1
+        return allowed
+
+    def xrlim_allow(self, daddr: bytes, interval: int) -> bool:
+        """One each `interval` ms (`inet_peer_xrlim_allow`)."""
+        now = self._kernel.now // MS
         full = _BURST_FACTOR * interval
         tokens, last = self._peers.get(daddr, (full, now))
         tokens = min(tokens + now - last, full)
         allowed = tokens >= interval
-        if not allowed:
-            kernel.mib[self._counters + "OutRateLimitHost"] += 1
         if daddr not in self._peers and len(self._peers) >= _PEERS:
             self._peers.clear()
         self._peers[daddr] = (tokens - interval if allowed else tokens, now)

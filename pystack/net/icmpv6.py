@@ -49,7 +49,7 @@ class Icmpv6:
         self.ip = ip
         self.kernel = ip.kernel
         self._handlers: dict[int, Handler] = {ICMPV6_ECHO_REQUEST: self._echo}
-        self._limits = IcmpLimits(self.kernel, "net.ipv6.icmp.ratelimit", "Icmp6")
+        self.limits = IcmpLimits(self.kernel, "net.ipv6.icmp.ratelimit", "Icmp6")
         ip.register(IPPROTO_ICMPV6, self.receive)
 
     def register(self, icmp_type: int, handler: Handler) -> None:
@@ -103,7 +103,7 @@ class Icmpv6:
         `skb`."""
         if not self._may_answer(skb, icmp_type, code):
             return
-        limits = self._limits
+        limits = self.limits
         if icmp_type != ICMPV6_PKT_TOOBIG and not (
             limits.global_allow() and limits.peer_allow(skb.saddr)
         ):
@@ -133,6 +133,7 @@ class Icmpv6:
     def neighbour_failed(self, skb: SkBuff) -> None:
         """Discovery gave up on a packet: tell its sender, here inside or elsewhere."""
         packet = memoryview(bytes(skb))
+        self.ip.routing.link_failure(bytes(packet[24:40]))
         view = SkBuff(self.kernel, packet, packet_id=skb.packet_id)
         view.saddr, view.daddr, view.dev = bytes(packet[8:24]), bytes(packet[24:40]), skb.dev
         if self.ip.is_local(view.saddr):

@@ -97,6 +97,9 @@ class Inet(Protocol):
 
     def default_ttl(self, route: Route | None = None) -> int: ...
 
+    def confirm_neigh(self, route: Route, daddr: bytes) -> None:
+        """A transport made progress on the way to `daddr`: its next hop is reachable."""
+
     def update_pmtu(self, daddr: bytes, mtu: int) -> None:
         """A transport has reason to believe that `mtu` bytes are all that gets to `daddr`."""
 

@@ -185,9 +185,8 @@ def unmerged(skb: SkBuff) -> list[SkBuff]:
 def _forward(ip: Ipv6, skb: SkBuff) -> None:
     """`ip6_forward`."""
     mib = ip.kernel.mib
-    if not _may_forward(ip, skb):
-        mib["Ip6InAddrErrors"] += 1
-        ip.kernel.drop(skb, Drop.IP6_OTHER_ADDRESS)
+    if not any(skb.saddr) or wire.LOOPBACK in (skb.saddr, skb.daddr) or is_linklocal(skb.daddr):
+        _not_forwarded(ip, skb)
         return
     hop_limit = skb.buf[skb.off + 7]
     if hop_limit <= 1:
@@ -201,6 +200,12 @@ def _forward(ip: Ipv6, skb: SkBuff) -> None:
         return
     mtu = ip.routing.link_mtu(entry.dev, entry.metrics)
     route = Route(entry.dev, b"", entry.gateway, mtu, entry.metrics)
+    if entry.dev is skb.dev:
+        ip.ndisc.redirects.send(skb, entry.gateway or skb.daddr)
+    elif is_linklocal(skb.saddr):  # addresses of one link stay there (RFC 4291, 2.5.6)
+        ip.icmp.send_error(skb, ICMPV6_DEST_UNREACH, ICMPV6_NOT_NEIGHBOUR, 0)
+        _not_forwarded(ip, skb)
+        return
     if len(skb) > mtu and not 0 < skb.frag_max_size <= mtu:  # `ip6_pkt_too_big`
         mib["Ip6InTooBigErrors"] += 1
         mib["Ip6FragFails"] += 1
@@ -226,14 +231,9 @@ def _unreachable(ip: Ipv6, skb: SkBuff, entry: FibEntry | None) -> None:
     ip.kernel.drop(skb, Drop.IP6_NO_ROUTE)
 
 
-def _may_forward(ip: Ipv6, skb: SkBuff) -> bool:
-    """Addresses of one link stay there (RFC 4291, 2.5.6)."""
-    if not any(skb.saddr) or is_linklocal(skb.daddr):
-        return False
-    if is_linklocal(skb.saddr):
-        ip.icmp.send_error(skb, ICMPV6_DEST_UNREACH, ICMPV6_NOT_NEIGHBOUR, 0)
-        return False
-    return skb.saddr != wire.LOOPBACK and skb.daddr != wire.LOOPBACK
+def _not_forwarded(ip: Ipv6, skb: SkBuff) -> None:
+    ip.kernel.mib["Ip6InAddrErrors"] += 1
+    ip.kernel.drop(skb, Drop.IP6_OTHER_ADDRESS)
 
 
 def _forward_finish(ip: Ipv6, skb: SkBuff, route: Route) -> bool:

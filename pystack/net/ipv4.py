@@ -174,6 +174,10 @@ class Ipv4:
             return skb
         return self.reassembly.ip_defrag(skb, DefragUser.CONNTRACK_IN)
 
+    def confirm_neigh(self, route: Route, daddr: bytes) -> None:
+        """A transport made progress on the way to `daddr`: its next hop is reachable."""
+        self.arp.confirm(route.dev, route.gateway or daddr)
+
     def default_ttl(self, route: Route | None = None) -> int:
         return self.kernel.sysctl["net.ipv4.ip_default_ttl"]
 

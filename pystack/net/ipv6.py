@@ -165,6 +165,10 @@ class Ipv6:
         """Nobody wants a received packet; does not free it."""
         self.icmp.send_error(skb, ICMPV6_DEST_UNREACH, ICMPV6_PORT_UNREACH, 0)
 
+    def confirm_neigh(self, route: Route, daddr: bytes) -> None:
+        """A transport made progress on the way to `daddr`: its next hop is reachable."""
+        self.ndisc.confirm(route.dev, route.gateway or daddr)
+
     def default_ttl(self, route: Route | None = None) -> int:
         """The hop limit of a route, else what the link's router said, else the setting."""
         if route is None:

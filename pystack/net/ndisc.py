@@ -2,7 +2,7 @@
 
 The states are `NeighbourTable`'s; here are the messages.  Called by `ip6_output` (`send`), by
 ICMPv6 for received messages and by `addrconf` for addresses on trial.  Router advertisements go on
-to `ra`.
+to `ra`, redirects to `redirect6`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 from pystack.core.drop import Drop
 from pystack.core.headers.ethernet import ETH_P_IPV6
-from pystack.core.headers.ethernet import is_multicast as is_group_mac
 from pystack.core.headers.icmpv6 import (
     ND_NA_OVERRIDE,
     ND_NA_ROUTER,
@@ -20,6 +19,7 @@ from pystack.core.headers.icmpv6 import (
     ND_OPT_TARGET_LL_ADDR,
     NDISC_NEIGHBOUR_ADVERTISEMENT,
     NDISC_NEIGHBOUR_SOLICITATION,
+    NDISC_REDIRECT,
     NDISC_ROUTER_ADVERTISEMENT,
     NDISC_ROUTER_SOLICITATION,
     Icmpv6Header,
@@ -39,6 +39,7 @@ from pystack.core.skb import SkBuff
 from pystack.dev.netdev import NetDevice
 from pystack.link.neighbour import Neighbour, NeighbourTable
 from pystack.net import ip6_output
+from pystack.net.redirect6 import Options, Redirects, usable_mac
 from pystack.net.route import Route
 
 if TYPE_CHECKING:
@@ -51,10 +52,9 @@ _COUNTERS = {
     NDISC_ROUTER_ADVERTISEMENT: "RouterAdvertisements",
     NDISC_NEIGHBOUR_SOLICITATION: "NeighborSolicits",
     NDISC_NEIGHBOUR_ADVERTISEMENT: "NeighborAdvertisements",
+    NDISC_REDIRECT: "Redirects",
 }
-
-Options = dict[int, bytes]
-"""The first of each type."""
+_FIXED = {NDISC_ROUTER_SOLICITATION: 8, NDISC_ROUTER_ADVERTISEMENT: 16, NDISC_REDIRECT: 40}
 
 
 class Ndisc(NeighbourTable):
@@ -62,6 +62,7 @@ class Ndisc(NeighbourTable):
         super().__init__(ip.ethernet, ETH_P_IPV6, "net.ipv6.neigh.default.")
         self.ip = ip
         self.unreachable = ip.icmp.neighbour_failed
+        self.redirects = Redirects(ip, self)
         for icmp_type in _COUNTERS:
             ip.icmp.register(icmp_type, self.receive)
 
@@ -72,7 +73,7 @@ class Ndisc(NeighbourTable):
         self.kernel.mib["Icmp6In" + _COUNTERS[header.type]] += 1
         message = bytes(skb.data)
         hop_limit = skb.buf[skb.network_header + 7]
-        fixed = {NDISC_ROUTER_SOLICITATION: 8, NDISC_ROUTER_ADVERTISEMENT: 16}.get(header.type, 24)
+        fixed = _FIXED.get(header.type, 24)
         options = parse_options(message[fixed:]) if len(message) >= fixed else None
         if hop_limit != HOP_LIMIT or header.code or options is None:
             self.kernel.drop(skb, Drop.NDISC_MALFORMED)
@@ -86,6 +87,8 @@ class Ndisc(NeighbourTable):
             good = self._advertised(skb, message[TARGET], header.word >> 24, first)
         elif header.type == NDISC_ROUTER_ADVERTISEMENT:
             good = self.ip.addrconf.routers.receive(skb, message, first, options)
+        elif header.type == NDISC_REDIRECT:
+            good = self.redirects.receive(skb, message[TARGET], message[24:40], first)
         else:
             good = True  # RS: we are no router that advertises
         if good:
@@ -110,7 +113,7 @@ class Ndisc(NeighbourTable):
         if dad:
             self._advertise(dev, target, ALL_NODES, 0)
             return True
-        if _usable_mac(mac):
+        if usable_mac(mac):
             self.update(dev, skb.saddr, mac or b"", create=True)
         elif is_multicast(skb.daddr):
             return False
@@ -129,7 +132,7 @@ class Ndisc(NeighbourTable):
             return True  # else somebody claims what is ours: we know better
         neigh = self.table.get((dev.name, target))
         mac = options.get(ND_OPT_TARGET_LL_ADDR)
-        if neigh is None or not (_usable_mac(mac) or (mac is None and neigh.mac)):
+        if neigh is None or not (usable_mac(mac) or (mac is None and neigh.mac)):
             return True
         solicited, override = bool(flags & ND_NA_SOLICITED), bool(flags & ND_NA_OVERRIDE)
         self.update(dev, target, mac or neigh.mac, reachable=solicited, override=override)
@@ -171,7 +174,3 @@ class Ndisc(NeighbourTable):
         skb = SkBuff(self.kernel, memoryview(message))
         header = Ipv6Header(len(message), IPPROTO_ICMPV6, saddr, daddr, HOP_LIMIT)
         ip6_output.send(self.ip, skb, Route(dev, saddr, b"", dev.mtu), header, True)
-
-
-def _usable_mac(mac: bytes | None) -> bool:
-    return mac is not None and len(mac) == 6 and not is_group_mac(mac)

@@ -27,6 +27,7 @@ class Routing6:
         self.ip = ip
         self.fib = Fib(128)
         self._paths: dict[bytes, PathMtu] = {}
+        self._redirects: dict[bytes, tuple[FibEntry, bytes]] = {}
         self._outputs: dict[tuple[bytes, bytes, int], Route] = {}
 
     # -- the table -------------------------------------------------------------------------
@@ -130,12 +131,36 @@ class Routing6:
                 raise os_error(errno.ENETUNREACH)
             if entry.kind in ROUTE_ERRORS:
                 raise os_error(ROUTE_ERRORS[entry.kind])
-            dev, gateway, metrics = entry.dev, entry.gateway, entry.metrics
+            dev, gateway, metrics = entry.dev, self._gateway(entry, daddr), entry.metrics
         source = saddr or self.ip.addrconf.source_for(dev, daddr)
         if not source:
             raise os_error(errno.EADDRNOTAVAIL)
         kind = RouteType.MULTICAST if multicast else RouteType.UNICAST
         return Route(dev, source, gateway, self.link_mtu(dev, metrics), metrics, kind)
+
+    def _gateway(self, entry: FibEntry, daddr: bytes) -> bytes:
+        """The entry's, unless it has sent us to a better one for this destination."""
+        redirected, gateway = self._redirects.get(daddr, (None, b""))
+        return gateway if redirected is entry else entry.gateway
+
+    def redirect(self, dev: NetDevice, daddr: bytes, old: bytes, gateway: bytes) -> bool:
+        """The router `old` says that `gateway`, empty for the destination itself, is nearer to
+        `daddr` (`rt6_do_redirect`); False unless it is the one in use (RFC 4861, 8.1)."""
+        entry = self.fib.lookup(daddr)
+        if entry is None or entry.dev is not dev or entry.kind in ROUTE_ERRORS:
+            return False
+        if self.ip.is_local(daddr) or self._gateway(entry, daddr) != old:
+            return False
+        if len(self._redirects) >= CACHED:
+            self._redirects.clear()
+        self._redirects[daddr] = entry, gateway
+        self.flush()
+        return True
+
+    def link_failure(self, daddr: bytes) -> None:
+        """The next hop does not answer: the router had better choose again (`ip6_link_failure`)."""
+        if self._redirects.pop(daddr, None) is not None:
+            self.flush()
 
     def link_mtu(self, dev: NetDevice, metrics: Mapping[str, int]) -> int:
         return min(metrics.get("mtu", dev.mtu), self.ip.addrconf.mtu(dev))

@@ -94,6 +94,9 @@ class FakeIpv4:
     def is_unicast(self, addr: bytes) -> bool:
         return addr[0] < 224
 
+    def confirm_neigh(self, route: Any, daddr: bytes) -> None:
+        """There are no neighbours here."""
+
     def send(
         self, skb: SkBuff, route: Route, saddr: bytes, daddr: bytes, protocol: int, **_: Any
     ) -> bool:

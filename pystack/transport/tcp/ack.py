@@ -93,6 +93,8 @@ def process(sk: TcpSock, segment: RxSegment, flag: int) -> int:
         if sk.undo.tlp_high_seq is not None:
             tlp.process_ack(sk, ack, event.flag)
         _control(sk, event)
+        if event.flag & FORWARD_PROGRESS or not event.flag & NOT_DUP:
+            sk.dst_pending_confirm = True
     else:
         _nothing_in_flight(sk, event, ack)
     _count_delivered(sk, event)

@@ -90,7 +90,7 @@ class TcpSock(InetSock):
         *("retransmits", "first_timeout", "syn_sent_at"),
         *("total_retrans", "backoff", "probes_out", "probes_since", "stats"),
         *("user_timeout", "notsent_lowat", "urgent", "rate", "rcv_space"),
-        *("defer_accept", "clamp_wanted"),
+        *("defer_accept", "clamp_wanted", "dst_pending_confirm"),
     )
 
     def __init__(self, tcp: Tcp, family: int = AF_INET) -> None:
@@ -134,6 +134,7 @@ class TcpSock(InetSock):
     def init_connection(self) -> None:
         """The variables of one connection; a socket may have several, one after another."""
         self.xmit_pending: XmitTimer | None = None
+        self.dst_pending_confirm = False  # progress, of which the neighbour's entry shall hear
         self.done = False  # SOCK_DONE: the peer's FIN has been received
         self.nospace = False  # SOCK_NOSPACE: somebody waits for room
         # send sequence space (RFC 9293, 3.3.1)

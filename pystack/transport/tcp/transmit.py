@@ -112,6 +112,9 @@ def transmit(sk: TcpSock, seq: int, flags: int, data: memoryview = EMPTY) -> boo
             sk.sk_err_soft = exc.errno or 0
             kernel.drop(skb, Drop.IP_NO_ROUTE)
             return True
+    if sk.dst_pending_confirm:
+        sk.dst_pending_confirm = False
+        sk.inet.confirm_neigh(route, sk.raddr)
     return sk.inet.send(
         skb,
         route,
