@@ -97,6 +97,8 @@ def _missing_packages(level: str) -> list[str]:
             ("iputils-ping", _has_command("ping")),
             ("iproute2", _has_command("ip")),
             ("iptables", _has_command("iptables-legacy-restore")),
+            ("strace", _has_command("strace")),
+            ("traceroute", _has_command("traceroute")),
         ]
     return [package for package, present in needs if not present]
 
