@@ -1,6 +1,6 @@
 """What an idle TCP connection holds: established, both buffers empty, its file in an epoll set.
 
-`tracemalloc` counts every byte Python allocates while 10,000 connections are opened on one host,
+`tracemalloc` counts every byte Python allocates while 5,000 connections are opened on one host,
 and does not count those of the script at the other end: socket, timers, wait queues, hash table
 entries, file, descriptor, epoll item.  What the allocator adds to that is in the resident size.
 """
@@ -15,7 +15,7 @@ from wire2app.bench.context import Context
 from wire2app.bench.figures import Figure, TreeDict
 from wire2app.bench.wakeups import Crowd
 
-CONNECTIONS = 10_000
+CONNECTIONS = 5_000
 QUICK = 1_000
 
 
