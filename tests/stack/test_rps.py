@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from pystack.core.costs import Costs
 from pystack.core.drop import Drop
 from pystack.core.engine import VirtualEngine
 from pystack.core.flow import flow_hash
@@ -29,9 +28,9 @@ def segment(flow: int, number: int) -> bytes:
 class Machine:
     """Four CPUs, one NIC whose interrupt is CPU 0's; what reaches the link layer is noted."""
 
-    def __init__(self, **costs: int) -> None:
+    def __init__(self) -> None:
         self.engine = VirtualEngine()
-        self.host = Host(self.engine, "h", cpus=4, costs=Costs(**costs) if costs else None)
+        self.host = Host(self.engine, "h", cpus=4)
         link = Link(self.engine)
         self.far = link.b
         self.dev = self.host.add_softnic("eth0", MAC, link.a)
