@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -18,11 +19,12 @@ from pystack.core.headers.tcp import TcpOptions
 from pystack.core.kernel import Kernel
 from pystack.core.skb import SkBuff
 from pystack.link.arp import Arp
+from wire2app.fuzz.bound import Storm
 from wire2app.fuzz.frames import repair
 from wire2app.fuzz.run import run_seed
 from wire2app.fuzz.target import Target
 
-SEEDS = (0, 1, 2, 3, 2000, 2011)
+SEEDS = (0, 1, 2, 3, 2000, 2011, 10538)
 FRAMES = 1500
 
 
@@ -63,6 +65,34 @@ def test_the_fuzzer_notices(
 ) -> None:
     monkeypatch.setattr(what, name, broken)
     assert says in run_seed(1, 300).failure
+
+
+def test_a_program_that_talks_to_itself_without_end_is_a_storm() -> None:
+    def babble(socket: Any, time: Any) -> None:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sk:
+            sk.bind(("127.0.0.1", 5))
+            while True:
+                sk.sendto(b"again", ("127.0.0.1", 5))
+                sk.recv(10)
+
+    target = Target(1)
+    target.bound.limit = 1000
+    target.processes = [target._start(target.host, babble)]
+    with suppress(Storm):  # the next packet of anybody else
+        target.run(1_000_000)
+    assert "Storm: more than 1,000 packets received" in target.errors()[0]
+
+
+def test_events_without_end_are_a_storm() -> None:
+    target = Target(1)
+
+    def again() -> None:
+        target.engine.call_later(0, again)
+
+    again()
+    target.bound.limit = 1000
+    with pytest.raises(Storm, match="more than 1,000 events"):
+        target.run(1_000_000)
 
 
 def test_a_seed_gives_one_run() -> None:

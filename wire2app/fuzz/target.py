@@ -19,6 +19,7 @@ from pystack.host import Host, NetNamespace, finished
 from pystack.uapi.process import Process
 from pystack.uapi.sockmod import SocketModule
 from pystack.uapi.timemod import TimeModule
+from wire2app.fuzz.bound import Bound
 from wire2app.fuzz.frames import Frames, Pool
 
 __all__ = ["SECOND", "Target"]
@@ -111,6 +112,9 @@ class Target:
         if self.rng.random() < 0.5:
             self.host.iptables_restore(RULES)
         self.frames = Frames(self.rng, _pool())
+        self.bound = Bound()
+        for host in (self.host, self.peer):
+            host.kernel.trace.attach("netif_receive_skb", self.bound.packet)
         self.ending = False
         self.processes = [
             self._start(self.host, self._serve_tcp),
@@ -131,6 +135,7 @@ class Target:
     # -- firing ----------------------------------------------------------------------------
 
     def fire(self, number: int) -> None:
+        self.bound.grant(number)
         aim = self.port.injected + number
         while self.port.injected < aim:
             seen = self.port.seen
@@ -140,20 +145,23 @@ class Target:
                 burst = [self.frames.make()]
             for frame in burst:
                 self.port.inject(frame)
-                self.engine.run(until=self.engine.now + SPACING)
+                self.run(SPACING)
 
     def settle(self) -> None:
         """Let the processes end and everything time out, then take the devices down."""
         self.ending = True
-        self.engine.run(until=self.engine.now + 5 * SECOND)
+        self.run(5 * SECOND)
         for process in self.processes:
             process.kill()
-        self.engine.run(until=self.engine.now + QUIET)
+        self.run(QUIET)
         self._do(self.peer, self.peer.down, self.peer_dev)
         for dev in reversed(list(self.host.core.devices.values())):
             if not dev.loopback:
                 self._do(self.host, self.host.down, dev)
-        self.engine.run(until=self.engine.now + SECOND)
+        self.run(SECOND)
+
+    def run(self, ns: int) -> None:
+        self.engine.run(until=self.engine.now + ns, stop=self.bound.event)
 
     def power_off(self) -> None:
         """So that the memory of many runs can be freed."""
@@ -220,13 +228,16 @@ class Target:
                     continue
 
     def _serve_udp(self, socket: Any, time: Any) -> None:
+        """Says nothing to its own port, as inetd: "0.0.0.0" is this host to Linux as well, and a
+        broadcast from there would go round for ever."""
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sk:
             sk.bind(("", UDP_PORT))
             sk.settimeout(0.05)
             while not self.ending:
                 try:
                     data, address = sk.recvfrom(65536)
-                    sk.sendto(data[:3000], address)
+                    if address[1] != UDP_PORT:
+                        sk.sendto(data[:3000], address)
                 except OSError:
                     continue
 
