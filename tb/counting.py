@@ -32,9 +32,10 @@ class CountingRing:
         """`block` is Q_RX or Q_TX."""
         self.bench = bench
         self.block = regs.queue_block(0) + block
+        self.is_rx = block == regs.Q_RX
         self.entries = entries
         self.posted = self.done = 0
-        name = "rx" if block == regs.Q_RX else "tx"
+        name = "rx" if self.is_rx else "tx"
         memory = bench.memory
         self.buffers = memory.alloc_pages(entries * BUFFER // 4096)
         bench.dma.map_single(self.buffers, entries * BUFFER, access, f"{name} buffers")
@@ -50,7 +51,11 @@ class CountingRing:
         for slot in range(self.entries):
             at = self.descriptors + slot * ENTRY
             addr = self.buffers + slot * BUFFER
-            regs.RX_DESC.pack_into(self.bench.memory.view, at, addr, length)
+            if self.is_rx:
+                regs.RX_DESC.pack_into(self.bench.memory.view, at, addr, length)
+            else:
+                last = regs.TX_DESC_LAST
+                regs.TX_DESC.pack_into(self.bench.memory.view, at, addr, length, last, 0, 0)
 
     async def start(self) -> None:
         write = self.bench.write32

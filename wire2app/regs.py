@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from wire2app.regs_doc import registers_page
@@ -269,21 +270,39 @@ def _py_queue_blocks(rdl: Map) -> Iterator[str]:
 
 
 def _py_entry(register: Register) -> Iterator[str]:
-    """`struct.Struct` of a ring entry; a field that is no whole word becomes a byte and a mask."""
-    code, position, names, masks = "<", 0, [], []
-    for field in sorted(register.fields, key=lambda f: f.lsb):
-        whole = field.lsb % 8 == 0 and field.width in STRUCT_CODES
-        start = field.lsb // 8
-        if start < position or (not whole and field.lsb % 8 + field.width > 8):
-            raise ValueError(f"{register.name}.{field.name} does not fit a struct format")
-        code += "x" * (start - position) + (STRUCT_CODES[field.width] if whole else "B")
-        position = start + (field.width // 8 if whole else 1)
-        names.append(field.name)
-        if not whole:
-            masks.append((field.name, field.mask >> (8 * start)))
+    """`struct.Struct` of a ring entry; fields that are no whole word share one, with masks."""
+    code, position, names = "<", 0, []
+    shared: list[Field] = []
+    for bits, start, fields in _words(register):
+        code += "x" * (start - position) + STRUCT_CODES[bits]
+        position = start + bits // 8
+        names.append(" | ".join(f.name for f in fields))
+        if fields[0].width != bits:
+            shared += [replace(f, lsb=f.lsb - 8 * start) for f in fields]
     code += "x" * (register.width // 8 - position)
     yield from _comment(register.desc, "#")
-    yield f"# Values: {', '.join(names)}."
+    yield from _comment(f"Values: {', '.join(names)}.", "#")
     yield f'{register.name}: Final = struct.Struct("{code}")'
-    for name, mask in masks:
-        yield f"{register.name}_{name.upper()}: Final = 0x{mask:02X}"
+    for field in shared:
+        yield from _py_field(register.name, field, 64)
+
+
+def _words(register: Register) -> Iterator[tuple[int, int, list[Field]]]:
+    """(bits, first byte, fields) of the smallest aligned words that cut no field."""
+    words: list[tuple[int, int, list[Field]]] = []
+    for field in sorted(register.fields, key=lambda f: f.lsb):
+        fields, low, high = [field], field.lsb, field.lsb + field.width - 1
+        while words and 8 * words[-1][1] + words[-1][0] > _word(low, high)[1]:
+            fields = words.pop()[2] + fields
+            low = fields[0].lsb
+        bits, start = _word(low, high)
+        words.append((bits, start // 8, fields))
+    yield from words
+
+
+def _word(low: int, high: int) -> tuple[int, int]:
+    """(bits, first bit) of the smallest aligned word with the bits `low` to `high`."""
+    bits = next((b for b in STRUCT_CODES if low // b == high // b), None)
+    if bits is None:
+        raise ValueError(f"no struct format has bits {high}:{low} in a word")
+    return bits, low - low % bits

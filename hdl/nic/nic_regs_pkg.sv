@@ -46,7 +46,11 @@ package nic_regs_pkg;
     // What this instance was built with.
     localparam logic [15:0] FEATURES = 16'h0004;
     typedef struct packed {
-        logic [15:0] reserved_31_16;
+        logic [11:0] reserved_31_20;
+        logic tx_timestamp;
+        logic tx_vlan;
+        logic tx_segment;
+        logic tx_checksum;
         logic [7:0] axi_bytes;
         logic [7:0] queues;
     } features_reg_t;
@@ -283,7 +287,16 @@ package nic_regs_pkg;
         logic [63:0] addr;
     } rx_desc_t;
     typedef struct packed {
-        logic [47:0] reserved_127_80;
+        logic [1:0] reserved_127_126;
+        logic [13:0] mss;
+        logic [15:0] vlan_tci;
+        logic [0:0] reserved_95_95;
+        logic [3:0] csum_offset;
+        logic [6:0] csum_start;
+        logic segment;
+        logic vlan_insert;
+        logic timestamp;
+        logic last;
         logic [15:0] len;
         logic [63:0] addr;
     } tx_desc_t;

@@ -14,6 +14,7 @@ from wire_side_common import IDLE_WORD, XgmiiFrame, XgmiiLine, decode
 from pystack.dev.drivers import w2a_regs as regs
 
 MEMORY = 1 << 20
+DESC_BYTES = 16
 
 
 class AxiLite:
@@ -79,9 +80,9 @@ class Ring:
     def __init__(self, nic: Nic, queue: int, block: int, base: int, log2: int) -> None:
         self.nic, self.queue, self.base, self.log2 = nic, queue, base, log2
         self.regs = regs.queue_block(queue) + block
-        self.desc = regs.RX_DESC if block == regs.Q_RX else regs.TX_DESC
+        self.is_rx = block == regs.Q_RX
         self.entries = 1 << log2
-        self.cpl_base = base + self.desc.size * self.entries
+        self.cpl_base = base + DESC_BYTES * self.entries
         self.producer = self.consumer = 0
 
     async def enable(self) -> None:
@@ -98,7 +99,11 @@ class Ring:
 
     def post(self, addr: int, length: int) -> None:
         slot = self.producer % self.entries
-        self.desc.pack_into(self.nic.memory, self.base + slot * self.desc.size, addr, length)
+        at = self.base + slot * DESC_BYTES
+        if self.is_rx:
+            regs.RX_DESC.pack_into(self.nic.memory, at, addr, length)
+        else:
+            regs.TX_DESC.pack_into(self.nic.memory, at, addr, length, regs.TX_DESC_LAST, 0, 0)
         self.producer = (self.producer + 1) & 0xFFFF
 
     async def ring(self) -> None:

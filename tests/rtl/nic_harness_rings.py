@@ -113,11 +113,15 @@ class Ring:
     def free(self) -> int:
         return self.entries - (self.producer - self.consumer)
 
-    def post_raw(self, addr: int, length: int) -> None:
+    def post_raw(self, addr: int, length: int, last: bool = True) -> None:
         """A descriptor as it is; its buffer is nobody's."""
         assert self.free > 0, "the harness overran its ring"
         slot = self.producer % self.entries
-        self.nic.poke(self.desc_base + 16 * slot, regs.RX_DESC.pack(addr, length))
+        if self.is_rx:
+            entry = regs.RX_DESC.pack(addr, length)
+        else:
+            entry = regs.TX_DESC.pack(addr, length, regs.TX_DESC_LAST if last else 0, 0, 0)
+        self.nic.poke(self.desc_base + 16 * slot, entry)
         self.producer += 1
 
     def post(self, length: int, position: int = 0) -> int:

@@ -57,6 +57,10 @@ FEATURES_QUEUES: Final = 0xFF
 FEATURES_QUEUES_SHIFT: Final = 0
 FEATURES_AXI_BYTES: Final = 0xFF00
 FEATURES_AXI_BYTES_SHIFT: Final = 8
+FEATURES_TX_CHECKSUM: Final = 0x10000
+FEATURES_TX_SEGMENT: Final = 0x20000
+FEATURES_TX_VLAN: Final = 0x40000
+FEATURES_TX_TIMESTAMP: Final = 0x80000
 # Device control.
 CTRL: Final = 0x008
 CTRL_RX_ENABLE: Final = 0x1
@@ -294,9 +298,21 @@ def queue_block(queue: int) -> int:
 # RX descriptor: one free buffer.
 # Values: addr, len.
 RX_DESC: Final = struct.Struct("<QHxxxxxx")
-# TX descriptor: one frame.
-# Values: addr, len.
-TX_DESC: Final = struct.Struct("<QHxxxxxx")
+# TX descriptor: one fragment of a frame. All but address, length and `last` is read from the
+# frame's first descriptor.
+# Values: addr, len, last | timestamp | vlan_insert | segment | csum_start | csum_offset, vlan_tci,
+# mss.
+TX_DESC: Final = struct.Struct("<QHHHH")
+TX_DESC_LAST: Final = 0x1
+TX_DESC_TIMESTAMP: Final = 0x2
+TX_DESC_VLAN_INSERT: Final = 0x4
+TX_DESC_SEGMENT: Final = 0x8
+TX_DESC_CSUM_START: Final = 0x7F0
+TX_DESC_CSUM_START_SHIFT: Final = 4
+TX_DESC_CSUM_OFFSET: Final = 0x7800
+TX_DESC_CSUM_OFFSET_SHIFT: Final = 11
+TX_DESC_MSS: Final = 0x3FFF
+TX_DESC_MSS_SHIFT: Final = 0
 # Completion, RX and TX. Written once, whole; valid when the phase bit differs from the previous
 # lap's (1 on the first).
 # Values: index, len, status, queue_id, phase.

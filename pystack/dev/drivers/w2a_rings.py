@@ -133,7 +133,8 @@ class TxRing(Ring):
         self.view[addr:middle] = head
         self.view[middle : addr + length] = body
         self.dma.map_single(addr, length, Direction.TO_DEVICE, f"{self.name} frame {skb.packet_id}")
-        regs.TX_DESC.pack_into(self.view, self.descriptors + slot * ENTRY, addr, length)
+        at = self.descriptors + slot * ENTRY
+        regs.TX_DESC.pack_into(self.view, at, addr, length, regs.TX_DESC_LAST, 0, 0)
         self._skbs[slot] = skb
         self.producer = (self.producer + 1) & 0xFFFF
         return addr
