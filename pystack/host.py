@@ -39,6 +39,7 @@ from pystack.net.inet import Inets
 from pystack.net.ipv4 import Ipv4
 from pystack.net.ipv6 import Ipv6
 from pystack.net.netfilter.netfilter import Netfilter
+from pystack.tools import registry
 from pystack.transport.packet import Packet
 from pystack.transport.ping import Ping
 from pystack.transport.raw import Raw
@@ -93,6 +94,7 @@ class NetNamespace:
         for kind in (SOCK_RAW, SOCK_DGRAM):
             for number in (0, ANY_PROTOCOL):
                 self.system.register(AF_PACKET, kind, number, partial(self.packet.socket, kind))
+        self.nstat_history: dict[str, int] = {}  # the file in which `nstat` keeps its last values
         self.unix = Unix(kernel, self.system.unix)
         for type_, create in self.unix.types.items():
             for protocol in (0, AF_UNIX):
@@ -164,6 +166,10 @@ class NetNamespace:
     def conntrack(self, command: str) -> str:
         """`conntrack -L` and its like; what it prints, or XtablesError."""
         return self.netfilter.conntrack_tool(command)
+
+    def tool(self, command: str) -> str:
+        """What a tool prints here, as `host.tool("ss -tan")`; ToolError as it fails."""
+        return registry.run(self, command)
 
     def process(self, name: str, fn: Callable[..., Any], *args: Any, cpu: int = 0) -> Process:
         """Start an application: `fn(socket, *args)` with this host's `socket` module."""

@@ -23,9 +23,11 @@ import fcntl
 import os
 import pickle
 import select
+import shlex
 import signal
 import socket
 import struct
+import subprocess
 import sys
 import tempfile
 import threading
@@ -63,6 +65,7 @@ class Machine:
     sys: Any
     thread: Callable[..., Any]  # thread(fn, *args) starts a daemon thread
     fork: Callable[..., int]  # fork(fn, *args): a child runs fn(its machine, *args); its id
+    tool: Callable[[str], str]  # what a program prints, as tool("ss -tan")
     simulated: bool
 
     @staticmethod
@@ -113,11 +116,11 @@ def _compare(linux: Any, here: Any, differs: Mapping[str, Differs]) -> None:
 # -- the simulated host ------------------------------------------------------------------------
 
 
-def machine_of(process: Process) -> Machine:
+def machine_of(process: Process, host: Host) -> Machine:
     def child(fn: Callable[..., Any], args: tuple[Any, ...]) -> None:
         task = process.kernel.cpu.current
         assert task is not None
-        fn(machine_of(task.process), *args)
+        fn(machine_of(task.process, host), *args)
 
     return Machine(
         socket=SocketModule(process),
@@ -126,6 +129,7 @@ def machine_of(process: Process) -> Machine:
         sys=process.sys,
         thread=lambda fn, *args: process.thread(fn, *args, daemon=True),
         fork=lambda fn, *args: process.sys.fork(child, fn, args),
+        tool=host.tool,
         simulated=True,
     )
 
@@ -135,7 +139,7 @@ def on_host(program: Program, *args: Any, seconds: float = 1000) -> Any:
     engine = VirtualEngine()
     host = Host(engine, "h")
     process = Process(host.kernel, host.system, getattr(program, "__name__", "program"))
-    process.start(lambda: program(machine_of(process), *args))
+    process.start(lambda: program(machine_of(process, host), *args))
     engine.run(until=int(seconds * SECOND), stop=lambda: not host.system.processes)
     assert not process.tracebacks, process.tracebacks[0]
     assert not host.system.processes, f"still alive: {host.system.processes}"
@@ -254,5 +258,10 @@ def _this_machine() -> Machine:
     def fork(fn: Callable[..., Any], *args: Any) -> int:
         return calls.fork(fn, machine, *args)
 
-    machine = Machine(socket, select, time, calls, thread, fork, simulated=False)
+    def tool(command: str) -> str:
+        return subprocess.run(
+            shlex.split(command), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        ).stdout
+
+    machine = Machine(socket, select, time, calls, thread, fork, tool, simulated=False)
     return machine

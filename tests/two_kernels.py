@@ -172,7 +172,7 @@ def on_host(steps: Sequence[Step]) -> list[Any]:
     actors, processes = [], []
     for number in range(2):
         process = Process(host.kernel, host.system, f"p{number}")
-        machine = machine_of(process)
+        machine = machine_of(process, host)
         process.start(process.sys.pause)
 
         def inq(sock: Any, sys: Any = process.sys) -> int:

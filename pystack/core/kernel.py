@@ -48,6 +48,7 @@ class Kernel:
         self.memory = HostMemory() if memory is None else memory
         self.seed = seed
         self.packet_ids = count(1)
+        self.sock_cookies = count(1)  # numbers that sockets get when somebody asks for them
         self.this_cpu: Cpu | None = None
         self.views: list[Kernel] = [self]  # one a network namespace
         self._tasks: WeakSet[Task] = WeakSet()

@@ -168,7 +168,7 @@ class Input:
         """A route refuses it: tell the sender, or not (`ip_error`)."""
         code = _REFUSALS.get(skb.dst.error)
         if code == ICMP_NET_UNREACH:
-            self._kernel.mib["IpInNoRoutes"] += 1
+            self._kernel.mib["IpExtInNoRoutes"] += 1
         if code is not None:
             self._ipv4.icmp_send(skb, ICMP_DEST_UNREACH, code, 0)
         self._kernel.drop(skb, Drop.IP_NO_ROUTE)

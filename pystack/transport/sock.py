@@ -180,7 +180,14 @@ class Sock(ABC):
     __slots__ = (
         *("dead", "family", "kernel", "lock", "protocol", "rcvbuf_locked", "reuseport"),
         *("rmem_alloc", "sk_bound_dev_if", "sk_drops", "sk_err", "sk_err_soft", "sk_flags"),
-        *("sk_incoming_cpu", "sk_keepalive", "sk_linger", "sk_mark", "sk_max_pacing_rate"),
+        *(
+            "sk_cookie",
+            "sk_incoming_cpu",
+            "sk_keepalive",
+            "sk_linger",
+            "sk_mark",
+            "sk_max_pacing_rate",
+        ),
         *("sk_peek_off", "sk_priority", "sk_rcvbuf", "sk_rcvlowat", "sk_reuse", "sk_reuseport"),
         *("sk_shutdown", "sk_sndbuf", "sk_rxhash", "sk_tsflags", "sk_uid", "sndbuf_locked", "type"),
         *("wmem_queued", "wq"),
@@ -208,6 +215,7 @@ class Sock(ABC):
         self.sk_uid = 0
         self.sk_linger: int | None = None  # seconds; None: SO_LINGER is off
         self.sk_drops = 0  # packets there was no room for
+        self.sk_cookie = 0  # SO_COOKIE, once it has been asked for
         self._init_options()
 
     def _init_options(self) -> None:

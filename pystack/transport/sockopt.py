@@ -8,14 +8,23 @@ from __future__ import annotations
 import errno
 import socket as so
 import struct
+import sys
 from collections.abc import Callable
 from select import EPOLLOUT, EPOLLWRNORM
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from pystack.transport.sock import NO_LIMIT, SKB_MIN_TRUESIZE, os_error
 
 if TYPE_CHECKING:
+    from pystack.core.kernel import Kernel
     from pystack.transport.sock import Sock
+
+
+class Numbered(Protocol):
+    """A socket, or what stands for one."""
+
+    sk_cookie: int
+
 
 SO_NO_CHECK = 11
 SO_TIMESTAMP = 29
@@ -28,6 +37,7 @@ SO_PEEK_OFF = 42
 SO_SELECT_ERR_QUEUE = 45
 SO_MAX_PACING_RATE = 47
 SO_MEMINFO = 55
+SO_COOKIE = 57
 SO_BINDTOIFINDEX = 62
 
 # `sk_flags`
@@ -244,11 +254,19 @@ def _set_timestamping(sk: Sock, value: int | bytes) -> None:
     sk.sk_tsflags = flags
 
 
-def _meminfo(sk: Sock) -> bytes:
-    return _MEMINFO.pack(
+def meminfo(sk: Sock) -> tuple[int, ...]:
+    """SK_MEMINFO_*, which is what `ss -m` shows (`sk_get_meminfo`)."""
+    return (
         *(sk.rmem_alloc, sk.sk_rcvbuf, 0, sk.sk_sndbuf, 0, sk.wmem_queued, 0),
         *(sk.lock.backlog_len, sk.sk_drops),
     )
+
+
+def cookie(kernel: Kernel, sk: Numbered) -> int:
+    """A number of the socket's own while the machine runs (`sock_gen_cookie`)."""
+    if not sk.sk_cookie:
+        sk.sk_cookie = next(kernel.sock_cookies)
+    return sk.sk_cookie
 
 
 def _error(sk: Sock) -> int:
@@ -302,7 +320,8 @@ _GETTERS: dict[int, Callable[[Sock], int | bytes]] = {
     so.SO_BINDTODEVICE: _bound_device,
     SO_BINDTOIFINDEX: lambda sk: sk.sk_bound_dev_if,
     SO_MAX_PACING_RATE: lambda sk: min(sk.sk_max_pacing_rate, _U32_MAX),
-    SO_MEMINFO: _meminfo,
+    SO_MEMINFO: lambda sk: _MEMINFO.pack(*meminfo(sk)),
+    SO_COOKIE: lambda sk: cookie(sk.kernel, sk).to_bytes(8, sys.byteorder),
     SO_TIMESTAMP: lambda sk: int(sk.sk_flags & _TSTAMPS == SOCK_RCVTSTAMP),
     SO_TIMESTAMPNS: lambda sk: int(bool(sk.sk_flags & SOCK_RCVTSTAMPNS)),
     SO_TIMESTAMPING: lambda sk: sk.sk_tsflags,

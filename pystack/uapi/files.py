@@ -10,6 +10,7 @@ import fcntl as fc
 import os
 import socket as so
 from collections.abc import Callable, Iterator
+from itertools import count
 from select import EPOLLIN, EPOLLOUT, EPOLLRDNORM, EPOLLWRNORM
 from typing import TYPE_CHECKING, Self
 
@@ -29,22 +30,24 @@ class OpenFiles:
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self.count = 0
+        self.next_ino = count(1)
 
 
 class File:
     """An open file: what several descriptors may share, flags included.
 
-    It is born with one reference; `release` runs when the last one is put.  Operations a kind of
-    file lacks fail as Linux's missing `file_operations` do.
+    It is born with one reference; `release` runs when the last one is put.  `ino` is the number
+    of its inode.  Operations a kind of file lacks fail as Linux's missing `file_operations` do.
     """
 
-    __slots__ = ("_open_files", "epoll_items", "flags", "refs")
+    __slots__ = ("_open_files", "epoll_items", "flags", "ino", "refs")
 
     def __init__(self, open_files: OpenFiles, flags: int = os.O_RDWR) -> None:
         if open_files.count >= open_files.limit:
             raise os_error(errno.ENFILE)
         open_files.count += 1
         self._open_files = open_files
+        self.ino = next(open_files.next_ino)
         self.refs = 1
         self.flags = flags
         self.epoll_items: tuple[EpollItem, ...] = ()  # interests of epoll instances in this file

@@ -396,7 +396,7 @@ def test_a_ring_of_pages_hands_out_the_very_page_the_nic_wrote() -> None:
         return [*seen, len(given_back)]
 
     process = Process(host.kernel, host.system, "app")
-    process.start(lambda: app(machine_of(process)))
+    process.start(lambda: app(machine_of(process, host)))
     engine.run(until=10**9)
     assert process.tracebacks == []
     assert process.result == [frame, [], b"IN the page", [1], 2]
@@ -414,6 +414,6 @@ def test_no_packet_socket_means_no_tap() -> None:
         return [before, during, len(host.core.taps)]
 
     process = Process(host.kernel, host.system, "app")
-    process.start(lambda: app(machine_of(process)))
+    process.start(lambda: app(machine_of(process, host)))
     engine.run(until=10**9)
     assert process.result == [0, 1, 0]

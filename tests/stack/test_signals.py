@@ -259,7 +259,7 @@ def test_the_host_limits_open_files() -> None:
     host.system.open_files.limit = host.system.open_files.count + 1
 
     def main() -> list[object]:
-        m = machine_of(process)
+        m = machine_of(process, host)
         first = m.outcome(m.sys.pipe2, 0), m.outcome(m.socket.socketpair)
         last = isinstance(m.outcome(m.sys.eventfd2, 0, 0), int)
         calls = (m.socket.socket, m.sys.epoll_create1), ((), (0,))

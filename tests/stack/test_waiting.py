@@ -129,7 +129,7 @@ def test_exclusive_interests_wake_one_of_a_hundred_waiters(flag: int, woken: int
 
     def main() -> tuple[int, int]:
         """How many came back from the wait, and how many ran for nothing."""
-        m = machine_of(process)
+        m = machine_of(process, host)
         fd = m.sys.eventfd2(0, os.EFD_NONBLOCK)
         for _ in range(WAITERS):
             m.thread(waiter, m, fd)

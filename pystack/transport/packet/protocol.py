@@ -26,6 +26,11 @@ class Packet:
         """`protocol` as the call has it, in network order."""
         return PacketSock(self, type_, protocol)
 
+    @property
+    def hooked(self) -> tuple[PacketSock, ...]:
+        """The sockets that get frames."""
+        return tuple(self._running)
+
     def device(self, ifindex: int) -> NetDevice | None:
         return next((d for d in self.core.devices.values() if d.ifindex == ifindex), None)
 

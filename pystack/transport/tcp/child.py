@@ -45,6 +45,7 @@ def init_child(sk: TcpSock, req: RequestSock, segment: RxSegment) -> None:
     sk.conn_state = ConnState.CONNECTED
     sk.laddr, sk.lport, sk.raddr, sk.rport = req.four_tuple
     sk.rcv_saddr = sk.laddr
+    sk.sk_cookie = req.sk_cookie
     sk.bound_address, sk.bound_port = parent.bound_address, False  # `sk_clone_lock`
     for name in _INHERITED:
         setattr(sk, name, getattr(parent, name))

@@ -27,9 +27,41 @@ OPT_ECN = 8
 OPT_ECN_SEEN = 16
 
 
+# The fields as the struct has them; `wscales` and `app_limited` are its bit fields.
+_NAMES = (
+    "state ca_state retransmits probes backoff options wscales app_limited "
+    "rto ato snd_mss rcv_mss unacked sacked lost retrans fackets last_data_sent last_ack_sent "
+    "last_data_recv last_ack_recv pmtu rcv_ssthresh rtt rttvar snd_ssthresh snd_cwnd advmss "
+    "reordering rcv_rtt rcv_space total_retrans "
+    "pacing_rate max_pacing_rate bytes_acked bytes_received "
+    "segs_out segs_in notsent_bytes min_rtt data_segs_in data_segs_out "
+    "delivery_rate busy_time rwnd_limited sndbuf_limited "
+    "delivered delivered_ce bytes_sent bytes_retrans dsack_dups reord_seen rcv_ooopack snd_wnd "
+    "rcv_wnd rehash total_rto total_rto_recoveries total_rto_time"
+).split()
+_OF_LISTENER = {"state", "max_pacing_rate", "reordering", "snd_cwnd", "unacked", "sacked"}
+
+
 def tcp_info(sk: TcpSock) -> bytes:
     """All of `struct tcp_info`; the caller cuts it to the length asked for."""
-    return _LAYOUT.pack(
+    return _LAYOUT.pack(*_values(sk))
+
+
+def fields(sk: TcpSock) -> dict[str, int]:
+    """The same by name, for `ss -i`."""
+    return dict(zip(_NAMES, _values(sk), strict=True))
+
+
+def _values(sk: TcpSock) -> tuple[int, ...]:
+    values = _all_values(sk)
+    if sk.state is not TcpState.LISTEN:
+        return values
+    known = zip(_NAMES, values, strict=True)
+    return tuple(value if name in _OF_LISTENER else 0 for name, value in known)
+
+
+def _all_values(sk: TcpSock) -> tuple[int, ...]:
+    return (
         *_bytes(sk),
         *_words(sk),
         *_rates_and_bytes(sk),
@@ -45,8 +77,6 @@ def _options(sk: TcpSock) -> int:
     if sk.ecn is not None:
         options |= OPT_ECN | (OPT_ECN_SEEN if sk.ecn.seen else 0)
     options |= OPT_WSCALE if sk.wscale_ok else 0
-    if sk.ecn is not None:
-        options |= OPT_ECN | (OPT_ECN_SEEN if sk.ecn.seen else 0)
     return options
 
 

@@ -17,19 +17,21 @@ if TYPE_CHECKING:
     from pystack.transport.tcp.sock import TcpSock
 
 
+# What tcpCurrEstab counts, and what ends as a reset (RFC 2012).
+CURR_ESTAB = frozenset({TcpState.ESTABLISHED, TcpState.CLOSE_WAIT})
+
+
 def set_state(sk: TcpSock, state: TcpState) -> None:
     """Enter `state`; CLOSE leaves the tables and gives back a port nobody asked for by number."""
     old, mib = sk.state, sk.kernel.mib
     if old is state:
         return
-    if old is TcpState.ESTABLISHED:
-        mib["TcpCurrEstab"] -= 1
+    mib["TcpCurrEstab"] += (state in CURR_ESTAB) - (old in CURR_ESTAB)
     if state is TcpState.ESTABLISHED:
-        mib["TcpCurrEstab"] += 1
         if sk.sk_keepalive:
             keepalive.start(sk)
     elif state is TcpState.CLOSE:
-        if old in (TcpState.ESTABLISHED, TcpState.CLOSE_WAIT):
+        if old in CURR_ESTAB:
             mib["TcpEstabResets"] += 1
         sk.tcp.tables.unhash(sk)
         if not sk.bound_port:

@@ -28,7 +28,8 @@ class RequestSock:
         *("advmss", "ecn_ok", "four_tuple", "last_oow_ack_time", "listener", "mss", "num_retrans"),
         *("num_timeout", "rcv_isn", "rcv_wnd", "rcv_wscale", "sack_ok", "sent_at", "snd_wnd"),
         *("snd_wscale", "snt_isn", "state", "tcp", "timer", "ts_offset", "ts_recent"),
-        *("acked", "iif", "inet", "ts_recent_stamp", "tstamp_ok", "window_clamp"),
+        *("acked", "iif", "inet", "sk_cookie", "ts_recent_stamp", "tstamp_ok"),
+        "window_clamp",
     )
 
     def __init__(self, listener: TcpSock, skb: SkBuff, segment: RxSegment, isn: int) -> None:
@@ -60,6 +61,7 @@ class RequestSock:
         self.rcv_wscale = 0
         self.sent_at: int | None = listener.kernel.now
         self.acked = False  # the bare ACK has come; TCP_DEFER_ACCEPT waits for data
+        self.sk_cookie = 0
         self.num_timeout = 0
         self.num_retrans = 0
         self.last_oow_ack_time: int | None = None

@@ -26,10 +26,12 @@ class TimeWaitSock:
     """Keeps the four-tuple and the port until its timer ends (`struct tcp_timewait_sock`)."""
 
     __slots__ = (
-        *("four_tuple", "last_oow_ack_time", "lport", "rcv_nxt", "rcv_saddr", "rcv_wnd"),
+        *("family", "four_tuple", "last_oow_ack_time", "lport", "rcv_nxt", "rcv_saddr"),
         *(
+            "rcv_wnd",
             "rcv_wscale",
             "sk_bound_dev_if",
+            "sk_cookie",
             "sk_reuse",
             "sk_reuseport",
             "sk_uid",
@@ -44,6 +46,7 @@ class TimeWaitSock:
 
     def __init__(self, sk: TcpSock, substate: TcpState) -> None:
         self.tcp: Tcp = sk.tcp
+        self.family = sk.family
         self.four_tuple: FourTuple = sk.four_tuple
         self.lport = sk.lport
         self.rcv_saddr = sk.rcv_saddr
@@ -51,6 +54,7 @@ class TimeWaitSock:
         self.sk_reuseport = sk.sk_reuseport
         self.sk_bound_dev_if = sk.sk_bound_dev_if
         self.sk_uid = sk.sk_uid
+        self.sk_cookie = sk.sk_cookie
         self.state = TcpState.TIME_WAIT
         self.substate = substate
         self.rcv_nxt = sk.rcv_nxt
