@@ -23,9 +23,9 @@ def net() -> Net:
 
 
 class Transfer:
-    """From a to b through the router; `got` is what b has read."""
+    """From a to b through the router, once more after `again` seconds; `got` is what b has read."""
 
-    def __init__(self, net: Net) -> None:
+    def __init__(self, net: Net, data: bytes = DATA, again: int = 0) -> None:
         self.net = net
         self.got = bytearray()
         self.error: BaseException | None = None
@@ -38,7 +38,12 @@ class Transfer:
 
         def client(socket: Any) -> None:
             with socket.create_connection((B, 80)) as conn:
-                conn.sendall(DATA)
+                conn.sendall(data)
+                if again:
+                    conn.settimeout(again)
+                    with pytest.raises(TimeoutError):
+                        conn.recv(1)
+                    conn.sendall(data)
 
         net.process(net.b, server)
         net.run(1)
@@ -78,8 +83,8 @@ def test_in_a_black_hole_tcp_gets_nowhere_by_default(net: Net) -> None:
     assert net.r.kernel.drops[Drop.IP_TOO_BIG] > 5
 
 
-@pytest.mark.parametrize(("mtu", "largest"), [(1100, 1076), (1000, 564), (300, 308)])
-def test_tcp_mtu_probing_goes_down_until_something_gets_through(mtu: int, largest: int) -> None:
+@pytest.mark.parametrize(("mtu", "first"), [(1100, 1076), (1000, 564), (300, 180)])
+def test_tcp_mtu_probing_goes_down_until_something_gets_through(mtu: int, first: int) -> None:
     """From tcp_base_mss of 1024 by halves; 12 bytes of timestamps and 40 of headers come on top."""
     net = Net()
     net.r1.mtu = mtu
@@ -88,7 +93,43 @@ def test_tcp_mtu_probing_goes_down_until_something_gets_through(mtu: int, larges
     transfer = Transfer(net)
     net.run(200_000)
     assert bytes(transfer.got) == DATA
-    assert max(transfer.sizes) == (largest if largest <= mtu else 180)
+    assert first in transfer.sizes
+    assert max(transfer.sizes) <= mtu
+
+
+@pytest.mark.parametrize(("mtu", "failures"), [(1500, 0), (1100, 4)])
+def test_tcp_mtu_probing_2_searches_upward_until_the_path_is_full(mtu: int, failures: int) -> None:
+    """From tcp_base_mss on by halves of what is left, to within tcp_probe_threshold.  A probe that
+    is lost costs a retransmission, but no timeout."""
+    net = Net()
+    net.r1.mtu = mtu
+    net.a.kernel.sysctl.write("net.ipv4.tcp_mtu_probing", "2")
+    silence(net)
+    transfer = Transfer(net, DATA * 10)
+    net.run(200_000)
+    assert bytes(transfer.got) == DATA * 10
+    assert transfer.sizes[2:6] == [1076] * 4
+    assert mtu - 8 < max(transfer.sizes) <= mtu
+    mib = net.a.kernel.mib
+    assert mib["TcpExtTCPMTUPFail"] == failures
+    assert mib["TcpExtTCPMTUPSuccess"] >= 2
+    assert mib["TcpExtTCPTimeouts"] == 0
+
+
+def test_after_tcp_probe_interval_the_search_begins_again() -> None:
+    net = Net()
+    net.r1.mtu = 1100
+    sysctl = net.a.kernel.sysctl
+    sysctl.write("net.ipv4.tcp_mtu_probing", "2")
+    sysctl.write("net.ipv4.tcp_probe_interval", "30")
+    silence(net)
+    transfer = Transfer(net, DATA * 10, again=31)
+    net.run(30_000)
+    assert max(transfer.sizes) <= 1100
+    net.r1.mtu = 1500
+    net.run(100_000)
+    assert bytes(transfer.got) == DATA * 20
+    assert max(transfer.sizes) > 1492
 
 
 def test_the_floor_of_probing_is_kept(net: Net) -> None:

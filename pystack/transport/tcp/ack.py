@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from pystack.core.headers.tcp import TH_ECE, TH_SYN
 from pystack.transport.tcp import (
+    mtuprobe,
     prr,
     rack,
     rate,
@@ -216,6 +217,8 @@ def _clean_rtx_queue(sk: TcpSock, event: AckEvent) -> None:
         chrono.end(sk.kernel.now, BUSY, idle=not sk.unsent)
     if event.flag & ACKED:
         event.flag |= SET_XMIT_TIMER
+        if sk.mtup is not None and sk.mtup.size:
+            mtuprobe.acknowledged(sk, sk.mtup)
         if not sk.sack_ok:
             renosack.remove(sk, acked, event)
             if event.flag & RETRANS_DATA_ACKED:

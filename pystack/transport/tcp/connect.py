@@ -18,6 +18,7 @@ from pystack.transport.tcp import (
     delack,
     ecn,
     lifecycle,
+    mtuprobe,
     output,
     paws,
     ports,
@@ -81,6 +82,7 @@ def _send_syn(sk: TcpSock, mtu: int) -> None:
     sk.sk_err = 0  # what became of an earlier attempt is no news about this one
     sk.advmss = advertised_mss(kernel.sysctl, sk.inet, mtu, sk.user_mss)
     sk.mss_clamp = sk.user_mss or 65535
+    mtuprobe.init(sk)
     sync_mss(sk, mtu)
     delack.initialize_rcv_mss(sk)
     space = full_space(sk)
@@ -168,6 +170,7 @@ def _established(sk: TcpSock, segment: RxSegment) -> None:
     sk.snd_wl1 = segment.seq
     ackmod.process(sk, segment, SLOWPATH)
     _sequence_numbers(sk, segment)
+    mtuprobe.init(sk)
     sync_mss(sk, sk.pmtu)
     delack.initialize_rcv_mss(sk)
     sk.ack.lrcvtime = sk.kernel.now
@@ -184,6 +187,7 @@ def finish_connect(sk: TcpSock) -> None:
     if sk.tstamp_ok:
         sk.advmss -= TCPOLEN_TSTAMP_ALIGNED
     lifecycle.set_state(sk, TcpState.ESTABLISHED)
+    mtuprobe.init(sk)
     congestion.init_cwnd(sk)
     sk.lsndtime = sk.kernel.now
     init_buffer_space(sk)
@@ -196,6 +200,7 @@ def _crossed_syn(sk: TcpSock, segment: RxSegment) -> None:
     ecn.receive_crossed_syn(sk, segment)
     _take_options(sk, segment)
     _sequence_numbers(sk, segment)
+    mtuprobe.init(sk)
     sync_mss(sk, sk.pmtu)
     delack.initialize_rcv_mss(sk)
     syn = sk.rtx.head

@@ -39,32 +39,20 @@ def _segment(inet: Inet, mtu: int) -> int:
 def sync_mss(sk: TcpSock, mtu: int) -> None:
     """Compute `mss_cache` for a path MTU (`tcp_sync_mss`)."""
     sk.pmtu = mtu
-    mss = bound_to_half_window(sk, _mtu_to_mss(sk, mtu))
-    sk.mss_cache = min(mss, _mtu_to_mss(sk, sk.mtup_low)) if sk.mtup_low else mss
+    mss = bound_to_half_window(sk, mtu_to_mss(sk, mtu))
+    search = sk.mtup
+    if search is not None:
+        search.high = min(search.high, mtu)
+        mss = min(mss, mtu_to_mss(sk, search.low))
+    sk.mss_cache = mss
 
 
-def _mtu_to_mss(sk: TcpSock, mtu: int) -> int:
+def mtu_to_mss(sk: TcpSock, mtu: int) -> int:
     """`tcp_mtu_to_mss`"""
     mss = min(_segment(sk.inet, mtu), sk.mss_clamp)
     if sk.tstamp_ok:
         mss -= TCPOLEN_TSTAMP_ALIGNED
     return max(mss, MIN_SND_MSS)
-
-
-def black_hole(sk: TcpSock) -> None:
-    """Retransmissions get nowhere: perhaps a router drops what is too long and says nothing
-    (RFC 2923, 2.1).  With tcp_mtu_probing go down to tcp_base_mss, and then by halves
-    (`tcp_mtu_probing`)."""
-    sysctl = sk.kernel.sysctl
-    if not sysctl["net.ipv4.tcp_mtu_probing"]:
-        return
-    mss = sysctl["net.ipv4.tcp_base_mss"]
-    if sk.mtup_low:
-        mss = min(mss, _mtu_to_mss(sk, sk.mtup_low) >> 1)
-        floors = sysctl["net.ipv4.tcp_mtu_probe_floor"], sysctl["net.ipv4.tcp_min_snd_mss"]
-        mss = max(mss, *floors)
-    sk.mtup_low = mss + sk.inet.header_length + sk.header_length
-    sync_mss(sk, sk.pmtu)
 
 
 def bound_to_half_window(sk: TcpSock, size: int) -> int:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pystack.core.headers.tcp import TH_ACK, TH_FIN, TH_PSH, TH_SYN
-from pystack.transport.tcp import ecn, prr, rate, tso, urgent
+from pystack.transport.tcp import ecn, mtuprobe, prr, rate, tso, urgent
 from pystack.transport.tcp.congestion import cwnd_validate
 from pystack.transport.tcp.mss import current_mss
 from pystack.transport.tcp.rto import after_sending, arm_probe, rearm_rto
@@ -43,8 +43,13 @@ def write_xmit(sk: TcpSock, nonagle: int, push_one: bool = False) -> int:
     `push_one`: one burst, without waiting for more to join it.
     """
     mss = current_mss(sk)
-    unsent = sk.unsent
     sent = segments = burst = 0
+    if sk.mtup is not None and not push_one:
+        probed = mtuprobe.probe(sk)
+        if probed is mtuprobe.Probe.WAIT:
+            return 0
+        sent = segments = int(probed is mtuprobe.Probe.SENT)
+    unsent = sk.unsent
     limit = Defer.NOT
     while unsent:
         quota = _cwnd_quota(sk)
@@ -239,6 +244,8 @@ def retransmit(sk: TcpSock, segment: TxSegment, probe: bool = False, more_flags:
 
     `probe`: a tail loss probe, which is not counted as in flight a second time.
     """
+    if sk.mtup is not None:
+        sk.mtup.size = 0  # what becomes of a probe says nothing now
     if before(segment.seq, sk.snd_una):
         _trim_head(sk, segment)
     mss = current_mss(sk)

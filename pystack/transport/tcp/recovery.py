@@ -9,7 +9,7 @@ from __future__ import annotations
 import enum
 from typing import TYPE_CHECKING
 
-from pystack.transport.tcp import loss, output, prr, rack, renosack, undo
+from pystack.transport.tcp import loss, mtuprobe, output, prr, rack, renosack, undo
 from pystack.transport.tcp.ackevent import (
     DATA_SACKED,
     ECE,
@@ -170,6 +170,8 @@ def _in_any_other_state(sk: TcpSock, event: AckEvent, dupacks: int) -> bool:
     _identify_loss(sk, event)
     if not _time_to_recover(sk):
         _try_to_open(sk, event)
+        return False
+    if mtuprobe.lost(sk):
         return False
     _enter_recovery(sk, event)
     if not rack.is_rack(sk):

@@ -37,6 +37,7 @@ from pystack.transport.tcp.congestion import CongestionWindow
 from pystack.transport.tcp.constants import MSS_DEFAULT
 from pystack.transport.tcp.delack import AckState
 from pystack.transport.tcp.ecn import EcnState
+from pystack.transport.tcp.mtuprobe import MtuSearch
 from pystack.transport.tcp.ofo import OutOfOrderQueue
 from pystack.transport.tcp.pacing import Pacing
 from pystack.transport.tcp.rack import Rack
@@ -77,7 +78,7 @@ class TcpSock(InetSock):
         *("ts_recent", "ts_recent_stamp", "header_length", "advmss", "mss_cache", "mss_clamp"),
         *(
             "pmtu",
-            "mtup_low",
+            "mtup",
             "ack",
             "sacks",
             "last_oow_ack_time",
@@ -156,7 +157,7 @@ class TcpSock(InetSock):
         self.header_length = TCP_HLEN
         self.advmss = self.mss_cache = self.mss_clamp = MSS_DEFAULT
         self.pmtu = 0
-        self.mtup_low = 0  # MTU that black holes left us; 0: none was found
+        self.mtup: MtuSearch | None = None  # while the path's MTU is searched for by segments
         # acknowledging
         self.ack = AckState()
         self.sacks = SackBlocks()

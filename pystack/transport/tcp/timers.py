@@ -7,7 +7,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pystack.transport.tcp import keepalive, lifecycle, loss, output, recovery, timewait, tlp
+from pystack.transport.tcp import (
+    keepalive,
+    lifecycle,
+    loss,
+    mtuprobe,
+    output,
+    recovery,
+    timewait,
+    tlp,
+)
 from pystack.transport.tcp.constants import (
     MSEC,
     RTO_MAX,
@@ -15,7 +24,6 @@ from pystack.transport.tcp.constants import (
     TIMEOUT_INIT,
     TIMEWAIT_LEN,
 )
-from pystack.transport.tcp.mss import black_hole
 from pystack.transport.tcp.rto import XmitTimer, arm, arm_probe, probe_delay
 from pystack.transport.tcp.state import OPENING, UNCONNECTED, CaState, TcpState
 from pystack.transport.tcp.transmit import send_active_reset
@@ -107,7 +115,7 @@ def _write_timeout(sk: TcpSock) -> bool:
         expired = sk.retransmits >= retries
     else:
         if _timed_out(sk, sysctl["net.ipv4.tcp_retries1"]):
-            black_hole(sk)
+            mtuprobe.black_hole(sk)
             sk.route = None  # perhaps there is another way
         retries = sysctl["net.ipv4.tcp_retries2"]
         if sk.dead:

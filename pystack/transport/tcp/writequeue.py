@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from pystack.core.skb import EMPTY
 
 
@@ -41,6 +43,15 @@ class Chunk:
             taken.append(part)
             n -= len(part)
         return memoryview(b"".join(taken))
+
+
+class Taken(NamedTuple):
+    """`data` were the whole of so many `packets`, one of them pushed, and perhaps a part of the
+    next."""
+
+    data: memoryview
+    packets: int
+    push: bool
 
 
 class WriteQueue:
@@ -82,6 +93,28 @@ class WriteQueue:
             return data, False
         self.chunks.pop(0)
         return data, True
+
+    def take_across(self, n: int) -> Taken | None:
+        """The first `n` bytes, of as many packets as it takes; None if a record ends among them
+        (`tcp_can_coalesce_send_queue_head`)."""
+        rest = n
+        for chunk in self.chunks:
+            if rest <= chunk.length:
+                break
+            if chunk.eor:
+                return None
+            rest -= chunk.length
+        self.length -= n
+        parts, push, packets = [], False, 0
+        while n:
+            chunk = self.chunks[0]
+            parts.append(chunk.take(min(n, chunk.length)))
+            n -= len(parts[-1])
+            if not chunk.length:
+                self.chunks.pop(0)
+                packets += 1
+                push = push or chunk.push
+        return Taken(memoryview(b"".join(parts)), packets, push)
 
     def put_back(self, data: memoryview, push: bool) -> None:
         """What was taken could not be sent."""
