@@ -17,7 +17,7 @@ endif
 export SIM SEED WAVES BUS RTL FILE RUN T SECTION SCRIPTS SEEDS FIRST
 
 .DEFAULT_GOAL := help
-.PHONY: help setup sim live run waves bench packetdrill netsim fuzz test test-stack test-rtl test-system lint regs clean
+.PHONY: help setup sim live run waves bench packetdrill netsim fuzz synth test test-stack test-rtl test-system lint regs clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -57,6 +57,9 @@ test-rtl: .venv/ready-test  ## one module at a time (SIM SEED T)
 
 test-system: .venv/ready-test  ## from wire to application (SIM SEED T)
 	@$(W2A) test system
+
+synth: .venv/ready-test  ## cells, clock and budget of the NIC in an FPGA (some minutes)
+	@$(W2A) synth
 
 lint: .venv/ready-test  ## formats, types and lint of Python and RTL
 	@$(W2A) lint

@@ -196,6 +196,22 @@ def bench(
 
 
 @app.command()
+def synth(
+    module: Annotated[str, typer.Argument(help="one module by itself; the NIC if none")] = "",
+    parameters: Annotated[
+        list[str] | None, typer.Option("-p", help="of that module, as Name=number")
+    ] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="ECP5 only, nothing placed")] = False,
+    json: Annotated[bool, typer.Option("--json", help="print the figures as JSON")] = False,
+    seed: Seed = 1,
+) -> int:
+    """Synthesize the NIC: cells by module, clock, longest paths; 1 if it is over its budget."""
+    from wire2app.synth import SynthOptions, run_synth
+
+    return run_synth(SynthOptions(module, parameters or (), quick, json, seed))
+
+
+@app.command()
 def lint() -> int:
     """Check format, types and style of the Python and the RTL."""
     from wire2app.lint import run_lint

