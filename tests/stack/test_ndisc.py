@@ -11,8 +11,6 @@ import pytest
 from scapy.layers.inet6 import (
     ICMPv6EchoReply,
     ICMPv6EchoRequest,
-    ICMPv6MLQuery2,
-    ICMPv6MLReport2,
     ICMPv6ND_NA,
     ICMPv6ND_NS,
     ICMPv6ND_RA,
@@ -22,9 +20,7 @@ from scapy.layers.inet6 import (
     ICMPv6NDOptPrefixInfo,
     ICMPv6NDOptSrcLLAddr,
     IPv6,
-    IPv6ExtHdrHopByHop,
     Raw,
-    RouterAlert,
 )
 from scapy.layers.l2 import Ether
 from stack.ipv6_wire import (
@@ -339,52 +335,3 @@ def test_router_does_not_listen_to_advertisements() -> None:
     wire.send(router(prefix()))
     wire.run(5000)
     assert not wire.host.ipv6.is_local(packed("fd99::ff:fe00:1"))
-
-
-# -- groups ----------------------------------------------------------------------------------
-
-
-def reports(frames: list[Any]) -> list[tuple[int, str]]:
-    """(record type, group) of every MLDv2 record."""
-    found = []
-    for frame in frames:
-        if ICMPv6MLReport2 in frame:
-            assert (frame[IPv6].dst, frame[IPv6].hlim) == ("ff02::16", 1)
-            assert isinstance(frame[IPv6ExtHdrHopByHop].options[0], RouterAlert)
-            found += [(r.rtype, r.dst) for r in frame[ICMPv6MLReport2].records]
-    return found
-
-
-def test_joined_and_left_groups_are_told_twice(wire: Wire6) -> None:
-    group = packed("ff05::1234")
-    wire.host.start(wire.host.ipv6.join, wire.dev, group)
-    assert reports(wire.run(3000)) == [(4, "ff05::1234")] * 2
-    wire.host.start(wire.host.ipv6.join, wire.dev, group)
-    assert reports(wire.run(3000)) == []
-    for expected in ([], [(3, "ff05::1234")] * 2):
-        wire.host.start(wire.host.ipv6.leave, wire.dev, group)
-        assert reports(wire.run(3000)) == expected
-
-
-def test_query_is_answered_with_every_group_but_all_nodes(wire: Wire6) -> None:
-    query = (
-        Ether(src=PEER_MAC, dst="33:33:00:00:00:01")
-        / IPv6(src=PEER_LL, dst="ff02::1", hlim=1)
-        / IPv6ExtHdrHopByHop(options=[RouterAlert()])
-        / ICMPv6MLQuery2(mladdr="::", mrd=1000)
-    )
-    assert reports(wire.send(query, 1000)) == [(2, "ff02::1:ff00:1")]
-    query[IPv6].hlim = 2
-    assert reports(wire.send(query, 1000)) == []
-    assert wire.drops[Drop.MLD_MALFORMED] == 1
-
-
-def test_device_lets_in_the_groups_that_are_joined(wire: Wire6) -> None:
-    def groups() -> set[str]:
-        return {mac.hex(":") for mac in wire.dev.mc_list if mac.startswith(b"\x33\x33")}
-
-    assert groups() == {"33:33:00:00:00:01", OUR_GROUP_MAC}
-    wire.host.start(wire.host.down, wire.dev)
-    wire.run(1)
-    assert groups() == set()
-    assert wire.host.ipv6.addrconf.links() == []
