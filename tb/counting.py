@@ -44,7 +44,7 @@ class CountingRing:
         end = self.completions + entries * ENTRY
         ring = memory.array[self.completions : end].reshape(entries, ENTRY)
         self._last_bytes = ring[:, ENTRY - 1]
-        self._status = ring[:, 4]
+        self._status = ring[:, 4]  # and the queue, which is 0
 
     def describe(self, length: int) -> None:
         """Every descriptor names its slot's buffer with `length` bytes."""
@@ -73,8 +73,8 @@ class CountingRing:
         total = 0
         while True:
             slot = self.done % self.entries
-            phase = 0 if self.done // self.entries & 1 else regs.CPL_PHASE
-            new = self._last_bytes[slot:] == phase
+            lap = self.done // self.entries & 1
+            new = self._last_bytes[slot:] >> 7 != lap
             count = len(new) if new.all() else int(new.argmin())
             if count == 0:
                 return total

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 from pathlib import Path
 
 from wire2app.regs_doc import registers_page
@@ -130,6 +129,9 @@ def _sv_register(name: str, register: Register, address_bits: int) -> Iterator[s
         f"    localparam logic [{address_bits - 1}:0] {name} = "
         f"{address_bits}'h{register.offset:0{digits}x};"
     )
+    if register.count > 1:
+        yield f"    localparam int {name}_COUNT = {register.count};"
+        yield f"    localparam int {name}_STRIDE = {register.stride};"
     if register.reset or register.write_mask:
         yield f"    localparam logic [31:0] {name}_RESET = 32'h{register.reset:08x};"
     if register.write_mask:
@@ -215,6 +217,9 @@ def _py_enum(enum: Enum) -> Iterator[str]:
 def _py_register(name: str, register: Register, masks: bool = True) -> Iterator[str]:
     yield from _comment(register.desc, "#")
     yield f"{name}: Final = 0x{register.offset:03X}"
+    if register.count > 1:
+        yield f"{name}_COUNT: Final = {register.count}"
+        yield f"{name}_STRIDE: Final = {register.stride}"
     for field in register.fields if masks else ():
         yield from _py_field(name, field, register.width)
 
@@ -270,39 +275,43 @@ def _py_queue_blocks(rdl: Map) -> Iterator[str]:
 
 
 def _py_entry(register: Register) -> Iterator[str]:
-    """`struct.Struct` of a ring entry; fields that are no whole word share one, with masks."""
+    """`struct.Struct` of a ring entry; fields that are no whole words share one, under masks."""
     code, position, names = "<", 0, []
-    shared: list[Field] = []
-    for bits, start, fields in _words(register):
-        code += "x" * (start - position) + STRUCT_CODES[bits]
-        position = start + bits // 8
-        names.append(" | ".join(f.name for f in fields))
-        if fields[0].width != bits:
-            shared += [replace(f, lsb=f.lsb - 8 * start) for f in fields]
+    shared: list[tuple[Field, int]] = []
+    for fields in _words(register):
+        start = fields[0].lsb // 8
+        width = _word_width(register, fields)
+        code += "x" * (start - position) + STRUCT_CODES[width]
+        position = start + width // 8
+        names.append("|".join(field.name for field in fields))
+        if len(fields) > 1 or fields[0].width != width:
+            shared += [(field, 8 * start) for field in fields]
     code += "x" * (register.width // 8 - position)
     yield from _comment(register.desc, "#")
     yield from _comment(f"Values: {', '.join(names)}.", "#")
     yield f'{register.name}: Final = struct.Struct("{code}")'
-    for field in shared:
-        yield from _py_field(register.name, field, 64)
+    for field, start in shared:
+        full = f"{register.name}_{field.name.upper()}"
+        yield f"{full}: Final = 0x{field.mask >> start:02X}"
+        if field.width > 1:
+            yield f"{full}_SHIFT: Final = {field.lsb - start}"
 
 
-def _words(register: Register) -> Iterator[tuple[int, int, list[Field]]]:
-    """(bits, first byte, fields) of the smallest aligned words that cut no field."""
-    words: list[tuple[int, int, list[Field]]] = []
+def _words(register: Register) -> Iterator[list[Field]]:
+    """The fields in order, those together that no byte boundary separates."""
+    word: list[Field] = []
     for field in sorted(register.fields, key=lambda f: f.lsb):
-        fields, low, high = [field], field.lsb, field.lsb + field.width - 1
-        while words and 8 * words[-1][1] + words[-1][0] > _word(low, high)[1]:
-            fields = words.pop()[2] + fields
-            low = fields[0].lsb
-        bits, start = _word(low, high)
-        words.append((bits, start // 8, fields))
-    yield from words
+        if word and field.lsb % 8 == 0:
+            yield word
+            word = []
+        word.append(field)
+    yield word
 
 
-def _word(low: int, high: int) -> tuple[int, int]:
-    """(bits, first bit) of the smallest aligned word with the bits `low` to `high`."""
-    bits = next((b for b in STRUCT_CODES if low // b == high // b), None)
-    if bits is None:
-        raise ValueError(f"no struct format has bits {high}:{low} in a word")
-    return bits, low - low % bits
+def _word_width(register: Register, fields: list[Field]) -> int:
+    """Bits of the struct word that holds `fields`, which begin at a byte."""
+    bits = fields[-1].lsb + fields[-1].width - fields[0].lsb
+    width = next((w for w in STRUCT_CODES if w >= bits), 0)
+    if fields[0].lsb % 8 or not width:
+        raise ValueError(f"{register.name}.{fields[0].name} does not fit a struct format")
+    return width

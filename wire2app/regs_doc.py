@@ -45,6 +45,8 @@ def _registers(title: str, registers: Iterable[Register], offsets: bool = True) 
     yield "| --- | --- | --- | --- | --- | --- | --- |"
     for register in registers:
         offset = f"{register.offset:#05x}" if offsets else ""
+        if register.count > 1:
+            offset += f" + {register.stride} · *n*, *n* < {register.count}"
         yield f"| {offset} | **`{register.name.lower()}`** | | | | | {register.desc} |"
         for field in register.fields:
             yield f"| | | {_bits(field)} | `{field.name}` | {_rest(field)} |"

@@ -35,13 +35,18 @@ class Field:
 
 @dataclass(frozen=True)
 class Register:
-    """A register, or a ring entry (then `offset` means nothing).  `name` is upper case."""
+    """A register, or a ring entry (then `offset` means nothing).  `name` is upper case.
+
+    An array has `count` of them, `stride` bytes apart.
+    """
 
     name: str
     offset: int
     width: int
     fields: tuple[Field, ...]
     desc: str
+    count: int = 1
+    stride: int = 0
 
     @property
     def reset(self) -> int:
@@ -108,7 +113,11 @@ def _field(node: FieldNode) -> Field:
 
 def _register(node: RegNode, name: str, offset: int) -> Register:
     fields = tuple(_field(f) for f in node.fields())
-    return Register(name.upper(), offset, node.get_property("regwidth"), fields, _text(node))
+    count, stride = 1, 0
+    if node.array_dimensions:
+        count, stride = node.array_dimensions[0], node.array_stride or 0
+    width = node.get_property("regwidth")
+    return Register(name.upper(), offset, width, fields, _text(node), count, stride)
 
 
 def _registers(block: Node, path: str = "", base: int = 0) -> Iterator[Register]:

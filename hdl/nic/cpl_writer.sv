@@ -29,9 +29,7 @@ module cpl_writer
     input  wire logic                    push,
     output      logic                    push_full,
     input  wire logic [QueueW-1:0]       push_queue,
-    input  wire logic [15:0]             push_index,
-    input  wire logic [15:0]             push_len,
-    input  wire cpl_status_e             push_status,
+    input  wire logic [127:0]            push_entry,     // without phase and queue
     input  wire logic                    push_has_data,  // a response to its data follows
     input  wire logic                    data_done,      // the next of these responses
     input  wire logic [1:0]              data_resp,
@@ -70,19 +68,18 @@ module cpl_writer
 
     logic              waiting, waiting_pop, waiting_has_data;
     logic [QueueW-1:0] waiting_queue;
-    logic [15:0]       waiting_index, waiting_len;
-    cpl_status_e       waiting_status;
+    logic [127:0]      waiting_entry;
     logic              resp_valid, unused_resp_full;
     logic [1:0]        resp;
 
-    small_fifo #(.Width(QueueW + 32 + 8 + 1), .Depth(Depth)) u_waiting (
+    small_fifo #(.Width(QueueW + 128 + 1), .Depth(Depth)) u_waiting (
         .clk,
         .rst,
         .push,
-        .push_data({push_queue, push_index, push_len, push_status, push_has_data}),
+        .push_data({push_queue, push_entry, push_has_data}),
         .full(push_full),
         .pop(waiting_pop),
-        .head({waiting_queue, waiting_index, waiting_len, waiting_status, waiting_has_data}),
+        .head({waiting_queue, waiting_entry, waiting_has_data}),
         .valid(waiting)
     );
 
@@ -100,8 +97,7 @@ module cpl_writer
     // ---- entry
 
     state_e       state_q, state_d;
-    cpl_status_e  status;
-    cpl_t         entry;
+    rx_cpl_t      entry;  // what is touched here is at the same place in tx_cpl_t
     logic         awake, known, in_flight, writing_full, drop, load, written;
     logic [3:0]   log2;
     logic [15:0]  slot;
@@ -112,18 +108,14 @@ module cpl_writer
     assign known = waiting && (!waiting_has_data || resp_valid);
     assign log2  = log2_entries[waiting_queue];
     assign base  = cpl_base[waiting_queue];
-    assign slot  = waiting_index & ~(16'hffff << log2);
+    assign slot  = entry.index & ~(16'hffff << log2);
 
     always_comb begin
-        status = waiting_status;
-        if (waiting_has_data && resp == 2'b11) status = CPL_STATUS_DATA_DECERR;
-        if (waiting_has_data && resp == 2'b10) status = CPL_STATUS_DATA_SLVERR;
-        entry          = '0;
-        entry.index    = waiting_index;
-        entry.len      = waiting_len;
-        entry.status   = status;
-        entry.queue_id = 8'(waiting_queue);
-        entry.phase    = 1'(~(waiting_index >> log2));
+        entry          = waiting_entry;
+        entry.queue_id = 4'(waiting_queue);
+        entry.phase    = 1'(~(entry.index >> log2));
+        if (waiting_has_data && resp == 2'b11) entry.status = CPL_STATUS_DATA_DECERR;
+        if (waiting_has_data && resp == 2'b10) entry.status = CPL_STATUS_DATA_SLVERR;
     end
 
     // A drop waits for the writes under way, so that completions retire in order.
@@ -174,11 +166,11 @@ module cpl_writer
     cpl_status_e done_status;
     logic        lost;  // the entry did not reach memory, or an earlier one did not
 
-    small_fifo #(.Width(8), .Depth(Depth)) u_writing (
+    small_fifo #(.Width(4), .Depth(Depth)) u_writing (
         .clk,
         .rst,
         .push(load),
-        .push_data(status),
+        .push_data(entry.status),
         .full(writing_full),
         .pop(done_valid),
         .head(done_status),

@@ -28,6 +28,10 @@ module nic_events
 
     input  wire logic [15:0]                       doorbell_errors,
 
+    // pause frames
+    input  wire logic                              rx_pause,
+    input  wire logic                              tx_pause,
+
     output      logic [COUNTERS-1:0][15:0]         steps,
     output      logic [Queues-1:0][Q_COUNTERS-1:0] queue_events
 );
@@ -48,6 +52,8 @@ module nic_events
     assign steps[CNT_TX_BYTES]        = tx_frame ? tx_len : 16'd0;
     assign steps[CNT_TX_UNDERRUN]     = 16'(tx_underrun);
     assign steps[CNT_DOORBELL_ERRORS] = doorbell_errors;
+    assign steps[CNT_RX_PAUSE]        = 16'(rx_pause);
+    assign steps[CNT_TX_PAUSE]        = 16'(tx_pause);
 
     for (genvar q = 0; q < Queues; q++) begin : g_queue
         assign queue_events[q][Q_CNT_RX_NO_DESCRIPTOR]    = rx_no_descriptor[q];

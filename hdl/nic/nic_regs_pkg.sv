@@ -6,22 +6,33 @@
 // verilator lint_off UNUSEDPARAM
 package nic_regs_pkg;
 
-    typedef enum logic [7:0] {
+    typedef enum logic [3:0] {
         // The frame was transferred.
-        CPL_STATUS_OK = 8'd0,
+        CPL_STATUS_OK = 4'd0,
         // SLVERR on the frame's data.
-        CPL_STATUS_DATA_SLVERR = 8'd1,
+        CPL_STATUS_DATA_SLVERR = 4'd1,
         // DECERR on the frame's data.
-        CPL_STATUS_DATA_DECERR = 8'd2,
+        CPL_STATUS_DATA_DECERR = 4'd2,
         // SLVERR on the descriptor fetch; no data was touched.
-        CPL_STATUS_DESC_SLVERR = 8'd3,
+        CPL_STATUS_DESC_SLVERR = 4'd3,
         // DECERR on the descriptor fetch; no data was touched.
-        CPL_STATUS_DESC_DECERR = 8'd4,
+        CPL_STATUS_DESC_DECERR = 4'd4,
         // TX: length 0 or above MAX_FRAME. RX: buffer length 0.
-        CPL_STATUS_BAD_LENGTH = 8'd5,
-        // RX: the frame was longer than the buffer; the head of it was written.
-        CPL_STATUS_TRUNCATED = 8'd6
+        CPL_STATUS_BAD_LENGTH = 4'd5,
+        // RX: the frame was longer than the buffers that were posted; the head of it was written.
+        CPL_STATUS_TRUNCATED = 4'd6
     } cpl_status_e;
+
+    typedef enum logic [1:0] {
+        // No hash was taken.
+        HASH_TYPE_NONE = 2'd0,
+        // Source and destination IP address.
+        HASH_TYPE_ADDRESSES = 2'd1,
+        // The addresses, source and destination port of TCP.
+        HASH_TYPE_TCP = 2'd2,
+        // The addresses, source and destination port of UDP.
+        HASH_TYPE_UDP = 2'd3
+    } hash_type_e;
 
     typedef enum logic [3:0] {
         // No error.
@@ -46,7 +57,12 @@ package nic_regs_pkg;
     // What this instance was built with.
     localparam logic [15:0] FEATURES = 16'h0004;
     typedef struct packed {
-        logic [11:0] reserved_31_20;
+        logic [3:0] reserved_31_28;
+        logic clock;
+        logic pause;
+        logic rx_filters;
+        logic rx_offload;
+        logic [3:0] reserved_23_20;
         logic tx_timestamp;
         logic tx_vlan;
         logic tx_segment;
@@ -111,9 +127,184 @@ package nic_regs_pkg;
         logic [7:0] default_queue;
     } rx_steering_reg_t;
 
+    // RSS: which frames are hashed, and so steered by the indirection table. An address hash is
+    // taken where the one with ports is off or the frame has none (a fragment, another protocol).
+    localparam logic [15:0] RSS_CTRL = 16'h0020;
+    localparam logic [31:0] RSS_CTRL_RESET = 32'h00000000;
+    localparam logic [31:0] RSS_CTRL_WMASK = 32'h0000003f;
+    typedef struct packed {
+        logic [25:0] reserved_31_6;
+        logic ipv6_udp;
+        logic ipv6_tcp;
+        logic ipv6;
+        logic ipv4_udp;
+        logic ipv4_tcp;
+        logic ipv4;
+    } rss_ctrl_reg_t;
+
+    // What receive does to frames.
+    localparam logic [15:0] RX_OFFLOAD = 16'h0024;
+    localparam logic [31:0] RX_OFFLOAD_RESET = 32'h00000000;
+    localparam logic [31:0] RX_OFFLOAD_WMASK = 32'h00000003;
+    typedef struct packed {
+        logic [29:0] reserved_31_2;
+        logic header_split;
+        logic vlan_strip;
+    } rx_offload_reg_t;
+
+    // Multicast hash, bits 31:0. A group address is accepted if bit n is set, n being the upper 6
+    // bits of its Ethernet CRC-32, as in the order the FCS is sent (CRC register bits 31:26 before
+    // complement, Linux ether_crc(6, addr) >> 26).
+    localparam logic [15:0] MULTICAST_HASH_LO = 16'h0028;
+    localparam logic [31:0] MULTICAST_HASH_LO_RESET = 32'h00000000;
+    localparam logic [31:0] MULTICAST_HASH_LO_WMASK = 32'hffffffff;
+    typedef struct packed {
+        logic [31:0] value;
+    } multicast_hash_lo_reg_t;
+
+    // Multicast hash, bits 63:32.
+    localparam logic [15:0] MULTICAST_HASH_HI = 16'h002c;
+    localparam logic [31:0] MULTICAST_HASH_HI_RESET = 32'h00000000;
+    localparam logic [31:0] MULTICAST_HASH_HI_WMASK = 32'hffffffff;
+    typedef struct packed {
+        logic [31:0] value;
+    } multicast_hash_hi_reg_t;
+
+    // Pause frames (IEEE 802.3 annex 31B).
+    localparam logic [15:0] PAUSE = 16'h0030;
+    localparam logic [31:0] PAUSE_RESET = 32'hffff0000;
+    localparam logic [31:0] PAUSE_WMASK = 32'hffff0003;
+    typedef struct packed {
+        logic [15:0] quanta;
+        logic [13:0] reserved_15_2;
+        logic tx_enable;
+        logic rx_enable;
+    } pause_reg_t;
+
+    // Fill of the receive buffer that sends pause frames, in units of 64 bytes.
+    localparam logic [15:0] PAUSE_THRESHOLD = 16'h0034;
+    localparam logic [31:0] PAUSE_THRESHOLD_RESET = 32'h0000ffff;
+    localparam logic [31:0] PAUSE_THRESHOLD_WMASK = 32'hffffffff;
+    typedef struct packed {
+        logic [15:0] xon;
+        logic [15:0] xoff;
+    } pause_threshold_reg_t;
+
+    // Events of the device: they raise the interrupt line behind those of the queues while they are
+    // not masked. Write 1 clears.
+    localparam logic [15:0] EVENT_STATUS = 16'h0038;
+    localparam logic [31:0] EVENT_STATUS_RESET = 32'h00000000;
+    localparam logic [31:0] EVENT_STATUS_WMASK = 32'h00000003;
+    typedef struct packed {
+        logic [29:0] reserved_31_2;
+        logic ring_error;
+        logic link_change;
+    } event_status_reg_t;
+
+    // Mask of the events: 1 keeps an event from the line. What happens meanwhile is remembered.
+    localparam logic [15:0] EVENT_MASK = 16'h003c;
+    localparam logic [31:0] EVENT_MASK_RESET = 32'h00000003;
+    localparam logic [31:0] EVENT_MASK_WMASK = 32'h00000003;
+    typedef struct packed {
+        logic [29:0] reserved_31_2;
+        logic ring_error;
+        logic link_change;
+    } event_mask_reg_t;
+
+    // Error vector: the rings that have stopped by an error and are not yet disabled, a bit a
+    // queue.
+    localparam logic [15:0] EVENT_RINGS = 16'h0040;
+    typedef struct packed {
+        logic [15:0] tx;
+        logic [15:0] rx;
+    } event_rings_reg_t;
+
+    // Clock, ns, bits 31:0. Reading latches the high word; writing sets the clock, with the high
+    // word written last and no fraction.
+    localparam logic [15:0] CLOCK_LO = 16'h0044;
+    localparam logic [31:0] CLOCK_LO_RESET = 32'h00000000;
+    localparam logic [31:0] CLOCK_LO_WMASK = 32'hffffffff;
+    typedef struct packed {
+        logic [31:0] value;
+    } clock_lo_reg_t;
+
+    // Clock, ns, bits 63:32: reads as latched, a write waits for that of the low word.
+    localparam logic [15:0] CLOCK_HI = 16'h0048;
+    localparam logic [31:0] CLOCK_HI_RESET = 32'h00000000;
+    localparam logic [31:0] CLOCK_HI_WMASK = 32'hffffffff;
+    typedef struct packed {
+        logic [31:0] value;
+    } clock_hi_reg_t;
+
+    // What the clock gains each cycle.
+    localparam logic [15:0] CLOCK_INCREMENT = 16'h004c;
+    localparam logic [31:0] CLOCK_INCREMENT_RESET = 32'h06666666;
+    localparam logic [31:0] CLOCK_INCREMENT_WMASK = 32'hffffffff;
+    typedef struct packed {
+        logic [31:0] value;
+    } clock_increment_reg_t;
+
+    // Writing shifts the clock once.
+    localparam logic [15:0] CLOCK_ADJUST = 16'h0050;
+    localparam logic [31:0] CLOCK_ADJUST_RESET = 32'h00000000;
+    localparam logic [31:0] CLOCK_ADJUST_WMASK = 32'hffffffff;
+    typedef struct packed {
+        logic [31:0] value;
+    } clock_adjust_reg_t;
+
+    // RSS key, 40 bytes: byte 0 in bits 7:0 of the first word.
+    localparam logic [15:0] RSS_KEY = 16'h0200;
+    localparam int RSS_KEY_COUNT = 10;
+    localparam int RSS_KEY_STRIDE = 4;
+    localparam logic [31:0] RSS_KEY_RESET = 32'h00000000;
+    localparam logic [31:0] RSS_KEY_WMASK = 32'hffffffff;
+    typedef struct packed {
+        logic [31:0] value;
+    } rss_key_reg_t;
+
+    // RSS indirection table, 128 entries, four a word: the hash's low 7 bits choose the entry. An
+    // entry that names no queue means the last one.
+    localparam logic [15:0] RSS_TABLE = 16'h0280;
+    localparam int RSS_TABLE_COUNT = 32;
+    localparam int RSS_TABLE_STRIDE = 4;
+    localparam logic [31:0] RSS_TABLE_RESET = 32'h00000000;
+    localparam logic [31:0] RSS_TABLE_WMASK = 32'h0f0f0f0f;
+    typedef struct packed {
+        logic [3:0] reserved_31_28;
+        logic [3:0] entry3;
+        logic [3:0] reserved_23_20;
+        logic [3:0] entry2;
+        logic [3:0] reserved_15_12;
+        logic [3:0] entry1;
+        logic [3:0] reserved_7_4;
+        logic [3:0] entry0;
+    } rss_table_reg_t;
+
+    // Further unicast or group address that is accepted: bytes 0 to 3, as in `mac_lo`.
+    localparam logic [15:0] MAC_FILTER_LO = 16'h0300;
+    localparam int MAC_FILTER_LO_COUNT = 8;
+    localparam int MAC_FILTER_LO_STRIDE = 4;
+    localparam logic [31:0] MAC_FILTER_LO_RESET = 32'h00000000;
+    localparam logic [31:0] MAC_FILTER_LO_WMASK = 32'hffffffff;
+    typedef struct packed {
+        logic [31:0] value;
+    } mac_filter_lo_reg_t;
+
+    // Its bytes 4 and 5, and whether it is in use.
+    localparam logic [15:0] MAC_FILTER_HI = 16'h0320;
+    localparam int MAC_FILTER_HI_COUNT = 8;
+    localparam int MAC_FILTER_HI_STRIDE = 4;
+    localparam logic [31:0] MAC_FILTER_HI_RESET = 32'h00000000;
+    localparam logic [31:0] MAC_FILTER_HI_WMASK = 32'h8000ffff;
+    typedef struct packed {
+        logic valid;
+        logic [14:0] reserved_30_16;
+        logic [15:0] value;
+    } mac_filter_hi_reg_t;
+
     // Counters, 64 bits each: index in their array.
     localparam logic [15:0] COUNTER_BASE = 16'h0100;
-    localparam int COUNTERS = 12;
+    localparam int COUNTERS = 14;
     // Good frames that entered the receive buffer.
     localparam int CNT_RX_FRAMES = 0;
     // Their bytes, without FCS.
@@ -140,6 +331,10 @@ package nic_regs_pkg;
     // Register writes refused: a doorbell beyond the ring or to a disabled queue, or an access to
     // no register.
     localparam int CNT_DOORBELL_ERRORS = 11;
+    // Pause frames received; they are not among the other counts.
+    localparam int CNT_RX_PAUSE = 12;
+    // Pause frames sent, XOFF and XON; they are not in `tx_frames`.
+    localparam int CNT_TX_PAUSE = 13;
 
     // Queue blocks: one a queue pair; offsets within a block are 8 bits wide.
     localparam logic [15:0] QUEUE_BASE = 16'h1000;
@@ -151,9 +346,10 @@ package nic_regs_pkg;
     // Interrupt mask.
     localparam logic [7:0] Q_IRQ_MASK = 8'h80;
     localparam logic [31:0] Q_IRQ_MASK_RESET = 32'h00000001;
-    localparam logic [31:0] Q_IRQ_MASK_WMASK = 32'h00000001;
+    localparam logic [31:0] Q_IRQ_MASK_WMASK = 32'h00000003;
     typedef struct packed {
-        logic [30:0] reserved_31_1;
+        logic [29:0] reserved_31_2;
+        logic auto_mask;
         logic mask;
     } q_irq_mask_reg_t;
 
@@ -302,12 +498,31 @@ package nic_regs_pkg;
     } tx_desc_t;
     typedef struct packed {
         logic phase;
-        logic [78:0] reserved_126_48;
-        logic [7:0] queue_id;
+        logic [30:0] timestamp;
+        logic [15:0] vlan_tci;
+        logic [31:0] hash;
+        logic header;
+        hash_type_e hash_type;
+        logic l4_csum_bad;
+        logic l4_csum_ok;
+        logic ip_csum_ok;
+        logic vlan_stripped;
+        logic last;
+        logic [3:0] queue_id;
         cpl_status_e status;
         logic [15:0] len;
         logic [15:0] index;
-    } cpl_t;
+    } rx_cpl_t;
+    typedef struct packed {
+        logic phase;
+        logic [30:0] timestamp;
+        logic [54:0] reserved_95_41;
+        logic timestamp_valid;
+        logic [3:0] queue_id;
+        cpl_status_e status;
+        logic [15:0] len;
+        logic [15:0] index;
+    } tx_cpl_t;
 
     // A register after a write: `mask` has a bit for each bit that is written.
     function automatic logic [31:0] reg_merge(input logic [31:0] old, input logic [31:0] data,

@@ -139,8 +139,7 @@ module nic_rx
     logic [127:0] head_desc;
     logic [1:0] head_resp;
     logic cpl_push, cpl_full, cpl_has_data, side_busy;
-    logic [15:0] cpl_index, cpl_len;
-    cpl_status_e cpl_status;
+    logic [127:0] cpl_entry;
 
     ring_side #(.Queues(Queues), .DataW(DataW), .AddrW(AddrW)) u_side (
         .clk, .rst,
@@ -159,7 +158,7 @@ module nic_rx
         .cpl_done_valid(write_done[WrCpl]), .cpl_done_tag(write_done_tag),
         .cpl_done_resp(write_done_resp),
         .running, .posted, .ready, .consumed, .pop, .head_queue, .head_desc, .head_resp,
-        .cpl_push, .cpl_full, .cpl_queue, .cpl_index, .cpl_len, .cpl_status, .cpl_has_data,
+        .cpl_push, .cpl_full, .cpl_queue, .cpl_entry, .cpl_has_data,
         .data_done(write_done[WrData]), .data_resp(write_done_resp),
         .start, .failed, .ev_frame, .ev_length, .ev_bus_error, .busy(side_busy)
     );
@@ -184,7 +183,7 @@ module nic_rx
         .job_tag(write_job_tag[WrData]),
         .m_axis_tdata(write_tdata[WrData]), .m_axis_tvalid(write_tvalid[WrData]),
         .m_axis_tready(write_tready[WrData]),
-        .cpl_push, .cpl_full, .cpl_queue, .cpl_index, .cpl_len, .cpl_status, .cpl_has_data,
+        .cpl_push, .cpl_full, .cpl_queue, .cpl_entry, .cpl_has_data,
         .ev_disabled, .ev_no_descriptor, .busy(engine_busy)
     );
 

@@ -295,7 +295,7 @@ module nic_top
         .rx_no_descriptor(ev_rx_no_descriptor), .rx_disabled(ev_rx_disabled),
         .rx_bus_error(ev_rx_bus_error), .rx_truncated(ev_rx_length), .rx_delivered(ev_rx_frame),
         .tx_bus_error(ev_tx_bus_error), .tx_bad_length(ev_tx_length), .tx_handed_over(ev_tx_frame),
-        .doorbell_errors, .steps, .queue_events
+        .doorbell_errors, .rx_pause(1'b0), .tx_pause(1'b0), .steps, .queue_events
     );
 
     axil_regs #(.Queues(Queues), .AxiDataW(AxiDataW), .MaxFrame(MaxFrame)) u_regs (

@@ -96,8 +96,7 @@ module nic_tx
     logic [127:0] head_desc;
     logic [1:0] head_resp;
     logic cpl_push, cpl_full, cpl_has_data, side_busy;
-    logic [15:0] cpl_index, cpl_len;
-    cpl_status_e cpl_status;
+    logic [127:0] cpl_entry;
     logic data_done;
     logic [1:0] data_resp;
 
@@ -118,7 +117,7 @@ module nic_tx
         .cpl_done_resp(write_done_resp),
         .running(unused_running), .posted(unused_posted), .ready, .consumed, .pop, .head_queue,
         .head_desc, .head_resp,
-        .cpl_push, .cpl_full, .cpl_queue, .cpl_index, .cpl_len, .cpl_status, .cpl_has_data,
+        .cpl_push, .cpl_full, .cpl_queue, .cpl_entry, .cpl_has_data,
         .data_done, .data_resp,
         .start, .failed, .ev_frame, .ev_length, .ev_bus_error, .busy(side_busy)
     );
@@ -142,7 +141,7 @@ module nic_tx
         .m_axis_tdata(frame_tdata), .m_axis_tkeep(frame_tkeep), .m_axis_tvalid(frame_tvalid),
         .m_axis_tready(frame_tready), .m_axis_tlast(frame_tlast), .m_axis_tuser(frame_tuser),
         .free_bytes,
-        .cpl_push, .cpl_full, .cpl_queue, .cpl_index, .cpl_len, .cpl_status, .cpl_has_data,
+        .cpl_push, .cpl_full, .cpl_queue, .cpl_entry, .cpl_has_data,
         .data_done, .data_resp, .busy(engine_busy)
     );
 

@@ -50,9 +50,7 @@ module rx_engine
     output      logic                    cpl_push,
     input  wire logic                    cpl_full,
     output      logic [QueueW-1:0]       cpl_queue,
-    output      logic [15:0]             cpl_index,
-    output      logic [15:0]             cpl_len,
-    output      cpl_status_e             cpl_status,
+    output      logic [127:0]            cpl_entry,      // rx_cpl_t without queue and phase
     output      logic                    cpl_has_data,
 
     // one clock a frame dropped
@@ -79,6 +77,8 @@ module rx_engine
     // verilator lint_off UNUSEDSIGNAL
     rx_desc_t desc;
     // verilator lint_on UNUSEDSIGNAL
+    rx_cpl_t     entry;
+    logic [15:0] bytes;         // that fit into the buffer
     logic        has_queue, has_posted, take, refuse, write, last_write, awake;
 
     assign desc = head_desc;
@@ -99,19 +99,23 @@ module rx_engine
     // ---- what the completion will say, unless the data fail
 
     always_comb begin
-        cpl_status = CPL_STATUS_OK;
-        if (head_resp == 2'b11) cpl_status = CPL_STATUS_DESC_DECERR;
-        else if (head_resp == 2'b10) cpl_status = CPL_STATUS_DESC_SLVERR;
-        else if (desc.len == 16'd0) cpl_status = CPL_STATUS_BAD_LENGTH;
-        else if (desc.len < s_meta_len) cpl_status = CPL_STATUS_TRUNCATED;
+        entry        = '0;
+        entry.index  = consumed[queue_id];
+        entry.len    = write ? bytes : 16'd0;
+        entry.last   = 1'b1;
+        entry.status = CPL_STATUS_OK;
+        if (head_resp == 2'b11) entry.status = CPL_STATUS_DESC_DECERR;
+        else if (head_resp == 2'b10) entry.status = CPL_STATUS_DESC_SLVERR;
+        else if (desc.len == 16'd0) entry.status = CPL_STATUS_BAD_LENGTH;
+        else if (desc.len < s_meta_len) entry.status = CPL_STATUS_TRUNCATED;
     end
 
     assign write = !head_resp[1] && desc.len != 16'd0;
+    assign bytes = desc.len < s_meta_len ? desc.len : s_meta_len;
 
     assign cpl_push     = take;
     assign cpl_queue    = queue_id;
-    assign cpl_index    = consumed[queue_id];
-    assign cpl_len      = s_meta_len;
+    assign cpl_entry    = entry;
     assign cpl_has_data = write;
 
     // ---- job and data
@@ -140,7 +144,7 @@ module rx_engine
             state_q <= state_d;
             if (take) begin
                 job_addr <= AddrW'(desc.addr);
-                job_len  <= desc.len < s_meta_len ? desc.len : s_meta_len;
+                job_len  <= bytes;
                 job_tag  <= queue_id;
             end
             if (state_q == JOB) beats_left_q <= (job_len + 16'(BeatBytes - 1)) >> BeatW;

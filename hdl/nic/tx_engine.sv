@@ -51,9 +51,7 @@ module tx_engine
     output      logic                    cpl_push,
     input  wire logic                    cpl_full,
     output      logic [QueueW-1:0]       cpl_queue,
-    output      logic [15:0]             cpl_index,
-    output      logic [15:0]             cpl_len,
-    output      cpl_status_e             cpl_status,
+    output      logic [127:0]            cpl_entry,      // tx_cpl_t without queue and phase
     output      logic                    cpl_has_data,
     output      logic                    data_done,
     output      logic [1:0]              data_resp,
@@ -93,6 +91,8 @@ module tx_engine
     // verilator lint_off UNUSEDSIGNAL
     tx_desc_t desc;
     // verilator lint_on UNUSEDSIGNAL
+    cpl_status_e status;
+    tx_cpl_t     entry;
     logic        here, fits, bad, take;
     logic [15:0] rows, rows_promised_q;
     logic [16:0] rows_wanted;
@@ -100,13 +100,17 @@ module tx_engine
     assign desc = head_desc;
 
     always_comb begin
-        cpl_status = CPL_STATUS_OK;
-        if (head_resp == 2'b11) cpl_status = CPL_STATUS_DESC_DECERR;
-        else if (head_resp == 2'b10) cpl_status = CPL_STATUS_DESC_SLVERR;
-        else if (desc.len == 16'd0 || desc.len > cfg_max_frame) cpl_status = CPL_STATUS_BAD_LENGTH;
+        status = CPL_STATUS_OK;
+        if (head_resp == 2'b11) status = CPL_STATUS_DESC_DECERR;
+        else if (head_resp == 2'b10) status = CPL_STATUS_DESC_SLVERR;
+        else if (desc.len == 16'd0 || desc.len > cfg_max_frame) status = CPL_STATUS_BAD_LENGTH;
+        entry        = '0;
+        entry.index  = consumed[head_queue];
+        entry.len    = desc.len;
+        entry.status = status;
     end
 
-    assign bad         = cpl_status != CPL_STATUS_OK;
+    assign bad         = status != CPL_STATUS_OK;
     assign here        = ready[head_queue];
     assign rows        = 16'((17'(desc.len) + 17'(BeatBytes - 1)) >> BeatW);
     assign rows_wanted = 17'(rows_promised_q) + 17'(rows);
@@ -116,8 +120,7 @@ module tx_engine
 
     assign cpl_push     = take;
     assign cpl_queue    = head_queue;
-    assign cpl_index    = consumed[head_queue];
-    assign cpl_len      = desc.len;
+    assign cpl_entry    = entry;
     assign cpl_has_data = !bad;
 
     always_comb begin

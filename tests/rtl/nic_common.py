@@ -87,7 +87,7 @@ class Ring:
 
     async def enable(self) -> None:
         self.producer = self.consumer = 0
-        size = self.entries * regs.CPL.size
+        size = self.entries * regs.RX_CPL.size
         self.nic.memory[self.cpl_base : self.cpl_base + size] = bytes(size)
         for offset, value in (
             (regs.RING_SIZE, self.log2),
@@ -111,13 +111,15 @@ class Ring:
 
     def poll(self) -> Completion | None:
         slot = self.consumer % self.entries
-        index, length, status, queue, phase = regs.CPL.unpack_from(
-            self.nic.memory, self.cpl_base + slot * regs.CPL.size
+        index, length, status, flags, _hash, _vlan, phase = regs.RX_CPL.unpack_from(
+            self.nic.memory, self.cpl_base + slot * regs.RX_CPL.size
         )
-        if bool(phase & regs.CPL_PHASE) == bool(self.consumer >> self.log2 & 1):
+        if bool(phase & regs.RX_CPL_PHASE) == bool(self.consumer >> self.log2 & 1):
             return None
         self.consumer = (self.consumer + 1) & 0xFFFF
-        return Completion(index, length, status, queue)
+        assert flags & regs.RX_CPL_LAST or not self.is_rx
+        queue = status >> regs.RX_CPL_QUEUE_ID_SHIFT
+        return Completion(index, length, status & regs.RX_CPL_STATUS, queue)
 
     async def completions(self, count: int, limit: int = 20000) -> list[Completion]:
         """The next `count` completions; AssertionError when `limit` clocks do not bring them."""

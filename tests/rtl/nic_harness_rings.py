@@ -25,6 +25,10 @@ class Done:
     length: int
     status: int
     data: bytes
+    flags: int = 0
+    hash: int = 0
+    vlan_tci: int = 0
+    timestamp: int = 0
 
 
 def ok(*frames: bytes) -> list[tuple[CplStatus, bytes]]:
@@ -147,16 +151,19 @@ class Ring:
         while self._running:
             addr = self.cpl_base + self.consumer % self.entries * 16
             entry = self.nic.bench.memory.read(addr, 16)
-            phase = regs.CPL_PHASE if not self.consumer // self.entries & 1 else 0
-            if entry[15] & regs.CPL_PHASE != phase:
+            index, length, code, flags, hash_, vlan_tci, stamp = regs.RX_CPL.unpack(entry)
+            phase = regs.RX_CPL_PHASE if not self.consumer // self.entries & 1 else 0
+            if stamp & regs.RX_CPL_PHASE != phase:
                 return
             assert self.consumer < self.producer, f"{self.name} completes what was never posted"
-            index, length, status, _, _ = regs.CPL.unpack(entry)
-            due = regs.CPL.pack(self.consumer & 0xFFFF, length, status, self.queue, phase)
-            assert entry == due, f"{self.name} completion {entry.hex()}, not {due.hex()}"
-            self.nic.expected[addr : addr + 16] = np.frombuffer(due, np.uint8)
+            due = (self.consumer & 0xFFFF, self.queue)
+            found = (index, code >> regs.RX_CPL_QUEUE_ID_SHIFT)
+            assert found == due, f"{self.name} completion of {found}, not {due}"
+            self.nic.expected[addr : addr + 16] = np.frombuffer(entry, np.uint8)
+            status = code & regs.RX_CPL_STATUS
             data = self._release(self.consumer, length, status)
-            self.done.append(Done(index, length, status, data))
+            stamp &= regs.RX_CPL_TIMESTAMP
+            self.done.append(Done(index, length, status, data, flags, hash_, vlan_tci, stamp))
             self.consumer += 1
 
     def _release(self, index: int, length: int = 0, status: int = CplStatus.OK) -> bytes:

@@ -45,9 +45,10 @@ async def the_phase_bit_flips_each_lap_and_is_all_a_reader_needs(dut: Any) -> No
     for lap in range(5):
         await nic.receive([nic.frame(60 + lap)] * 4)
         entries = [nic.bench.memory.read(nic.rx.cpl_base + 16 * slot, 16) for slot in range(4)]
-        phase = 0 if lap & 1 else regs.CPL_PHASE
-        assert entries == [
-            regs.CPL.pack(4 * lap + slot, 60 + lap, CplStatus.OK, 0, phase) for slot in range(4)
+        phase = 0 if lap & 1 else regs.RX_CPL_PHASE
+        assert [regs.RX_CPL.unpack(entry) for entry in entries] == [
+            (4 * lap + slot, 60 + lap, CplStatus.OK, regs.RX_CPL_LAST, 0, 0, phase | done.timestamp)
+            for slot, done in enumerate(nic.rx.done[-4:])
         ]
     await nic.finish()
 

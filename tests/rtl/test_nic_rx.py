@@ -168,7 +168,7 @@ async def a_short_buffer_gets_the_head_of_the_frame(dut: Any) -> None:
         await nic.until(lambda: len(nic.rx.done) == start + len(batch), "frames")  # noqa: B023
         for (room, length, _), frame, done in zip(batch, frames, nic.rx.done[start:], strict=True):
             status = CplStatus.TRUNCATED if room < length else CplStatus.OK
-            assert (done.status, done.length) == (status, length), f"buffer of {room}"
+            assert (done.status, done.length) == (status, min(room, length)), f"buffer of {room}"
             assert done.data == frame[:room]
     counts = await nic.queue_counters()
     assert counts == {"rx_frames": 2, "rx_truncated": len(cases) - 2}

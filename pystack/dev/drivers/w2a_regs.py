@@ -24,8 +24,19 @@ class CplStatus(IntEnum):
     DESC_DECERR = 4
     # TX: length 0 or above MAX_FRAME. RX: buffer length 0.
     BAD_LENGTH = 5
-    # RX: the frame was longer than the buffer; the head of it was written.
+    # RX: the frame was longer than the buffers that were posted; the head of it was written.
     TRUNCATED = 6
+
+
+class HashType(IntEnum):
+    # No hash was taken.
+    NONE = 0
+    # Source and destination IP address.
+    ADDRESSES = 1
+    # The addresses, source and destination port of TCP.
+    TCP = 2
+    # The addresses, source and destination port of UDP.
+    UDP = 3
 
 
 class QueueError(IntEnum):
@@ -61,6 +72,10 @@ FEATURES_TX_CHECKSUM: Final = 0x10000
 FEATURES_TX_SEGMENT: Final = 0x20000
 FEATURES_TX_VLAN: Final = 0x40000
 FEATURES_TX_TIMESTAMP: Final = 0x80000
+FEATURES_RX_OFFLOAD: Final = 0x1000000
+FEATURES_RX_FILTERS: Final = 0x2000000
+FEATURES_PAUSE: Final = 0x4000000
+FEATURES_CLOCK: Final = 0x8000000
 # Device control.
 CTRL: Final = 0x008
 CTRL_RX_ENABLE: Final = 0x1
@@ -87,6 +102,94 @@ MAX_FRAME_BYTES_RESET: Final = 0x5EA
 RX_STEERING: Final = 0x01C
 RX_STEERING_DEFAULT_QUEUE: Final = 0xFF
 RX_STEERING_DEFAULT_QUEUE_SHIFT: Final = 0
+# RSS: which frames are hashed, and so steered by the indirection table. An address hash is taken
+# where the one with ports is off or the frame has none (a fragment, another protocol).
+RSS_CTRL: Final = 0x020
+RSS_CTRL_IPV4: Final = 0x1
+RSS_CTRL_IPV4_TCP: Final = 0x2
+RSS_CTRL_IPV4_UDP: Final = 0x4
+RSS_CTRL_IPV6: Final = 0x8
+RSS_CTRL_IPV6_TCP: Final = 0x10
+RSS_CTRL_IPV6_UDP: Final = 0x20
+# What receive does to frames.
+RX_OFFLOAD: Final = 0x024
+RX_OFFLOAD_VLAN_STRIP: Final = 0x1
+RX_OFFLOAD_HEADER_SPLIT: Final = 0x2
+# Multicast hash, bits 31:0. A group address is accepted if bit n is set, n being the upper 6 bits
+# of its Ethernet CRC-32, as in the order the FCS is sent (CRC register bits 31:26 before
+# complement, Linux ether_crc(6, addr) >> 26).
+MULTICAST_HASH_LO: Final = 0x028
+# Multicast hash, bits 63:32.
+MULTICAST_HASH_HI: Final = 0x02C
+# Pause frames (IEEE 802.3 annex 31B).
+PAUSE: Final = 0x030
+PAUSE_RX_ENABLE: Final = 0x1
+PAUSE_TX_ENABLE: Final = 0x2
+PAUSE_QUANTA: Final = 0xFFFF0000
+PAUSE_QUANTA_SHIFT: Final = 16
+PAUSE_QUANTA_RESET: Final = 0xFFFF
+# Fill of the receive buffer that sends pause frames, in units of 64 bytes.
+PAUSE_THRESHOLD: Final = 0x034
+PAUSE_THRESHOLD_XOFF: Final = 0xFFFF
+PAUSE_THRESHOLD_XOFF_SHIFT: Final = 0
+PAUSE_THRESHOLD_XOFF_RESET: Final = 0xFFFF
+PAUSE_THRESHOLD_XON: Final = 0xFFFF0000
+PAUSE_THRESHOLD_XON_SHIFT: Final = 16
+# Events of the device: they raise the interrupt line behind those of the queues while they are not
+# masked. Write 1 clears.
+EVENT_STATUS: Final = 0x038
+EVENT_STATUS_LINK_CHANGE: Final = 0x1
+EVENT_STATUS_RING_ERROR: Final = 0x2
+# Mask of the events: 1 keeps an event from the line. What happens meanwhile is remembered.
+EVENT_MASK: Final = 0x03C
+EVENT_MASK_LINK_CHANGE: Final = 0x1
+EVENT_MASK_LINK_CHANGE_RESET: Final = 0x1
+EVENT_MASK_RING_ERROR: Final = 0x2
+EVENT_MASK_RING_ERROR_RESET: Final = 0x1
+# Error vector: the rings that have stopped by an error and are not yet disabled, a bit a queue.
+EVENT_RINGS: Final = 0x040
+EVENT_RINGS_RX: Final = 0xFFFF
+EVENT_RINGS_RX_SHIFT: Final = 0
+EVENT_RINGS_TX: Final = 0xFFFF0000
+EVENT_RINGS_TX_SHIFT: Final = 16
+# Clock, ns, bits 31:0. Reading latches the high word; writing sets the clock, with the high word
+# written last and no fraction.
+CLOCK_LO: Final = 0x044
+# Clock, ns, bits 63:32: reads as latched, a write waits for that of the low word.
+CLOCK_HI: Final = 0x048
+# What the clock gains each cycle.
+CLOCK_INCREMENT: Final = 0x04C
+CLOCK_INCREMENT_VALUE_RESET: Final = 0x6666666
+# Writing shifts the clock once.
+CLOCK_ADJUST: Final = 0x050
+# RSS key, 40 bytes: byte 0 in bits 7:0 of the first word.
+RSS_KEY: Final = 0x200
+RSS_KEY_COUNT: Final = 10
+RSS_KEY_STRIDE: Final = 4
+# RSS indirection table, 128 entries, four a word: the hash's low 7 bits choose the entry. An entry
+# that names no queue means the last one.
+RSS_TABLE: Final = 0x280
+RSS_TABLE_COUNT: Final = 32
+RSS_TABLE_STRIDE: Final = 4
+RSS_TABLE_ENTRY0: Final = 0xF
+RSS_TABLE_ENTRY0_SHIFT: Final = 0
+RSS_TABLE_ENTRY1: Final = 0xF00
+RSS_TABLE_ENTRY1_SHIFT: Final = 8
+RSS_TABLE_ENTRY2: Final = 0xF0000
+RSS_TABLE_ENTRY2_SHIFT: Final = 16
+RSS_TABLE_ENTRY3: Final = 0xF000000
+RSS_TABLE_ENTRY3_SHIFT: Final = 24
+# Further unicast or group address that is accepted: bytes 0 to 3, as in `mac_lo`.
+MAC_FILTER_LO: Final = 0x300
+MAC_FILTER_LO_COUNT: Final = 8
+MAC_FILTER_LO_STRIDE: Final = 4
+# Its bytes 4 and 5, and whether it is in use.
+MAC_FILTER_HI: Final = 0x320
+MAC_FILTER_HI_COUNT: Final = 8
+MAC_FILTER_HI_STRIDE: Final = 4
+MAC_FILTER_HI_VALUE: Final = 0xFFFF
+MAC_FILTER_HI_VALUE_SHIFT: Final = 0
+MAC_FILTER_HI_VALID: Final = 0x80000000
 
 COUNTERS: Final[tuple[Counter, ...]] = (
     Counter(
@@ -151,6 +254,16 @@ COUNTERS: Final[tuple[Counter, ...]] = (
         "Register writes refused: a doorbell beyond the ring or to a disabled queue, or "
         "an access to no register.",
     ),
+    Counter(
+        "rx_pause",
+        0x160,
+        "Pause frames received; they are not among the other counts.",
+    ),
+    Counter(
+        "tx_pause",
+        0x168,
+        "Pause frames sent, XOFF and XON; they are not in `tx_frames`.",
+    ),
 )
 
 # Queue blocks.
@@ -195,6 +308,7 @@ Q_TX_PROGRESS: Final = 0x060
 Q_IRQ_MASK: Final = 0x080
 Q_IRQ_MASK_MASK: Final = 0x1
 Q_IRQ_MASK_MASK_RESET: Final = 0x1
+Q_IRQ_MASK_AUTO_MASK: Final = 0x2
 # Re-arm: acknowledges the line and carries what the driver has consumed. If more is there, the line
 # rises again.
 Q_IRQ_ARM: Final = 0x084
@@ -300,21 +414,48 @@ def queue_block(queue: int) -> int:
 RX_DESC: Final = struct.Struct("<QHxxxxxx")
 # TX descriptor: one fragment of a frame. All but address, length and `last` is read from the
 # frame's first descriptor.
-# Values: addr, len, last | timestamp | vlan_insert | segment | csum_start | csum_offset, vlan_tci,
-# mss.
+# Values: addr, len, last|timestamp|vlan_insert|segment|csum_start|csum_offset, vlan_tci, mss.
 TX_DESC: Final = struct.Struct("<QHHHH")
-TX_DESC_LAST: Final = 0x1
-TX_DESC_TIMESTAMP: Final = 0x2
-TX_DESC_VLAN_INSERT: Final = 0x4
-TX_DESC_SEGMENT: Final = 0x8
+TX_DESC_LAST: Final = 0x01
+TX_DESC_TIMESTAMP: Final = 0x02
+TX_DESC_VLAN_INSERT: Final = 0x04
+TX_DESC_SEGMENT: Final = 0x08
 TX_DESC_CSUM_START: Final = 0x7F0
 TX_DESC_CSUM_START_SHIFT: Final = 4
 TX_DESC_CSUM_OFFSET: Final = 0x7800
 TX_DESC_CSUM_OFFSET_SHIFT: Final = 11
 TX_DESC_MSS: Final = 0x3FFF
 TX_DESC_MSS_SHIFT: Final = 0
-# Completion, RX and TX. Written once, whole; valid when the phase bit differs from the previous
-# lap's (1 on the first).
-# Values: index, len, status, queue_id, phase.
-CPL: Final = struct.Struct("<HHBBxxxxxxxxxB")
-CPL_PHASE: Final = 0x80
+# RX completion, one a buffer. Written once, whole; valid when the phase bit differs from the
+# previous lap's (1 on the first). What it says of the frame is the same in all completions of the
+# frame.
+# Values: index, len, status|queue_id,
+# last|vlan_stripped|ip_csum_ok|l4_csum_ok|l4_csum_bad|hash_type|header, hash, vlan_tci,
+# timestamp|phase.
+RX_CPL: Final = struct.Struct("<HHBBIHI")
+RX_CPL_STATUS: Final = 0x0F
+RX_CPL_STATUS_SHIFT: Final = 0
+RX_CPL_QUEUE_ID: Final = 0xF0
+RX_CPL_QUEUE_ID_SHIFT: Final = 4
+RX_CPL_LAST: Final = 0x01
+RX_CPL_VLAN_STRIPPED: Final = 0x02
+RX_CPL_IP_CSUM_OK: Final = 0x04
+RX_CPL_L4_CSUM_OK: Final = 0x08
+RX_CPL_L4_CSUM_BAD: Final = 0x10
+RX_CPL_HASH_TYPE: Final = 0x60
+RX_CPL_HASH_TYPE_SHIFT: Final = 5
+RX_CPL_HEADER: Final = 0x80
+RX_CPL_TIMESTAMP: Final = 0x7FFFFFFF
+RX_CPL_TIMESTAMP_SHIFT: Final = 0
+RX_CPL_PHASE: Final = 0x80000000
+# TX completion, one a descriptor. Written as the RX completion is.
+# Values: index, len, status|queue_id, timestamp_valid, timestamp|phase.
+TX_CPL: Final = struct.Struct("<HHBBxxxxxxI")
+TX_CPL_STATUS: Final = 0x0F
+TX_CPL_STATUS_SHIFT: Final = 0
+TX_CPL_QUEUE_ID: Final = 0xF0
+TX_CPL_QUEUE_ID_SHIFT: Final = 4
+TX_CPL_TIMESTAMP_VALID: Final = 0x01
+TX_CPL_TIMESTAMP: Final = 0x7FFFFFFF
+TX_CPL_TIMESTAMP_SHIFT: Final = 0
+TX_CPL_PHASE: Final = 0x80000000

@@ -54,11 +54,11 @@ class Ring:
         lap = self.consumer // self.entries & 1
         if self.view[at + ENTRY - 1] >> 7 == lap:
             return None
-        index, length, status, _queue, _phase = regs.CPL.unpack_from(self.view, at)
+        index, length, status, *_ = regs.RX_CPL.unpack_from(self.view, at)  # TX alike so far
         if index != self.consumer:
             raise RuntimeError(f"{self.name}: completion of {index}, expected {self.consumer}")
         self.consumer = (self.consumer + 1) & 0xFFFF
-        return slot, length, status
+        return slot, length, status & regs.RX_CPL_STATUS
 
 
 class RxRing(Ring):
