@@ -14,10 +14,10 @@ endif
 ifneq ($(value FILE),)
 override FILE := $(value FILE)
 endif
-export SIM SEED WAVES BUS RTL FILE RUN T SECTION SCRIPTS SEEDS FIRST
+export SIM SEED WAVES BUS RTL FILE RUN T SECTION SCRIPTS SEEDS FIRST COUNT MODULE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup sim live run waves bench packetdrill netsim fuzz synth test test-stack test-rtl test-system lint regs clean
+.PHONY: help setup sim live run waves bench packetdrill netsim fuzz synth mutate test test-stack test-rtl test-system lint regs clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -60,6 +60,9 @@ test-system: .venv/ready-test  ## from wire to application (SIM SEED T)
 
 synth: .venv/ready-test  ## cells, clock and budget of the NIC in an FPGA (some minutes)
 	@$(W2A) synth
+
+mutate: .venv/ready-test  ## change the RTL one thing at a time: which change does no test notice? (COUNT SEED MODULE)
+	@$(W2A) mutate
 
 lint: .venv/ready-test  ## formats, types and lint of Python and RTL
 	@$(W2A) lint

@@ -212,6 +212,21 @@ def synth(
 
 
 @app.command()
+def mutate(
+    count: Annotated[int, typer.Option(envvar="COUNT", min=1, help="how many are drawn")] = 300,
+    seed: Seed = 1,
+    jobs: Annotated[int, typer.Option(min=1, help="at a time")] = 2,
+    module: Annotated[str, typer.Option(envvar="MODULE", help="of this module only")] = "",
+    list_only: Annotated[bool, typer.Option("--list", help="show them, run nothing")] = False,
+    json: Annotated[bool, typer.Option("--json", help="print the results as JSON")] = False,
+) -> int:
+    """Change one thing at a time in the RTL and see whether a test notices."""
+    from wire2app.mutate import MutateOptions, run_mutate
+
+    return run_mutate(MutateOptions(count, seed, jobs, module, list_only, json))
+
+
+@app.command()
 def lint() -> int:
     """Check format, types and style of the Python and the RTL."""
     from wire2app.lint import run_lint

@@ -1,0 +1,188 @@
+"""`wire2app mutate`: what it changes, what it says of the tests, and that it takes up its work."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from wire2app import mutate
+from wire2app.builds import ROOT
+from wire2app.cli import run_command
+from wire2app.errors import ToolError
+from wire2app.mutate import trial
+from wire2app.mutate.mutants import Mutant, mutants_of
+from wire2app.mutate.trial import Trial, Workspace, regression
+
+SOURCE = """\
+module little #(parameter int W = 4) (input logic clk, input logic [7:0] a, output logic [7:0] q);
+    localparam int Half = W / 2 + 1;
+    assign q = a == 8'd255 ? a + 8'd1 : '0;
+`ifndef SYNTHESIS
+    initial if (W == 3) $fatal;
+    always_ff @(posedge clk) assert (a != 8'd7);
+`endif
+    always_ff @(posedge clk) begin
+        if (a[0] || !a[1]) q_q <= a;
+        if (a[0] || !a[1]) q_q <= a;
+    end
+endmodule
+"""
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    path = tmp_path / "little.sv"
+    path.write_text(SOURCE)
+    return path
+
+
+def test_each_operator_constant_condition_and_assignment_is_changed_once(source: Path) -> None:
+    changes = [(m.line, m.kind, m.old, m.new) for m in mutants_of(source, source.parent)]
+    again = [
+        (9, "condition", "a[0] || !a[1]", "!(a[0] || !a[1])"),
+        (9, "operator", "||", "&&"),
+        (9, "negation", "!", ""),
+        (9, "assignment", "q_q <= a;", ";"),
+    ]
+    assert changes == [
+        (3, "operator", "==", "!="),
+        (3, "constant", "8'd255", "8'd0"),
+        (3, "operator", "+", "-"),
+        (3, "constant", "8'd1", "8'd2"),
+        (3, "constant", "'0", "'1"),
+        *again,
+        *((10, *rest) for _, *rest in again),
+    ]
+
+
+def test_a_mutant_is_the_text_with_that_one_change(source: Path) -> None:
+    mutants = mutants_of(source, source.parent)
+    texts = {mutant.apply(SOURCE) for mutant in mutants}
+    assert len(texts) == len(mutants) and SOURCE not in texts
+    assert SOURCE.replace("a + 8", "a - 8") in texts
+
+
+def test_a_key_survives_edits_elsewhere_and_tells_lines_alike_apart(source: Path) -> None:
+    keys = [mutant.key for mutant in mutants_of(source, source.parent)]
+    assert len(set(keys)) == len(keys)
+    source.write_text("// a comment more\n" + SOURCE)
+    assert [mutant.key for mutant in mutants_of(source, source.parent)] == keys
+
+
+def test_a_source_that_does_not_parse_is_named(source: Path) -> None:
+    source.write_text(SOURCE.replace("endmodule", ""))
+    with pytest.raises(ToolError, match=r"little\.sv does not parse"):
+        mutants_of(source, source.parent)
+
+
+def test_the_smallest_design_with_the_module_is_tested_first() -> None:
+    files = regression("burst_splitter")
+    assert files[0] in ("tests/rtl/test_dma_read.py", "tests/rtl/test_dma_write.py")
+    assert "tests/rtl/test_mac_rx.py" not in files
+    assert files[-1] == "tests/system/test_transfer.py"
+
+
+# -- trials, with one quick file of tests in place of the regression ------------------------
+
+PROBE = """\
+import time
+from pathlib import Path
+def test_of_the_source():
+    text = (Path(__file__).parent.parent / "hdl/nic/small_fifo.sv").read_text()
+    assert "<broken>" not in text, "icarus: x does not compile for icarus"
+    while "<hang>" in text:
+        time.sleep(1)
+    assert "<wrong>" not in text
+"""
+FIFO = "hdl/nic/small_fifo.sv"
+
+
+@pytest.fixture
+def space(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
+    monkeypatch.setattr(trial, "regression", lambda module, root: ["tests/test_probe.py"])
+    space = Workspace(tmp_path / "work")
+    (space.folder / "tests" / "test_probe.py").write_text(PROBE)
+    return space
+
+
+@pytest.mark.parametrize(
+    ("comment", "outcome"),
+    [("", "survived"), ("<wrong>", "killed"), ("<hang>", "timeout"), ("<broken>", "broken")],
+)
+def test_a_trial_tells_how_the_mutant_ended(space: Workspace, comment: str, outcome: str) -> None:
+    before = (ROOT / FIFO).read_text()
+    mutant = Mutant(FIFO, 1, 0, "", f"// {comment}\n", "operator", "", 0)
+    result = space.try_out(mutant, seed=1, limit=8)
+    assert result.outcome == outcome
+    if outcome == "killed":
+        assert result.by == "tests/test_probe.py::test_of_the_source"
+    assert (space.folder / FIFO).read_text() == before == (ROOT / FIFO).read_text()
+
+
+# -- the command ----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def trials(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Mutants tried, instead of trying them: those of `&&` survive."""
+    tried: list[str] = []
+
+    class Space:
+        def __init__(self, folder: Path) -> None:
+            pass
+
+        def unchanged(self, seed: int, limit: float) -> str:
+            return ""
+
+        def try_out(self, mutant: Mutant, seed: int, limit: float) -> Trial:
+            tried.append(mutant.key)
+            return Trial("survived" if mutant.old == "&&" else "killed", "test_x", 0.1)
+
+    monkeypatch.setattr(mutate, "Workspace", Space)
+    monkeypatch.setattr(mutate, "FOLDER", tmp_path)
+    monkeypatch.setattr(mutate, "EQUIVALENT", tmp_path / "equivalent.toml")
+    return tried
+
+
+def test_a_second_run_tries_only_what_is_new(trials: list[str], tmp_path: Path) -> None:
+    run_command(["mutate", "--module", "rr_arbiter", "--count", "5"])
+    assert len(trials) == 5
+    with open(tmp_path / "results-1.jsonl", "a") as log:
+        log.write('{"key": "cut sho')
+    run_command(["mutate", "--module", "rr_arbiter", "--count", "5"])
+    assert len(trials) == 5
+    run_command(["mutate", "--module", "rr_arbiter", "--count", "1000"])
+    assert len(set(trials)) == len(trials) > 5
+
+
+def test_a_survivor_fails_the_command_until_it_is_explained(
+    trials: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["mutate", "--module", "rx_filter", "--count", "1000"]
+    assert run_command(arguments) == 1
+    assert "without a reason" in capsys.readouterr().out
+    assert run_command([*arguments, "--json"]) == 1
+    results = json.loads(capsys.readouterr().out)
+    survivors = [m for m in results if m["outcome"] == "survived"]
+    assert survivors and all(m["old"] == "&&" for m in survivors)
+    keys = [m.key for m in mutants_of(ROOT / "hdl/nic/rx_filter.sv", ROOT) if m.old == "&&"]
+    entries = [f'[[mutant]]\nkey = "{key}"\nwhy = "It makes no difference."\n' for key in keys]
+    (tmp_path / "equivalent.toml").write_text("\n".join(entries))
+    assert run_command(arguments) == 0
+    assert "It makes no difference." in capsys.readouterr().out
+
+
+def test_the_same_seed_draws_the_same_mutants(capsys: pytest.CaptureFixture[str]) -> None:
+    lists = []
+    for seed in ("3", "3", "4"):
+        assert run_command(["mutate", "--list", "--count", "20", "--seed", seed]) == 0
+        lists.append(capsys.readouterr().out)
+    assert lists[0] == lists[1] != lists[2]
+    assert len(lists[0].splitlines()) == 20
+
+
+def test_an_unknown_module_is_one_sentence(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_command(["mutate", "--module", "nothing"]) == 2
+    assert "no module 'nothing'" in capsys.readouterr().err

@@ -1,0 +1,207 @@
+"""`wire2app mutate`: would the regression notice if the RTL were wrong?
+
+One thing at a time is changed in the NIC, and its tests run until one fails.  What no test notices
+is either a change that makes no difference, and then `tests/rtl/equivalent_mutants.toml` says why,
+or a test that is missing.  Which mutants are drawn depends on the seed alone; results are kept, so
+that a run may be interrupted and goes on later.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import sys
+import time
+import tomllib
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from queue import SimpleQueue
+from typing import TextIO
+
+from rich.console import Console
+
+from wire2app.builds import ROOT, nic_sources
+from wire2app.errors import ToolError
+from wire2app.mutate.mutants import Mutant, mutants_of
+from wire2app.mutate.trial import Trial, Workspace
+from wire2app.progress import Display, Event
+from wire2app.report import console, make_table
+from wire2app.runners import check_simulator
+
+__all__ = ["MutateOptions", "run_mutate"]
+
+FOLDER = ROOT / "build" / "mutate"
+EQUIVALENT = ROOT / "tests" / "rtl" / "equivalent_mutants.toml"
+GENERATED = ("nic_regs_pkg",)
+LIMIT = 300  # seconds for one file's tests, which take a few
+
+
+@dataclass(frozen=True)
+class MutateOptions:
+    """count: how many are drawn, by `seed`.  module: of this one only.  list_only: run nothing."""
+
+    count: int
+    seed: int = 1
+    jobs: int = 2
+    module: str = ""
+    list_only: bool = False
+    json: bool = False
+
+
+def run_mutate(options: MutateOptions) -> int:
+    """0 if every mutant was noticed or is explained, 1 if one was not; ToolError as it says."""
+    out = console(sys.stderr if options.json else None)
+    drawn = _draw(options)
+    if options.list_only:
+        for mutant in drawn:
+            print(mutant)
+        return 0
+    check_simulator("icarus")
+    began = time.monotonic()
+    results = _try_all(drawn, options, out)
+    explained = _explained()
+    survivors = [m for m in drawn if results[m.key].outcome == "survived"]
+    open_ones = [m for m in survivors if m.key not in explained]
+    if options.json:
+        print(json.dumps([{**asdict(m), **asdict(results[m.key])} for m in drawn], indent=1))
+    else:
+        _print(out, drawn, results, explained, time.monotonic() - began)
+    return 1 if open_ones else 0
+
+
+def _draw(options: MutateOptions) -> list[Mutant]:
+    sources = [path for path in nic_sources() if path.stem not in GENERATED]
+    if options.module:
+        sources = [path for path in sources if path.stem == options.module]
+        if not sources:
+            raise ToolError(f"There is no module {options.module!r} in hdl/nic.")
+    everything = [mutant for path in sources for mutant in mutants_of(path, ROOT)]
+    count = min(options.count, len(everything))
+    return sorted(
+        random.Random(options.seed).sample(everything, count), key=lambda m: (m.path, m.start)
+    )
+
+
+def _try_all(drawn: Sequence[Mutant], options: MutateOptions, out: Console) -> dict[str, Trial]:
+    """Each mutant's trial, those known from before without running anything."""
+    known = _known(options.seed)
+    todo = [mutant for mutant in drawn if mutant.key not in known]
+    if not todo:
+        return known
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    with Display(out) as display, open(_results(options.seed), "w") as log:
+        for key, trial in known.items():  # again, in case the last line was cut short
+            _write(log, key, trial)
+        display.update(Event("the design as it is"))
+        spaces: SimpleQueue[Workspace] = SimpleQueue()
+        for number in range(min(options.jobs, len(todo))):
+            spaces.put(Workspace(FOLDER / f"work-{number}"))
+        _check_unchanged(spaces, options.seed)
+        for done, (mutant, trial) in enumerate(_trials(todo, spaces, options), 1):
+            known[mutant.key] = trial
+            _write(log, mutant.key, trial)
+            display.update(Event("mutants", done, len(todo)))
+            if trial.outcome == "survived":
+                out.print(f"survived: {mutant}", soft_wrap=True, markup=False)
+    return known
+
+
+def _check_unchanged(spaces: SimpleQueue[Workspace], seed: int) -> None:
+    space = spaces.get()
+    failed = space.unchanged(seed, LIMIT)
+    spaces.put(space)
+    if failed:
+        raise ToolError(f"The regression fails without any change: {failed}.")
+
+
+def _trials(
+    todo: Sequence[Mutant], spaces: SimpleQueue[Workspace], options: MutateOptions
+) -> Iterator[tuple[Mutant, Trial]]:
+    def work(mutant: Mutant) -> Trial:
+        space = spaces.get()
+        try:
+            return space.try_out(mutant, options.seed, LIMIT)
+        finally:
+            spaces.put(space)
+
+    with ThreadPoolExecutor(options.jobs) as pool:
+        running: dict[Future[Trial], Mutant] = {}
+        waiting = iter(todo)
+        try:
+            while True:
+                while len(running) < options.jobs and (mutant := next(waiting, None)) is not None:
+                    running[pool.submit(work, mutant)] = mutant
+                if not running:
+                    return
+                for future in wait(running, return_when=FIRST_COMPLETED).done:
+                    yield running.pop(future), future.result()
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
+# -- results -------------------------------------------------------------------------------
+
+
+def _results(seed: int) -> Path:
+    return FOLDER / f"results-{seed}.jsonl"
+
+
+def _write(log: TextIO, key: str, trial: Trial) -> None:
+    log.write(json.dumps({"key": key, **asdict(trial)}) + "\n")
+    log.flush()
+
+
+def _known(seed: int) -> dict[str, Trial]:
+    """Trials of earlier runs; a line cut short by the end of one is no result."""
+    known = {}
+    path = _results(seed)
+    for line in path.read_text().splitlines() if path.exists() else ():
+        try:
+            facts = json.loads(line)
+            key = facts.pop("key")
+            known[key] = Trial(**facts)
+        except (ValueError, TypeError, KeyError):
+            continue
+    return known
+
+
+def _explained() -> dict[str, str]:
+    """Why a mutant makes no difference, by its key."""
+    if not EQUIVALENT.exists():
+        return {}
+    table = tomllib.loads(EQUIVALENT.read_text())
+    return {entry["key"]: entry["why"] for entry in table["mutant"]}
+
+
+def _print(
+    out: Console,
+    drawn: Sequence[Mutant],
+    results: dict[str, Trial],
+    explained: dict[str, str],
+    seconds: float,
+) -> None:
+    outcomes = [(mutant, results[mutant.key].outcome) for mutant in drawn]
+    table = make_table("Mutants", out.is_terminal, "module", "killed", "hung", "survived", "broken")
+    names = ("killed", "timeout", "survived", "broken")
+    for module in sorted({Path(mutant.path).stem for mutant in drawn}):
+        of = Counter(outcome for mutant, outcome in outcomes if Path(mutant.path).stem == module)
+        table.add_row(module, *(str(of[name]) for name in names))
+    out.print(table)
+    for mutant, outcome in outcomes:
+        if outcome == "survived":
+            why = explained.get(mutant.key, "not explained")
+            out.print(f"{mutant}  [{mutant.key}]\n  {why}", soft_wrap=True, markup=False)
+    of = Counter(outcome for _, outcome in outcomes)
+    noticed, valid = of["killed"] + of["timeout"], len(outcomes) - of["broken"]
+    unexplained = sum(o == "survived" and m.key not in explained for m, o in outcomes)
+    share = 100 * noticed / valid if valid else 100.0
+    verdict = "FAIL" if unexplained else "PASS"
+    out.print(
+        f"\n{verdict}: {noticed} of {valid} mutants noticed ({share:.1f} %), "
+        f"{of['survived']} survived, {unexplained} of them without a reason; {seconds:.0f} s",
+        soft_wrap=True,
+    )
