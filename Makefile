@@ -1,7 +1,7 @@
 # Thin over the command `wire2app`; `make help` lists the targets.
 #
 #   SIM=verilator|icarus  SEED=1  WAVES=0|1  BUS=fast|pins  FILE=path  RUN="command"  T=test-name
-#   A="server.py 80"  B="client.py"  SCRIPTS="folder ..."  SEEDS=1000  FIRST=0
+#   A="server.py 80"  B="client.py"  SCRIPTS="folder ..."  SEEDS=1000  FIRST=0  NAME=lab  PARAM="a=1"
 
 PYTHON ?= python3
 W2A := .venv/bin/wire2app
@@ -14,10 +14,10 @@ endif
 ifneq ($(value FILE),)
 override FILE := $(value FILE)
 endif
-export SIM SEED WAVES BUS RTL FILE RUN T SECTION SCRIPTS SEEDS FIRST COUNT MODULE
+export SIM SEED WAVES BUS RTL FILE RUN T SECTION SCRIPTS SEEDS FIRST COUNT MODULE PARAM
 
 .DEFAULT_GOAL := help
-.PHONY: help setup sim live run waves bench packetdrill netsim fuzz synth mutate test test-stack test-rtl test-system lint regs clean
+.PHONY: help setup sim live run lab waves bench packetdrill netsim fuzz synth mutate test test-stack test-rtl test-system lint regs clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -36,6 +36,9 @@ bench: .venv/ready-sim  ## measure all speeds, in some minutes (SECTION="stack r
 
 run: .venv/ready-sim  ## Python programs on simulated hosts (A="server.py 80" B="client.py" RTL SIM SEED)
 	@$(W2A) run $(A) $(if $(B),-- $(B))
+
+lab: .venv/ready-sim  ## an experiment, or the list of them (NAME=syn-flood RTL=0|1 SIM PARAM="a=1 b=2" SEED)
+	@$(W2A) lab $(NAME)
 
 packetdrill: .venv/ready-sim  ## packetdrill scripts against the kernel, a table by folder (SCRIPTS="dir ...")
 	@$(W2A) packetdrill

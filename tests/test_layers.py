@@ -19,7 +19,7 @@ ALLOWED = {
     "packetdrill": {"packetdrill", "tb", "pystack"},
     "tb": {"tb", "pystack"},
     "labs": {"labs", "tb", "packetdrill", "pystack"},
-    "wire2app": {"wire2app", "tb", "packetdrill", "pystack"},
+    "wire2app": {"wire2app", "labs", "tb", "packetdrill", "pystack"},
 }
 SIMULATOR_ONLY = ("cocotb", "cocotbext", "cocotb_tools")
 

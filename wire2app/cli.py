@@ -180,6 +180,34 @@ def run(
 
 
 @app.command()
+def lab(
+    name: Annotated[str, typer.Argument(help="which; lists them if none")] = "",
+    rtl: Annotated[bool, typer.Option("--rtl/--no-rtl", envvar="RTL", help="with the NIC")] = True,
+    sim: Sim = "verilator",
+    bus: Bus = "fast",
+    seed: Seed = 1,
+    param: Annotated[
+        list[str] | None, typer.Option(envvar="PARAM", help='other numbers: "syns=9000 clients=9"')
+    ] = None,
+    broken: Annotated[
+        str, typer.Option("--break", metavar="NAME", help="switch the mechanism off: must fail")
+    ] = "",
+    json: Annotated[bool, typer.Option("--json", help="print what was found as JSON")] = False,
+    write_docs: Annotated[
+        bool, typer.Option("--write-docs", help="write the page in docs/labs from this run")
+    ] = False,
+) -> int:
+    """Run an experiment, say what to look for and what was shown; 1 if it did not show."""
+    from wire2app.lab import LabOptions, list_labs, run_lab
+
+    if not name:
+        return list_labs(json)
+    parameters = tuple(param or ())
+    where = sim if rtl else None
+    return run_lab(LabOptions(name, where, bus, seed, parameters, broken, json, write_docs))
+
+
+@app.command()
 def bench(
     sections: Annotated[
         list[str] | None,

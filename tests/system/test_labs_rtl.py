@@ -1,0 +1,32 @@
+"""The labs with the server's host behind the RTL NIC: small on both simulators."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import SEED, SIMS
+
+from labs.catalogue import LABS
+from wire2app.lab import over_rtl
+
+
+def silent(event: dict[str, Any]) -> None:
+    """Nobody listens."""
+
+
+@pytest.mark.parametrize("sim", SIMS)
+def test_every_lab_shows_its_mechanism_over_the_rtl_nic(sim: str, tmp_path: Path) -> None:
+    labs = [cls.with_parameters("icarus", {}) for cls in LABS]
+    results = over_rtl([(lab, "") for lab in labs], sim, "fast", SEED, silent, tmp_path)
+    for lab, result in zip(labs, results, strict=True):
+        lab.check(result)
+
+
+def test_a_lab_fails_over_the_rtl_nic_when_its_mechanism_is_switched_off(tmp_path: Path) -> None:
+    lab = LABS[0].with_parameters("icarus", {})
+    broken = [(lab, "no-wake-up")]
+    (result,) = over_rtl(broken, SIMS[0], "fast", SEED, silent, tmp_path)
+    with pytest.raises(Exception, match="0 of 30 lines came back right"):
+        lab.check(result)
