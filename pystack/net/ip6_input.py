@@ -98,7 +98,8 @@ def _finish(ip: Ipv6, skb: SkBuff) -> None:
         mib["Ip6InMcastPkts"] += 1
         ours = ip.mld.is_member(dev, daddr) or dev.loopback
     else:
-        address = ip.addrconf.usable(daddr, dev if is_linklocal(daddr) else None)
+        link = dev if is_linklocal(daddr) and not dev.loopback else None
+        address = ip.addrconf.usable(daddr, link)
         ours = address is not None
     if ours:
         _input(ip, skb)
@@ -118,6 +119,14 @@ def _input(ip: Ipv6, skb: SkBuff) -> None:
         _deliver(ip, skb)
 
 
+def _on_its_link(ip: Ipv6, skb: SkBuff) -> None:
+    """What this host sends to its own link-local address through `lo` is of the link that has the
+    address, the first one of several (`inet6_iif`)."""
+    address = ip.addrconf.usable(skb.daddr)
+    if address is not None:
+        skb.dev = address.dev
+
+
 def _deliver(ip: Ipv6, skb: SkBuff) -> bool:
     """Through the extension headers to the transport (`ip6_protocol_deliver_rcu`).
 
@@ -125,6 +134,8 @@ def _deliver(ip: Ipv6, skb: SkBuff) -> bool:
     a parameter problem points to.
     """
     kernel, mib = ip.kernel, ip.kernel.mib
+    if skb.dev.loopback and is_linklocal(skb.daddr):
+        _on_its_link(ip, skb)
     nhoff = exthdrs.next_header_offset(skb)
     while True:
         protocol = skb.protocol

@@ -120,7 +120,7 @@ class Routing6:
         if saddr and not self.ip.is_local(saddr):
             raise os_error(errno.EINVAL)
         multicast = is_multicast(daddr)
-        if not multicast and self.ip.is_local(daddr):
+        if not multicast and self._is_own(daddr, oif):
             mtu = self.ip.loopback.mtu
             return Route(self.ip.loopback, saddr or daddr, b"", mtu, kind=RouteType.LOCAL)
         if multicast or is_linklocal(daddr):
@@ -137,6 +137,14 @@ class Routing6:
             raise os_error(errno.EADDRNOTAVAIL)
         kind = RouteType.MULTICAST if multicast else RouteType.UNICAST
         return Route(dev, source, gateway, self.link_mtu(dev, metrics), metrics, kind)
+
+    def _is_own(self, daddr: bytes, oif: int) -> bool:
+        """Another link's link-local address is a neighbour's here."""
+        if not oif or not is_linklocal(daddr):
+            return self.ip.is_local(daddr)
+        found = self.ip.addrconf.usable
+        links = self.ip.addrconf.links()
+        return any(dev.ifindex == oif and found(daddr, dev) for dev in links)
 
     def _gateway(self, entry: FibEntry, daddr: bytes) -> bytes:
         """The entry's, unless it has sent us to a better one for this destination."""

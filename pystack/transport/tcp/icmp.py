@@ -17,6 +17,7 @@ from pystack.transport.tcp.mss import sync_mss
 from pystack.transport.tcp.request import RequestSock
 from pystack.transport.tcp.seq import between
 from pystack.transport.tcp.state import OPENING, UNCONNECTED, TcpState
+from pystack.transport.tcp.tables import key_of
 from pystack.transport.tcp.timewait import TimeWaitSock
 
 if TYPE_CHECKING:
@@ -29,7 +30,8 @@ def receive_error(tcp: Tcp, inet: Inet, icmp_type: int, code: int, mtu: int, skb
     """`skb.off` is at the quoted header, of which at least eight bytes are there."""
     quoted = bytes(skb.buf[skb.off : skb.off + 8])
     sport, dport, seq = (int.from_bytes(quoted[a:b], "big") for a, b in ((0, 2), (2, 4), (4, 8)))
-    sk = tcp.tables.connections.get((skb.saddr, sport, skb.daddr, dport))
+    ifindex = 0 if skb.dev is None else skb.dev.ifindex
+    sk = tcp.tables.connections.get(key_of(skb.saddr, sport, skb.daddr, dport, ifindex))
     error = inet.icmp_error(icmp_type, code)
     mib = tcp.kernel.mib
     if sk is None:

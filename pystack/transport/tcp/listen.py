@@ -74,7 +74,7 @@ def _conn_request(listener: TcpSock, skb: SkBuff, isn: int | None) -> None:
         skb.free()
         syncookies.send(req)
         return
-    tcp.tables.connections[req.four_tuple] = req
+    tcp.tables.connections[req.key] = req
     listener.requests[req] = None
     req.timer.mod(kernel.now + req.timeout())
     skb.free()

@@ -80,25 +80,31 @@ def choose_for_connect(sk: TcpSock) -> None:
     """
     tcp, tables = sk.tcp, sk.tcp.tables
     if sk.holds_port:
-        if sk.four_tuple in tables.connections:
+        if sk.key in tables.connections:
             raise os_error(errno.EADDRNOTAVAIL)
-        tables.connections[sk.four_tuple] = sk
+        tables.connections[sk.key] = sk
         return
     low, count = _range(sk)
     start = tcp.secrets.port_offset(sk.laddr, sk.raddr, sk.rport) + tcp.port_perturbation
     start &= ~1
-    laddr, raddr, rport = sk.laddr, sk.raddr, sk.rport
+    laddr, _, raddr, rport, link = sk.key
     connections, bound = tables.connections, tables.bound
     for parity in (0, 1):
         for step in range(0, count, 2):
             port = low + (start + parity + step) % count
-            if (laddr, port, raddr, rport) in connections:  # among thousands, mostly the reason
+            if (
+                laddr,
+                port,
+                raddr,
+                rport,
+                link,
+            ) in connections:  # among thousands, mostly the reason
                 continue
             bucket = bound.get(port)
             if bucket is not None and bucket.explicit:
                 continue
             tcp.port_perturbation += step + 2
             take_port(sk, port, explicit=False)
-            connections[sk.four_tuple] = sk
+            connections[sk.key] = sk
             return
     raise os_error(errno.EADDRNOTAVAIL)

@@ -34,7 +34,7 @@ from pystack.transport.tcp.segment import RxSegment
 from pystack.transport.tcp.seq import SEQ_MASK
 from pystack.transport.tcp.sock import TcpSock
 from pystack.transport.tcp.state import TcpState
-from pystack.transport.tcp.tables import Tables
+from pystack.transport.tcp.tables import Tables, key_of
 
 BACKLOG_SLACK = 64 * 1024  # tcp_add_backlog
 
@@ -69,7 +69,7 @@ class Tcp:
         """The socket of a completed handshake, in SYN_RECV and in the table."""
         child = TcpSock(self, req.listener.family)
         init_child(child, req, skb.cb)
-        self.tables.connections[child.four_tuple] = child
+        self.tables.connections[child.key] = child
         ports.take_port(child, child.lport, explicit=True)
         self.kernel.mib["TcpPassiveOpens"] += 1
         return child
@@ -134,7 +134,8 @@ class Tcp:
     def _demultiplex(self, skb: SkBuff) -> None:
         """An exact match goes before a listener (`__inet_lookup_skb`)."""
         segment: RxSegment = skb.cb
-        sk = self.tables.connections.get((skb.daddr, segment.dport, skb.saddr, segment.sport))
+        ends = skb.daddr, segment.dport, skb.saddr, segment.sport
+        sk = self.tables.connections.get(key_of(*ends, skb.dev.ifindex))
         if isinstance(sk, TcpSock):
             if skb.hash:
                 sk.sk_rxhash = skb.hash

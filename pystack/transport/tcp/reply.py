@@ -15,12 +15,12 @@ from pystack.core.headers.tcp import TH_ACK, TH_RST, timestamp_option
 from pystack.core.skb import SkBuff
 from pystack.transport.inetsock import ip_dont_fragment
 from pystack.transport.tcp.segment import RxSegment
+from pystack.transport.tcp.tables import Key, key_of
 from pystack.transport.tcp.transmit import build
 
 if TYPE_CHECKING:
     from pystack.transport.tcp.protocol import Tcp
     from pystack.transport.tcp.sock import TcpSock
-    from pystack.transport.tcp.tables import FourTuple
 
 
 def send_reset(tcp: Tcp, skb: SkBuff) -> None:
@@ -33,18 +33,15 @@ def send_reset(tcp: Tcp, skb: SkBuff) -> None:
     else:
         seq, ack, flags = 0, segment.end_seq, TH_RST | TH_ACK
     tcp.kernel.mib["TcpOutRsts"] += 1
-    tuple4 = skb.daddr, segment.dport, skb.saddr, segment.sport
-    send(tcp, tuple4, seq, ack, flags, 0)
+    ends = skb.daddr, segment.dport, skb.saddr, segment.sport
+    send(tcp, key_of(*ends, skb.dev.ifindex), seq, ack, flags, 0)
 
 
 @dataclass(slots=True)
 class BareAck:
     """An ACK of a mini-socket; `timestamps` is (TSval, TSecr)."""
 
-    laddr: bytes
-    lport: int
-    raddr: bytes
-    rport: int
+    key: Key
     seq: int
     ack: int
     window: int
@@ -52,14 +49,13 @@ class BareAck:
 
 
 def send_bare_ack(tcp: Tcp, what: BareAck) -> None:
-    tuple4 = what.laddr, what.lport, what.raddr, what.rport
     options = b"" if what.timestamps is None else timestamp_option(*what.timestamps)
-    send(tcp, tuple4, what.seq, what.ack, TH_ACK, what.window, options)
+    send(tcp, what.key, what.seq, what.ack, TH_ACK, what.window, options)
 
 
 def send(
     tcp: Tcp,
-    tuple4: FourTuple,
+    key: Key,
     seq: int,
     ack: int,
     flags: int,
@@ -67,18 +63,18 @@ def send(
     options: bytes = b"",
     sk: TcpSock | None = None,
 ) -> None:
-    """Route and send a segment without payload: as `sk` would have it, or whole, as Linux's
+    """Route and send a segment without payload, as `sk` would have it, or whole, as Linux's
     `ipv4.tcp_sk` would."""
     kernel = tcp.kernel
     kernel.charge(kernel.costs.tcp_packet)
-    skb = build(kernel, tuple4, seq, ack, flags, window, options)
+    saddr, sport, daddr, dport, oif = key
+    skb = build(kernel, (saddr, sport, daddr, dport), seq, ack, flags, window, options)
     kernel.mib["TcpOutSegs"] += 1
     if tcp.tp_transmit.enabled:
         tcp.tp_transmit(skb.packet_id, seq, 0, flags)
-    saddr, _, daddr, _ = tuple4
     inet = tcp.inets[len(saddr)]
     try:
-        route = inet.route(daddr, saddr)
+        route = inet.route(daddr, saddr, oif=oif)
     except OSError:
         kernel.drop(skb, Drop.IP_NO_ROUTE)
         return

@@ -14,6 +14,7 @@ from pystack.transport.tcp import ecn, reply
 from pystack.transport.tcp.constants import MSEC, RTO_MAX, TIMEOUT_INIT
 from pystack.transport.tcp.seq import SEQ_MASK, seq_add
 from pystack.transport.tcp.state import TcpState
+from pystack.transport.tcp.tables import key_of
 
 if TYPE_CHECKING:
     from pystack.core.skb import SkBuff
@@ -28,7 +29,7 @@ class RequestSock:
         *("advmss", "ecn_ok", "four_tuple", "last_oow_ack_time", "listener", "mss", "num_retrans"),
         *("num_timeout", "rcv_isn", "rcv_wnd", "rcv_wscale", "sack_ok", "sent_at", "snd_wnd"),
         *("snd_wscale", "snt_isn", "state", "tcp", "timer", "ts_offset", "ts_recent"),
-        *("acked", "iif", "inet", "sk_cookie", "ts_recent_stamp", "tstamp_ok"),
+        *("acked", "iif", "inet", "key", "sk_cookie", "ts_recent_stamp", "tstamp_ok"),
         "window_clamp",
     )
 
@@ -40,6 +41,7 @@ class RequestSock:
         self.inet = self.tcp.inets[len(skb.daddr)]
         self.four_tuple = (skb.daddr, segment.dport, skb.saddr, segment.sport)
         link_scope = self.inet.family == AF_INET6 and is_link_scope(skb.saddr)
+        self.key = key_of(*self.four_tuple, skb.dev.ifindex)
         self.iif = skb.dev.ifindex if link_scope else 0  # such an address needs a device
         self.state = TcpState.SYN_RECV
         self.rcv_isn = segment.seq
@@ -77,8 +79,8 @@ class RequestSock:
     def unlink(self) -> None:
         """Forget the request."""
         self.timer.delete()
-        if self.tcp.tables.connections.get(self.four_tuple) is self:
-            del self.tcp.tables.connections[self.four_tuple]
+        if self.tcp.tables.connections.get(self.key) is self:
+            del self.tcp.tables.connections[self.key]
         self.listener.requests.pop(self, None)
 
     def _expired(self) -> None:
@@ -122,7 +124,7 @@ class RequestSock:
         if self.ecn_ok:
             flags |= TH_ECE
         seq, ack = self.snt_isn, self.rcv_nxt
-        reply.send(self.tcp, self.four_tuple, seq, ack, flags, window, options, self.listener)
+        reply.send(self.tcp, self.key, seq, ack, flags, window, options, self.listener)
 
     def send_ack(self) -> None:
         """To a segment out of the window (`tcp_v4_reqsk_send_ack`)."""
@@ -130,7 +132,7 @@ class RequestSock:
         seq = seq_add(self.snt_isn, 1)
         reply.send_bare_ack(
             self.tcp,
-            reply.BareAck(*self.four_tuple, seq, self.rcv_nxt, window, self._timestamps()),
+            reply.BareAck(self.key, seq, self.rcv_nxt, window, self._timestamps()),
         )
 
     def _timestamps(self, clock: int | None = None) -> tuple[int, int] | None:

@@ -50,7 +50,7 @@ from pystack.transport.tcp.sendqueue import RtxQueue
 from pystack.transport.tcp.seq import seq_add
 from pystack.transport.tcp.state import OPENING, UNCONNECTED, ConnState, TcpState
 from pystack.transport.tcp.stats import ConnStats
-from pystack.transport.tcp.tables import FourTuple
+from pystack.transport.tcp.tables import FourTuple, Key, key_of
 from pystack.transport.tcp.undo import Undo
 from pystack.transport.tcp.urgent import Urgent
 from pystack.transport.tcp.writequeue import WriteQueue
@@ -193,6 +193,10 @@ class TcpSock(InetSock):
     @property
     def four_tuple(self) -> FourTuple:
         return self.laddr, self.lport, self.raddr, self.rport
+
+    @property
+    def key(self) -> Key:
+        return key_of(self.laddr, self.lport, self.raddr, self.rport, self.sk_bound_dev_if)
 
     @property
     def wnd_end(self) -> int:

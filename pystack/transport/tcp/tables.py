@@ -1,4 +1,4 @@
-"""Who gets a segment: connections by their four-tuple, listeners by port, and bound ports.
+"""Who gets a segment: connections by their addresses and ports, listeners by port, and bound ports.
 
 Compare `net/ipv4/inet_hashtables.c`.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 from socket import AF_INET
 from typing import TYPE_CHECKING, Union, cast
 
-from pystack.transport.inetaddr import overlap
+from pystack.transport.inetaddr import is_link_scope, overlap
 from pystack.transport.reuseport import FlowHash, join, leave
 from pystack.transport.tcp.state import TcpState
 
@@ -20,8 +20,16 @@ if TYPE_CHECKING:
 FourTuple = tuple[bytes, int, bytes, int]
 """Local address and port, remote address and port."""
 
+Key = tuple[bytes, int, bytes, int, int]
+"""A connection's place in the table: `FourTuple`, and the link of a peer that is link-local."""
+
 Connection = Union["TcpSock", "RequestSock", "TimeWaitSock"]
 BindOwner = Union["TcpSock", "TimeWaitSock"]
+
+
+def key_of(laddr: bytes, lport: int, raddr: bytes, rport: int, ifindex: int) -> Key:
+    """Another link may have the same link-local address (`INET6_MATCH`)."""
+    return laddr, lport, raddr, rport, ifindex if is_link_scope(raddr) else 0
 
 
 class BindBucket:
@@ -37,7 +45,7 @@ class BindBucket:
 class Tables:
     def __init__(self, flow_hash: FlowHash) -> None:
         self.flow_hash = flow_hash
-        self.connections: dict[FourTuple, Connection] = {}
+        self.connections: dict[Key, Connection] = {}
         self.listeners: dict[int, list[TcpSock]] = {}
         self.bound: dict[int, BindBucket] = {}
 
@@ -78,8 +86,8 @@ class Tables:
             same_port.remove(sk)
             if not same_port:
                 del self.listeners[sk.lport]
-        elif self.connections.get(sk.four_tuple) is sk:
-            del self.connections[sk.four_tuple]
+        elif self.connections.get(sk.key) is sk:
+            del self.connections[sk.key]
 
     # -- ports -----------------------------------------------------------------------------
 

@@ -15,7 +15,7 @@ from pystack.transport.tcp.constants import INVALID_RATELIMIT, MSEC, TIMEWAIT_LE
 from pystack.transport.tcp.segment import RxSegment
 from pystack.transport.tcp.seq import SEQ_MASK, after, before, seq_add, seq_diff
 from pystack.transport.tcp.state import TcpState
-from pystack.transport.tcp.tables import FourTuple
+from pystack.transport.tcp.tables import FourTuple, Key
 
 if TYPE_CHECKING:
     from pystack.transport.tcp.protocol import Tcp
@@ -26,7 +26,7 @@ class TimeWaitSock:
     """Keeps the four-tuple and the port until its timer ends (`struct tcp_timewait_sock`)."""
 
     __slots__ = (
-        *("family", "four_tuple", "last_oow_ack_time", "lport", "rcv_nxt", "rcv_saddr"),
+        *("family", "four_tuple", "key", "last_oow_ack_time", "lport", "rcv_nxt", "rcv_saddr"),
         *(
             "rcv_wnd",
             "rcv_wscale",
@@ -36,7 +36,6 @@ class TimeWaitSock:
             "sk_reuseport",
             "sk_uid",
             "snd_nxt",
-            "state",
         ),
         *("state", "substate", "tcp", "timer"),
         *("ts_offset", "ts_recent", "ts_recent_stamp", "tstamp_ok"),
@@ -48,6 +47,7 @@ class TimeWaitSock:
         self.tcp: Tcp = sk.tcp
         self.family = sk.family
         self.four_tuple: FourTuple = sk.four_tuple
+        self.key: Key = sk.key
         self.lport = sk.lport
         self.rcv_saddr = sk.rcv_saddr
         self.sk_reuse = sk.sk_reuse
@@ -72,8 +72,8 @@ class TimeWaitSock:
         """The time is over, or the connection is reborn."""
         self.timer.delete()
         tables = self.tcp.tables
-        if tables.connections.get(self.four_tuple) is self:
-            del tables.connections[self.four_tuple]
+        if tables.connections.get(self.key) is self:
+            del tables.connections[self.key]
             tables.put_port(self, self.lport)
 
     def restart(self) -> None:
@@ -88,7 +88,7 @@ def enter(sk: TcpSock, substate: TcpState, timeout: int = TIMEWAIT_LEN) -> None:
     tw = TimeWaitSock(sk, substate)
     tables = sk.tcp.tables
     tables.hold_port(tw, sk.lport, explicit=False)
-    tables.connections[sk.four_tuple] = tw
+    tables.connections[sk.key] = tw
     if substate is TcpState.TIME_WAIT:
         timeout = TIMEWAIT_LEN
     tw.timer.mod(sk.kernel.now + max(timeout, (sk.rtt.rto << 2) - (sk.rtt.rto >> 1)))
@@ -221,6 +221,4 @@ def _send_ack(tw: TimeWaitSock) -> None:
         tsval = (tw.tcp.kernel.now // MSEC + tw.ts_offset) & SEQ_MASK
         stamps = (tsval, tw.ts_recent)
     window = tw.rcv_wnd >> tw.rcv_wscale
-    reply.send_bare_ack(
-        tw.tcp, reply.BareAck(*tw.four_tuple, tw.snd_nxt, tw.rcv_nxt, window, stamps)
-    )
+    reply.send_bare_ack(tw.tcp, reply.BareAck(tw.key, tw.snd_nxt, tw.rcv_nxt, window, stamps))
