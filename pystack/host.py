@@ -20,12 +20,15 @@ from socket import (
 from typing import Any
 
 from pystack.core.costs import Costs
+from pystack.core.dma import DmaMapper
 from pystack.core.engine import Engine
 from pystack.core.kernel import Kernel
 from pystack.core.memory import HostMemory
 from pystack.core.task import Task, TaskState
 from pystack.dev.core import NetCore
 from pystack.dev.drivers.softnic import SoftNic
+from pystack.dev.drivers.w2a_nic import W2aNic
+from pystack.dev.model.nic import ModelNic
 from pystack.dev.netdev import NetDevice
 from pystack.dev.softnet import Softnet
 from pystack.dev.virtual import Loopback, veth_pair
@@ -103,6 +106,15 @@ class NetNamespace:
     def add_softnic(self, name: str, mac: bytes, port: Port) -> NetDevice:
         """A NIC without hardware on `port`, not yet up."""
         return SoftNic(self.core, name, mac, port).dev
+
+    def add_nic(self, name: str, mac: bytes, port: Port, **settings: Any) -> NetDevice:
+        """The wire2app NIC, modelled, behind its own driver; `settings` are those of `W2aNic`.
+
+        `queues` is also what the device has.
+        """
+        dma = DmaMapper(self.kernel.memory, name)
+        model = ModelNic(self.engine, dma, port, queues=settings.get("queues", 1))
+        return W2aNic(self.core, name, mac, model.resources(), **settings).dev
 
     def add_veth(
         self, name: str, mac: bytes, peer: NetNamespace, peer_name: str, peer_mac: bytes

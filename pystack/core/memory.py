@@ -25,6 +25,7 @@ class HostMemory:
             raise ValueError(f"memory size {len(self.array)} is not a multiple of {PAGE_SIZE}")
         self.size = len(self.array)
         self.view: memoryview = self.array.data
+        self.base: int = self.array.__array_interface__["data"][0]  # in our own address space
         self._next = PAGE_SIZE
         self._free: dict[int, list[int]] = {}  # pages in a block -> addresses
         self._blocks: dict[int, int] = {}  # address -> pages, for blocks in use

@@ -22,6 +22,7 @@ EMPTY = memoryview(b"")
 # `ip_summed`: what is known of a received packet's transport checksum
 CHECKSUM_NONE = 0  # nothing: verify it
 CHECKSUM_UNNECESSARY = 1  # the device has verified it, or it never left the host
+CHECKSUM_PARTIAL = 3  # of a sent one: the field holds the pseudo-header's sum, the rest is to come
 
 
 class SkBuff:
@@ -29,20 +30,27 @@ class SkBuff:
 
     `network_header`/`transport_header` are offsets into `buf` of a received packet.
     `frags` are packets GRO has merged into this one: their texts, `data_len` bytes, follow its own,
-    and all but the last are `gso_size` long as its own is.  `truesize` belongs to the transport.
+    and all but the last are `gso_size` long as its own is.  A sent packet with `gso_size` and
+    without `frags` has its whole text in `buf[off:end]` and is still to be cut.
+    With CHECKSUM_PARTIAL the last `csum_length` bytes are to be summed up, and the sum goes
+    `csum_offset` bytes behind the first of them.  `truesize` belongs to the transport.
     `headers` are the fields of its first headers (`core/headers/frame.py`).
     `saddr`/`daddr` are network-order bytes, 4 (IPv4) or 16 (IPv6) long, `tos` is the byte of that
     name of a received packet, or IPv6's traffic class.
     `mark` is for netfilter and routing, `nfct` what connection tracking knows of the packet.
     `frag_max_size` is the size of the largest fragment it came in, 0 if it came whole.
+    `vlan_tci` is the tag that does not stand in the frame, -1 if there is none.
     `tstamp` is the time of reception in ns, `hwtstamp` that by the NIC's own clock or 0,
-    `packet_id` a number that stays with the packet.
+    `packet_id` a number that stays with the packet.  `tx_stamped`, if set, asks for the time of
+    sending by the NIC's clock, and gets it in ns (`skb_tstamp_tx`).
     """
 
     __slots__ = (
         "_release",
         "buf",
         "cb",
+        "csum_length",
+        "csum_offset",
         "daddr",
         "data_len",
         "dev",
@@ -72,6 +80,8 @@ class SkBuff:
         "transport_header",
         "truesize",
         "tstamp",
+        "tx_stamped",
+        "vlan_tci",
         "xmit_done",
     )
 
@@ -97,7 +107,8 @@ class SkBuff:
         self.frags: list[SkBuff] | None = None
         self.data_len = self.gso_size = self.truesize = self.frag_max_size = 0
         self.tstamp = self.hwtstamp = 0
-        self.ip_summed = CHECKSUM_NONE
+        self.ip_summed = self.csum_length = self.csum_offset = 0
+        self.vlan_tci = -1
         self.headers: Headers = ()
         self.mac_header = self.network_header = self.transport_header = 0
         self.saddr = self.daddr = b""
@@ -105,6 +116,7 @@ class SkBuff:
         self.nfct: Any = None
         self.sk: Any = None
         self.cb: Any = None  # of the layer that has the packet, as in Linux
+        self.tx_stamped: Callable[[int], None] | None = None
         self.xmit_done: Callable[[], None] | None = None  # TX completed: socket wmem uncharge
         kernel.skbs_alive += 1
 
@@ -112,8 +124,16 @@ class SkBuff:
         return len(self.head) + self.end - self.off + self.data_len
 
     def __bytes__(self) -> bytes:
-        """Only for a packet without `frags`."""
-        return b"".join((self.head, self.buf[self.off : self.end]))
+        return b"".join(self.pieces())
+
+    def pieces(self) -> list[bytes | memoryview]:
+        """Where its bytes stand, in their order; none of them is empty."""
+        pieces: list[bytes | memoryview] = [self.head] if self.head else []
+        if self.end > self.off:
+            pieces.append(self.buf[self.off : self.end])
+        if self.frags is not None:
+            pieces += [part.buf[part.off : part.end] for part in self.frags]
+        return pieces
 
     @property
     def data(self) -> memoryview:
@@ -171,7 +191,7 @@ class SkBuff:
         other = SkBuff(
             self.kernel, memoryview(bytes(self) if data is None else data), packet_id=self.packet_id
         )
-        for name in ("dev", "queue", "protocol", "priority", "mark", "tstamp", "ip_summed"):
+        for name in _SAME_BYTES:
             setattr(other, name, getattr(self, name))
         return other
 
@@ -192,7 +212,12 @@ class SkBuff:
             self.xmit_done()
 
 
+_SAME_BYTES = (
+    *("csum_length", "csum_offset", "dev", "gso_size", "ip_summed", "mark", "priority"),
+    *("protocol", "queue", "tstamp", "vlan_tci"),
+)
 _COPIED = (
     *("cb", "daddr", "dev", "dst", "headers", "hwtstamp", "ip_summed", "mac_header", "mark"),
     *("network_header", "off", "protocol", "queue", "saddr", "tos", "transport_header", "tstamp"),
+    "vlan_tci",
 )

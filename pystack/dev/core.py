@@ -10,10 +10,9 @@ import enum
 from collections.abc import Callable
 
 from pystack.core.drop import Drop
-from pystack.core.headers.ethernet import ETH_HLEN
 from pystack.core.kernel import Kernel
-from pystack.core.skb import SkBuff
-from pystack.dev.gso import segment
+from pystack.core.skb import CHECKSUM_PARTIAL, SkBuff
+from pystack.dev.gso import validate_xmit
 from pystack.dev.netdev import NetDevice, TxQueue
 from pystack.dev.softnet import Softnet
 
@@ -27,6 +26,8 @@ class NetdevEvent(enum.Enum):
     REGISTER = enum.auto()
     UP = enum.auto()
     DOWN = enum.auto()
+    CHANGE = enum.auto()  # the link came or went
+    FEAT_CHANGE = enum.auto()
 
 
 class NetCore:
@@ -56,6 +57,17 @@ class NetCore:
     def _notify(self, event: NetdevEvent, dev: NetDevice) -> None:
         for notifier in self.notifiers:
             notifier(event, dev)
+
+    def features_changed(self, dev: NetDevice) -> None:
+        """`netdev_features_change`"""
+        self._notify(NetdevEvent.FEAT_CHANGE, dev)
+
+    def set_carrier(self, dev: NetDevice, up: bool) -> None:
+        """The link came or went (`netif_carrier_on`)."""
+        if dev.carrier != up:
+            dev.carrier = up
+            self.kernel.log(6, f"{dev.name}: Link is {'Up' if up else 'Down'}")
+            self._notify(NetdevEvent.CHANGE, dev)
 
     def register_link(self, receive: Callable[[SkBuff], None]) -> None:
         """The link layer names its receive function."""
@@ -131,11 +143,14 @@ class NetCore:
         if not dev.up:
             self.kernel.drop(skb, Drop.DEV_DOWN)
             return True
-        if skb.frags is not None:
-            return all(
-                [self.queue_xmit(part) for part in segment(skb, 0 if skb.head else ETH_HLEN)]
-            )
-        queue = dev.tx_queues[skb.queue % len(dev.tx_queues)]
+        if skb.ip_summed == CHECKSUM_PARTIAL or skb.frags is not None or skb.vlan_tci >= 0:
+            parts = validate_xmit(skb, dev.features)
+            return all([self._enqueue(dev, part) for part in parts])
+        return self._enqueue(dev, skb)
+
+    def _enqueue(self, dev: NetDevice, skb: SkBuff) -> bool:
+        queues = dev.tx_queues
+        queue = queues[0] if len(queues) == 1 else queues[dev.pick_tx(skb)]
         if not queue.qdisc.enqueue(skb):
             return False
         cpu = self.kernel.cpu
@@ -163,6 +178,12 @@ class NetCore:
             tx.stopped = False
             self.softnet.wake_tx(dev, tx)
 
+    def tx_completed(self, dev: NetDevice, queue: int, length: int) -> None:
+        """The driver's ring has let go of `length` bytes (`netdev_tx_completed_queue`)."""
+        tx = dev.tx_queues[queue]
+        if tx.dql is not None and tx.dql.completed(length, self.kernel.now):
+            self.softnet.wake_tx(dev, tx)
+
     def qdisc_run(self, dev: NetDevice, queue: TxQueue) -> None:
         """Give the driver what may leave now, as long as it takes it (`__qdisc_run`)."""
         if queue.running:  # another CPU, or the code we interrupted, is at it
@@ -170,7 +191,8 @@ class NetCore:
         queue.running = True
         requeued, qdisc = queue.requeued, queue.qdisc
         skb = requeued.popleft() if requeued else qdisc.dequeue()
-        while skb is not None and not queue.stopped and dev.up:
+        dql = queue.dql
+        while skb is not None and not queue.stopped and dev.up and (dql is None or not dql.full):
             following = requeued.popleft() if requeued else qdisc.dequeue()
             if not self._start_xmit(dev, queue, skb, following is not None):
                 queue.stopped = True

@@ -160,6 +160,7 @@ def _continues(held: _Held, skb: SkBuff, text_at: int) -> bool:
         and ours[frame.TOS] == theirs[frame.TOS]
         and ours[frame.TTL] == theirs[frame.TTL]
         and ours[frame.FRAGMENT] == theirs[frame.FRAGMENT]
+        and skb.vlan_tci == head.vlan_tci
         and _options(skb, text_at) == _options(head, held.text_at)
     )
 

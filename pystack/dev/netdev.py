@@ -11,9 +11,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from pystack.core.drop import Drop
+from pystack.core.flow import flow_hash
 from pystack.core.skb import SkBuff
 from pystack.core.timer import Timer
+from pystack.dev.dql import ByteQueueLimit
 from pystack.dev.driver import NetDeviceOps
+from pystack.dev.ethtool import EthtoolOps
 from pystack.dev.qdisc import PfifoFast, Qdisc
 from pystack.dev.xdp import Xdp, XdpProgram
 
@@ -22,6 +25,11 @@ if TYPE_CHECKING:
     from pystack.dev.rps import Rps
 
 TX_QUEUE_LEN = 1000  # DEFAULT_TX_QUEUE_LEN
+SOFTWARE_FEATURES = frozenset(("gro", "gso"))
+FEATURES = (
+    *("rx", "tx", "sg", "tso", "tso6", "gso", "gro", "rxvlan", "txvlan", "ntuple", "rxhash"),
+)
+"""NETIF_F_*, by the short names of `ethtool -K`; `tso6` is tx-tcp6-segmentation."""
 
 
 @dataclass
@@ -39,13 +47,17 @@ class TxQueue:
     """What stands before one hardware ring.  `stopped` while the ring is full.
 
     `requeued` are packets that have left the discipline and were not taken by the driver yet;
-    `watchdog` runs the queue when the discipline lets the next packet go.
+    `watchdog` runs the queue when the discipline lets the next packet go.  `dql` bounds what
+    waits in the ring, if the driver tells what it has sent (`netdev_tx_completed_queue`).
+    `xps` are the CPUs that send through this queue.
     """
 
     index: int
     qdisc: Qdisc
     requeued: deque[SkBuff] = field(default_factory=deque)
     watchdog: Timer | None = None
+    dql: ByteQueueLimit | None = None
+    xps: tuple[int, ...] = ()
     stopped: bool = False
     running: bool = False
 
@@ -72,7 +84,12 @@ class NetDevice:
         self.up = False
         self.loopback = False
         self.tx_queue_len = TX_QUEUE_LEN
-        self.features = {"gro": True}  # `ethtool -k`
+        self.features = dict.fromkeys(FEATURES, False)  # `ethtool -k`
+        self.features["gro"] = self.features["gso"] = True
+        self.hw_features: frozenset[str] = SOFTWARE_FEATURES  # those that can be switched
+        self.carrier = True  # the link is up
+        self.ethtool: EthtoolOps | None = None
+        self.change_mtu: Callable[[int], None] = self._set_mtu
         self.mc_list: dict[bytes, int] = {}  # multicast addresses wanted, and how often
         self.promiscuity = 0  # how many want every frame
         # Who may take a received frame before the link layer sees it, and then returns True.
@@ -81,6 +98,38 @@ class NetDevice:
         self.rps: Rps | None = None  # None: packets stay where they come in
         self.stats = DeviceStats()
         self.tx_queues = [TxQueue(i, PfifoFast(self)) for i in range(ops.tx_queues)]
+
+    def set_tx_queues(self, count: int) -> None:
+        """`netif_set_real_num_tx_queues`; what waits in queues that go is dropped."""
+        for queue in self.tx_queues[count:]:
+            queue.purge(Drop.QDISC_REPLACED)
+        del self.tx_queues[count:]
+        self.tx_queues += [TxQueue(i, PfifoFast(self)) for i in range(len(self.tx_queues), count)]
+
+    def pick_tx(self, skb: SkBuff) -> int:
+        """The queue of a packet: its sender's CPU says, else the queue it came by, else its flow
+        (`netdev_pick_tx`)."""
+        count = len(self.tx_queues)
+        cpu = skb.kernel.this_cpu
+        if cpu is not None:
+            for queue in self.tx_queues:
+                if cpu.index in queue.xps:
+                    return queue.index
+        if skb.queue:
+            return skb.queue % count
+        return (skb.hash or flow_hash(skb)) * count >> 32
+
+    def _set_mtu(self, mtu: int) -> None:
+        """`ip link set mtu` of a device that does not mind."""
+        self.mtu = mtu
+
+    def set_features(self, wanted: dict[str, bool]) -> None:
+        """Switch offloads (`netdev_update_features`); must run in a task, for the driver may have
+        to tell the device."""
+        self.features.update(wanted)
+        if self.ethtool is not None:
+            self.ethtool.set_features(wanted)
+        self.core.features_changed(self)
 
     @property
     def qdisc(self) -> str:

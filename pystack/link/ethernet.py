@@ -35,6 +35,9 @@ class Ethernet:
         if not skb.headers:
             skb.headers = frame.unpack(skb.buf, off, skb.end)
         headers = skb.headers
+        if skb.vlan_tci >= 0:  # of a VLAN nobody has a device for
+            self.kernel.drop(skb, Drop.ETH_OTHERHOST)
+            return
         dst, _, ethertype = headers[frame.ETHERNET]
         dev: NetDevice = skb.dev
         if dst != dev.mac and not is_multicast(dst) and dst not in dev.unicast:

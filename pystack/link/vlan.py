@@ -9,6 +9,7 @@ from __future__ import annotations
 from pystack.core.drop import Drop
 from pystack.core.headers.ethernet import ETH_P_8021Q, VLAN_HLEN
 from pystack.core.skb import SkBuff
+from pystack.dev.core import NetdevEvent
 from pystack.dev.netdev import NetDevice
 from pystack.dev.virtual import VirtualOps
 
@@ -16,6 +17,7 @@ VLAN_N_VID = 4096
 VID_MASK = 0xFFF
 PRIO_SHIFT = 13
 _ADDRESSES = 12  # bytes of a frame before its tag
+_OFFLOADS = ("tx", "sg", "tso", "tso6")
 _TAG = ETH_P_8021Q.to_bytes(2, "big")
 
 
@@ -26,18 +28,35 @@ class VlanGroup:
         self.real = real
         self.devices: dict[int, NetDevice] = {}
         real.rx_handlers.insert(0, self.receive)  # before a bridge, as Linux has it
+        real.core.notifiers.append(self._notified)
+
+    def _notified(self, event: NetdevEvent, dev: NetDevice) -> None:
+        if event is NetdevEvent.FEAT_CHANGE and dev is self.real:
+            self.take_features()
+
+    def take_features(self) -> None:
+        """What the real device does for untagged frames it does for tagged ones, if it puts the
+        tag in (`vlan_transfer_features`)."""
+        features = self.real.features
+        for dev in self.devices.values():
+            for name in _OFFLOADS:
+                dev.features[name] = features[name] and features["txvlan"]
 
     def receive(self, skb: SkBuff) -> bool:
         """Take a frame whose tag names one of ours; a tag with VLAN 0 has only a priority."""
-        at = skb.off + _ADDRESSES
-        if bytes(skb.buf[at : at + 2]) != _TAG or skb.end - at < VLAN_HLEN + 2:
-            return False
-        tci = int.from_bytes(skb.buf[at + 2 : at + 4], "big")
+        tci = skb.vlan_tci
+        if tci < 0:  # the device has left it in the frame
+            at = skb.off + _ADDRESSES
+            if bytes(skb.buf[at : at + 2]) != _TAG or skb.end - at < VLAN_HLEN + 2:
+                return False
+            tci = int.from_bytes(skb.buf[at + 2 : at + 4], "big")
         vid = tci & VID_MASK
         dev = self.devices.get(vid)
         if dev is None and vid:
             return False
-        _remove_tag(skb)
+        if skb.vlan_tci < 0:
+            _remove_tag(skb)
+        skb.vlan_tci = -1
         skb.priority = tci >> PRIO_SHIFT
         if dev is None:
             self.real.core.deliver(skb)
@@ -59,6 +78,7 @@ class Vlan(VirtualOps):
         self.dev = NetDevice(name, real.mac, self, mtu=real.mtu)
         group.devices[vid] = self.dev
         real.core.register(self.dev)
+        group.take_features()
 
     def open(self) -> None:
         self._wanted: set[bytes] = set()
@@ -86,9 +106,7 @@ class Vlan(VirtualOps):
 
     def start_xmit(self, skb: SkBuff, queue: int, more: bool) -> bool:
         """The priority of the packet goes into the tag, where it has three bits."""
-        addresses = skb.take_head(_ADDRESSES)
-        tci = min(skb.priority, 7) << PRIO_SHIFT | self.tag
-        skb.push(addresses + _TAG + tci.to_bytes(2, "big"))
+        skb.vlan_tci = min(skb.priority, 7) << PRIO_SHIFT | self.tag
         skb.dev = self.real
         self.real.core.queue_xmit(skb)
         return True

@@ -16,10 +16,11 @@ from typing import NamedTuple
 from pystack.core.drop import Drop
 from pystack.core.headers import frame
 from pystack.core.headers.ethernet import ETH_HLEN
-from pystack.core.skb import SkBuff
+from pystack.core.skb import CHECKSUM_PARTIAL, SkBuff
 from pystack.dev.netdev import NetDevice
 
 IP6_HLEN = 40
+_IP_ADDRESSES = {4: (12, 16), 6: (8, 24)}  # where they stand in a header
 
 
 class Hook(enum.IntEnum):
@@ -130,7 +131,11 @@ def rewrite(skb: SkBuff, changes: Sequence[Change]) -> None:
 
     Each packet GRO has merged into this one has headers of its own, and all are changed.  A sent
     packet's payload, which TCP may have to send again, stays as it is: what changes is copied.
+    A field that the device is to fill in holds only the sum of the pseudo-header: addresses.
     """
+    partial = None
+    if skb.ip_summed == CHECKSUM_PARTIAL:
+        partial = len(skb) - skb.csum_length + skb.csum_offset
     extent = max(
         max(change.at + len(change.new), *(field.at + 2 for field in change.sums), 0)
         for change in changes
@@ -142,7 +147,7 @@ def rewrite(skb: SkBuff, changes: Sequence[Change]) -> None:
         region += part.buf[start : start + inside]
         before = bytes(region)
         for change in changes:
-            _apply(region, change)
+            _apply(region, change, partial)
         if head:
             part.head = bytes(region[: len(head)])
         if before[len(head) :] != region[len(head) :]:
@@ -170,13 +175,18 @@ def _make_writable(skb: SkBuff) -> None:
         skb.buf = memoryview(bytearray(skb.buf))
 
 
-def _apply(region: bytearray, change: Change) -> None:
+def _apply(region: bytearray, change: Change, partial: int | None) -> None:
     at, new, sums = change
     end = at + len(new)
     difference = int.from_bytes(new, "big") - int.from_bytes(region[at:end], "big")
     region[at:end] = new
     for field, optional in sums:
         old = region[field] << 8 | region[field + 1]
+        if field == partial:
+            if at in _IP_ADDRESSES[region[0] >> 4]:
+                sum_ = (old + difference) % 0xFFFF or 0xFFFF
+                region[field : field + 2] = sum_.to_bytes(2, "big")
+            continue
         if optional and old == 0:
             continue
         value = 0xFFFF - ((0xFFFF - old + difference) % 0xFFFF or 0xFFFF)

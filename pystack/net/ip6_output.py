@@ -30,7 +30,8 @@ from pystack.core.headers.ipv6 import (
     is_linklocal,
     is_multicast,
 )
-from pystack.core.skb import CHECKSUM_UNNECESSARY, SkBuff
+from pystack.core.skb import CHECKSUM_PARTIAL, CHECKSUM_UNNECESSARY, SkBuff
+from pystack.dev.gso import checksum_help, longest, segment
 from pystack.dev.netdev import NetDevice
 from pystack.net import exthdrs
 from pystack.net.fib import ROUTE_ERRORS, FibEntry, RouteType
@@ -90,8 +91,11 @@ def _finish(ip: Ipv6, skb: SkBuff, route: Route, daddr: bytes, dont_fragment: bo
     mtu, came_as = route.mtu, skb.frag_max_size
     if came_as:
         mtu = min(mtu, max(came_as, wire.IPV6_MIN_MTU))
-    if len(skb) <= mtu:
+    if len(skb) <= mtu or (skb.gso_size and longest(skb) <= mtu):
         return _neighbour(ip, skb, route, daddr)
+    if skb.gso_size:  # the path has become narrower since it was made
+        parts = segment(skb, 0)
+        return all([_finish(ip, part, route, daddr, dont_fragment) for part in parts])
     mib = ip.kernel.mib
     fragments = [] if dont_fragment and not came_as else _fragments(ip, skb, mtu)
     if not fragments:
@@ -109,6 +113,8 @@ def _finish(ip: Ipv6, skb: SkBuff, route: Route, daddr: bytes, dont_fragment: bo
 
 def _fragments(ip: Ipv6, skb: SkBuff, mtu: int) -> list[SkBuff]:
     """RFC 8200, 4.5 (`ip6_fragment`); none if its headers leave no room for data."""
+    if skb.ip_summed == CHECKSUM_PARTIAL:
+        checksum_help(skb)
     packet = bytes(skb)
     hlen, nhoff = exthdrs.unfragmentable(packet)
     header, payload = bytearray(packet[:hlen]), memoryview(packet)[hlen:]

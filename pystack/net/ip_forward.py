@@ -19,8 +19,8 @@ from pystack.core.headers.icmp import (
 )
 from pystack.core.headers.ipv4 import IP_DF
 from pystack.core.skb import SkBuff
+from pystack.dev.gso import longest
 from pystack.net.hooks import Change, Hook, Sum, read, rewrite
-from pystack.net.ip_output import longest
 
 if TYPE_CHECKING:
     from pystack.net.ipv4 import Ipv4

@@ -10,7 +10,8 @@ import struct
 
 from pystack.core.headers.ipv4 import IP_DF, IP_HLEN, IP_MF, IP_OFFSET_MASK, fill_checksum
 from pystack.core.kernel import Kernel
-from pystack.core.skb import SkBuff
+from pystack.core.skb import CHECKSUM_PARTIAL, SkBuff
+from pystack.dev.gso import checksum_help
 from pystack.net.hooks import read
 
 IPOPT_COPIED = 0x80
@@ -25,6 +26,8 @@ def fragment(skb: SkBuff, mtu: int) -> list[SkBuff]:
 
     It may be a fragment itself.  What is left of a packet put together keeps DF.
     """
+    if skb.ip_summed == CHECKSUM_PARTIAL:
+        checksum_help(skb)
     hlen = (read(skb, 0, 1)[0] & 15) << 2
     header = bytearray(read(skb, 0, hlen))
     flags = int.from_bytes(header[6:8], "big")

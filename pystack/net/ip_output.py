@@ -15,7 +15,7 @@ from pystack.core.headers.ethernet import pack_header as pack_ethernet
 from pystack.core.headers.icmp import ICMP_DEST_UNREACH, ICMP_FRAG_NEEDED
 from pystack.core.headers.ipv4 import IP_DF, IP_HLEN, Ipv4Header, pack_header
 from pystack.core.skb import CHECKSUM_UNNECESSARY, SkBuff
-from pystack.dev.gso import segment
+from pystack.dev.gso import longest, segment
 from pystack.net.fib import RouteType
 from pystack.net.hooks import Hook, read
 from pystack.net.ip_fragments import Identifications, fragment
@@ -115,9 +115,7 @@ class Output:
         """Fit it to the link."""
         route: Route = skb.dst
         mtu = route.mtu
-        if (len(skb) <= mtu and not skb.frag_max_size) or (
-            skb.frags is not None and longest(skb) <= mtu
-        ):
+        if (len(skb) <= mtu and not skb.frag_max_size) or (skb.gso_size and longest(skb) <= mtu):
             return self.ip_finish_output2(skb)
         if skb.head == b"":  # forwarded
             mtu = self._ipv4.forward_mtu(route)
@@ -178,11 +176,6 @@ class Output:
         copy.dst = Route(dev, b"", b"", dev.mtu, kind=route.kind)
         copy.dst.input = self._ipv4.route_input.receivers[route.kind]
         self._ipv4.ethernet.core.netif_rx(copy)
-
-
-def longest(skb: SkBuff) -> int:
-    """Bytes of the longest packet it will leave as: what GRO has merged is cut up again."""
-    return skb.end - skb.off if skb.frags is not None else len(skb)
 
 
 def multicast_mac(group: bytes) -> bytes:

@@ -29,6 +29,7 @@ from pystack.core.headers.tcp import TcpHeader, TcpOptions
 from pystack.core.kernel import Kernel
 from pystack.core.skb import SkBuff
 from pystack.core.task import Task, TaskState
+from pystack.dev.netdev import FEATURES
 from pystack.net.icmperrors import icmp_error
 from pystack.net.inet import Inet
 from pystack.net.route import Route
@@ -83,7 +84,8 @@ class FakeIpv4:
         return Route(self.device(), saddr or US, b"", self.mtu)
 
     def device(self) -> Any:
-        return SimpleNamespace(mtu=self.mtu, qdisc="pfifo", ifindex=2)
+        features = dict.fromkeys(FEATURES, False)
+        return SimpleNamespace(mtu=self.mtu, qdisc="pfifo", ifindex=2, features=features)
 
     def update_pmtu(self, daddr: bytes, mtu: int) -> None:
         self.mtu = min(self.mtu, mtu)

@@ -12,6 +12,7 @@ from tcp_peer import MS, US, Dialogue, pattern
 from pystack.core.engine import VirtualEngine
 from pystack.core.kernel import Kernel
 from pystack.core.sysctl import Sysctl
+from pystack.dev.netdev import FEATURES
 from pystack.net.route import Route
 from pystack.transport.tcp import TcpSock
 from pystack.transport.tcp.cc import ALGORITHMS
@@ -99,7 +100,8 @@ def test_clamp_bounds_slow_start_and_congestion_avoidance() -> None:
 
 def test_route_metrics_set_window_and_clamp(monkeypatch: pytest.MonkeyPatch) -> None:
     t = Dialogue()
-    dev = cast(Any, SimpleNamespace(mtu=1500, qdisc="pfifo"))
+    features = dict.fromkeys(FEATURES, False)
+    dev = cast(Any, SimpleNamespace(mtu=1500, qdisc="pfifo", features=features))
     route = Route(dev, US, b"", 1500, {"initcwnd": 30, "cwnd": 25})
     monkeypatch.setattr(t.ip, "route", lambda daddr, saddr=b"", **_: route)
     assert (t.accept().cw.cwnd, t.sk.cw.clamp) == (25, 25)

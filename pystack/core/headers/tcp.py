@@ -81,18 +81,23 @@ def pack_segment_header(
     options: bytes,
     start: int,
     urgent: int = 0,
+    partial: bool = False,
 ) -> bytes:
     """Header, checksum included, and options.  `start` is the one's-complement sum of the
-    pseudo-header and the text.
+    pseudo-header and the text; if `partial`, of the pseudo-header alone, and all that the
+    checksum field gets.
 
     The sum of the fields is, modulo 65535, the sum of the words they make up (`ones_sum`), so
     nothing needs to be packed before the checksum is known.
     """
     length = TCP_HLEN + len(options)
-    value = start + sport + dport + seq + ack + (length << 10 | flags) + window + urgent
-    if options:
-        value += int.from_bytes(options, "big")
-    value = 0xFFFF - (value % 65535 or 65535)
+    if partial:
+        value = start % 65535 or 65535
+    else:
+        value = start + sport + dport + seq + ack + (length << 10 | flags) + window + urgent
+        if options:
+            value += int.from_bytes(options, "big")
+        value = 0xFFFF - (value % 65535 or 65535)
     header = _LAYOUT.pack(sport, dport, seq, ack, length << 2, flags, window, value, urgent)
     return header + options
 

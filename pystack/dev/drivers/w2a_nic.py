@@ -1,7 +1,7 @@
 """The driver of the wire2app NIC: the device as a whole (`hdl/nic.rdl`, docs/rings.md).
 
-Called by `NetCore` (open, stop, start_xmit); calls the registers and its queue pairs, which
-receive (`w2a_queue.py`).
+Called by `NetCore` (open, stop, start_xmit); calls the registers and its queue pairs
+(`w2a_queue.py`).  `w2a_ethtool.py` changes its settings while it runs.
 """
 
 from __future__ import annotations
@@ -15,13 +15,24 @@ from pystack.core.headers.ethernet import ETH_HLEN, VLAN_HLEN
 from pystack.core.skb import SkBuff
 from pystack.dev.driver import DeviceResources
 from pystack.dev.drivers import w2a_regs as regs
-from pystack.dev.drivers.w2a_queue import TX_BUFFER, QueuePair
+from pystack.dev.drivers.w2a_clock import NicClock
+from pystack.dev.drivers.w2a_ethtool import W2aEthtool
+from pystack.dev.drivers.w2a_filters import Filters
+from pystack.dev.drivers.w2a_queue import NAPI, QueuePair
 from pystack.dev.netdev import NetDevice
 
 if TYPE_CHECKING:
     from pystack.dev.core import NetCore
 
 QUIESCE_NS = 10_000_000
+CYCLE_PS = 6400
+PAGE_BUFFER, HALF_PAGE = 4096, 2048
+_BY_FEATURE = {
+    regs.FEATURES_RX_OFFLOAD: ("rx", "rxhash", "rxvlan"),
+    regs.FEATURES_TX_CHECKSUM: ("tx", "sg"),
+    regs.FEATURES_TX_SEGMENT: ("tso", "tso6"),
+    regs.FEATURES_TX_VLAN: ("txvlan",),
+}
 
 
 class W2aNic:
@@ -29,7 +40,7 @@ class W2aNic:
 
     `ring_entries`: power of two from 2 to 32768.  `moderation_cycles`, `moderation_count`: see
     `irq_moderation` in hdl/nic.rdl.  `pool_limit`: most RX buffers a queue may hold, in the ring
-    and in sockets together.
+    and in sockets together.  `irq_mode`: "napi", or "naive" for an interrupt a frame without NAPI.
     """
 
     def __init__(
@@ -44,6 +55,7 @@ class W2aNic:
         moderation_cycles: int = 0,
         moderation_count: int = 1,
         pool_limit: int = 4096,
+        irq_mode: str = NAPI,
     ) -> None:
         if ring_entries not in (1 << n for n in range(1, 16)):
             raise ValueError(f"ring_entries {ring_entries} is not a power of two from 2 to 32768")
@@ -52,10 +64,14 @@ class W2aNic:
         self.resources = resources
         self.registers = resources.registers
         self.tx_queues = queues
-        self.ring_entries = ring_entries
+        self.max_queues = queues
+        self.rx_entries = self.tx_entries = ring_entries
         self.moderation_cycles = moderation_cycles
         self.moderation_count = moderation_count
+        self.adaptive_rx = False
         self.pool_limit = pool_limit
+        self.irq_mode = irq_mode
+        self.cycles_per_usec = 1_000_000 // CYCLE_PS
         self.hw_errors: Counter[str] = Counter()
         self.resets = 0
         trace = core.kernel.trace
@@ -63,9 +79,24 @@ class W2aNic:
         self.tp_rx = trace.point("nic_rx", "packet_id", "addr", "length", "completion")
         self.tp_tx = trace.point("nic_tx", "packet_id", "addr", "length", "descriptor")
         self.dev = NetDevice(name, mac, self)
-        self.queues = [QueuePair(self, index) for index in range(queues)]
-        self._reset_pending = False
+        self.dev.ethtool = self.ethtool = W2aEthtool(self)
+        self.dev.change_mtu = self.ethtool.change_mtu
+        self.clock = NicClock(self.kernel, self.registers, self.write32)
+        self.filters = Filters(self)
+        self.device_features = 0
+        self.stamps = False
+        self.queues: list[QueuePair] = []
+        self._resetting: set[int] = set()
         core.register(self.dev)
+
+    @property
+    def max_frame(self) -> int:
+        return self.dev.mtu + ETH_HLEN + VLAN_HLEN
+
+    @property
+    def rx_buffer(self) -> int:
+        """A longer frame takes several."""
+        return HALF_PAGE if self.max_frame <= HALF_PAGE else PAGE_BUFFER
 
     def write32(self, offset: int, value: int) -> None:
         """A posted write: what was charged so far happens before the device sees it."""
@@ -79,53 +110,86 @@ class W2aNic:
         """Reset, program the rings, let frames in.  OSError if the device is not ours."""
         if self.registers.read32(regs.ID) != regs.ID_MAGIC_RESET:
             raise OSError(errno.ENODEV, "no wire2app NIC answers at register 0")
-        features = self.registers.read32(regs.FEATURES)
-        if features & regs.FEATURES_QUEUES < self.tx_queues:
+        self.device_features = self.registers.read32(regs.FEATURES)
+        self.max_queues = self.device_features & regs.FEATURES_QUEUES
+        if self.max_queues < self.tx_queues:
             raise OSError(errno.EINVAL, f"device has fewer than {self.tx_queues} queues")
         self.write32(regs.CTRL, regs.CTRL_SOFT_RESET)
         self.wait_clear(regs.CTRL, regs.CTRL_SOFT_RESET)
         mac = self.dev.mac
         self.write32(regs.MAC_LO, int.from_bytes(mac[:4], "little"))
         self.write32(regs.MAC_HI, int.from_bytes(mac[4:], "little"))
-        self.write32(regs.MAX_FRAME, self.dev.mtu + ETH_HLEN + VLAN_HLEN)
-        for queue in self.queues:
-            queue.start()
+        self.write32(regs.MAX_FRAME, self.max_frame)
+        self._probe_features()
+        self.stamps = bool(self.device_features & regs.FEATURES_CLOCK)
+        if self.stamps:
+            self.clock.settime(self.kernel.now)
+        self.start_queues()
+        self._start_events()
         self.set_rx_mode()
 
+    def _probe_features(self) -> None:
+        """Offer what the device has been built with; at first all of it is on."""
+        dev = self.dev
+        known: set[str] = set()
+        for bit, names in _BY_FEATURE.items():
+            if self.device_features & bit:
+                known.update(names)
+        for name in known - dev.hw_features:
+            dev.features[name] = True
+        dev.hw_features = dev.hw_features | known
+        self.core.features_changed(dev)
+
+    def start_queues(self) -> None:
+        self.dev.set_tx_queues(self.tx_queues)
+        for tx in self.dev.tx_queues:
+            cpus = range(tx.index, len(self.kernel.cpus), self.tx_queues)
+            tx.xps = tuple(cpus) if self.tx_queues > 1 else ()
+        self.queues = [QueuePair(self, index) for index in range(self.tx_queues)]
+        self.ethtool.apply()
+        for queue in self.queues:
+            queue.start()
+
+    def stop_queues(self) -> None:
+        for queue in self.queues:
+            if queue.running:
+                queue.stop()
+
     def set_rx_mode(self) -> None:
-        """The device filters no single groups: all multicast if any is wanted."""
-        mode = regs.CTRL_RX_ENABLE | regs.CTRL_TX_ENABLE
-        if self.dev.mc_list:
-            mode |= regs.CTRL_ALL_MULTICAST
-        if self.dev.promiscuity:
-            mode |= regs.CTRL_PROMISCUOUS
-        self.write32(regs.CTRL, mode)
+        """Single addresses while there are filters for them, then the hash, then everything."""
+        self.write32(regs.CTRL, self.filters.mode())
 
     def stop(self) -> None:
         self.write32(regs.CTRL, regs.CTRL_TX_ENABLE)  # no new frames in; those inside leave
-        for queue in self.queues:
-            queue.stop()
+        self.stop_queues()
+        self._stop_events()
         self.write32(regs.CTRL, 0)
         self.registers.read32(regs.CTRL)  # the writes have arrived
 
     def start_xmit(self, skb: SkBuff, queue: int, more: bool) -> bool:
-        """Copy the frame into a mapped buffer, post its descriptor, ring the doorbell."""
+        """Post the frame's pieces, ring the doorbell."""
         pair = self.queues[queue]
         ring = pair.tx
-        if not ring.room:
-            pair.write32(regs.Q_TX_DOORBELL, ring.producer)
+        if not pair.running:
             return False
         length = len(skb)
-        if length > self.dev.mtu + ETH_HLEN + VLAN_HLEN or length > TX_BUFFER:
+        if length > self.max_frame and not skb.gso_size:
             self.kernel.drop(skb, Drop.DEV_TOO_LONG)
             if not more:
                 pair.write32(regs.Q_TX_DOORBELL, ring.producer)
             return True
+        pieces = ring.pieces(skb, self.dev.features["sg"])
+        if ring.room < len(pieces):
+            pair.write32(regs.Q_TX_DOORBELL, ring.producer)
+            return False
         self.kernel.charge(self.kernel.costs.tx_packet)
-        addr = ring.post(skb)
+        addr = ring.post(skb, pieces)
+        dql = self.dev.tx_queues[queue].dql
+        if dql is not None:
+            dql.sent(length)
         if self.tp_tx.enabled:
             self.tp_tx(skb.packet_id, addr, length, ring.last_descriptor)
-        if not more or not ring.room:
+        if not more or not ring.room or (dql is not None and dql.inflight > dql.limit):
             pair.write32(regs.Q_TX_DOORBELL, ring.producer)
         return True
 
@@ -139,6 +203,37 @@ class W2aNic:
             stats[f"queue{queue.index}_polls"] = queue.napi.polls
         stats.update({f"error_{name.lower()}": n for name, n in self.hw_errors.items()})
         return stats
+
+    # -- events of the device --------------------------------------------------------------
+
+    def _start_events(self) -> None:
+        """Of a ring's error its own line tells, too."""
+        if not self.stamps:
+            return
+        self.resources.request_irq(self.max_queues, self._event, self.kernel.cpus[0])
+        self.write32(regs.EVENT_STATUS, regs.EVENT_STATUS_LINK_CHANGE)
+        self.write32(regs.EVENT_MASK, regs.EVENT_MASK_RING_ERROR)
+        self._look_at_link()
+
+    def _stop_events(self) -> None:
+        if not self.stamps:
+            return
+        self.write32(regs.EVENT_MASK, regs.EVENT_MASK_RING_ERROR | regs.EVENT_MASK_LINK_CHANGE)
+        self.resources.free_irq(self.max_queues)
+
+    def _event(self) -> None:
+        """Hardirq; what there is to do waits for the device, so a task does it."""
+        self.kernel.spawn(self._handle_event, name=f"{self.dev.name}-event")
+
+    def _handle_event(self) -> None:
+        status = self.registers.read32(regs.EVENT_STATUS)
+        self.write32(regs.EVENT_STATUS, status)
+        if status & regs.EVENT_STATUS_LINK_CHANGE:
+            self._look_at_link()
+
+    def _look_at_link(self) -> None:
+        up = bool(self.registers.read32(regs.STATUS) & regs.STATUS_LINK_UP)
+        self.core.set_carrier(self.dev, up)
 
     # -- inside ----------------------------------------------------------------------------
 
@@ -158,17 +253,19 @@ class W2aNic:
         return Drop.NIC_TX_BAD_LENGTH if bad_length else Drop.NIC_TX_BUS_ERROR
 
     def schedule_reset(self, queue: QueuePair) -> None:
-        """A queue has stopped itself: restart it from a task, since that waits for the device."""
-        if self._reset_pending:
+        """A queue has stopped itself: restart it, and no other, from a task, since that waits."""
+        if queue.index in self._resetting:
             return
-        self._reset_pending = True
+        self._resetting.add(queue.index)
 
         def reset() -> None:
+            self._resetting.discard(queue.index)
+            if not queue.running:  # the device has gone down meanwhile
+                return
             self.resets += 1
             self.dev.tx_queues[queue.index].stopped = True
             queue.stop()
             queue.start()
-            self._reset_pending = False
             self.core.wake_queue(self.dev, queue.index)
 
         self.kernel.spawn(reset, name=f"{self.dev.name}-reset", cpu=queue.cpu.index)

@@ -6,21 +6,23 @@ The hot path reads no register: completions carry a phase bit.
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING
 
 from pystack.core.drop import Drop
-from pystack.core.skb import SkBuff
+from pystack.dev.dql import ByteQueueLimit
 from pystack.dev.drivers import w2a_regs as regs
-from pystack.dev.drivers.w2a_rings import Ring, RxRing, TxRing
+from pystack.dev.drivers.dim import Dim
+from pystack.dev.drivers.w2a_rings import Ring, RxRing
+from pystack.dev.drivers.w2a_rx import Receive
+from pystack.dev.drivers.w2a_tx import TxRing
 from pystack.dev.napi import Napi
 from pystack.dev.page_pool import PagePool
 
 if TYPE_CHECKING:
+    from pystack.core.skb import SkBuff
     from pystack.dev.drivers.w2a_nic import W2aNic
 
-RX_BUFFER = 2048
-TX_BUFFER = 2048
+NAPI, NAIVE = "napi", "naive"
 
 
 class QueuePair:
@@ -34,9 +36,13 @@ class QueuePair:
         self.cpu = kernel.cpus[index % len(kernel.cpus)]
         self.napi = Napi(nic.core.softnet, f"{nic.dev.name}-{index}", self.poll, self.cpu)
         self.interrupts = 0
+        self.running = False
         self._empty_polls = True  # no completion since the interrupt
-        self.rx = RxRing(nic.resources.dma, nic.ring_entries, f"{nic.dev.name} rx{index}")
-        self.tx = TxRing(nic.resources.dma, nic.ring_entries, f"{nic.dev.name} tx{index}")
+        self.rx = RxRing(nic.resources.dma, nic.rx_entries, f"{nic.dev.name} rx{index}")
+        self.tx = TxRing(nic.resources.dma, nic.tx_entries, f"{nic.dev.name} tx{index}")
+        self.receive = Receive(self)
+        self.dim = Dim(kernel.now)
+        self.reaped_packets = self.reaped_bytes = 0  # since the interrupt, by which DIM goes
 
     def write32(self, offset: int, value: int) -> None:
         self.nic.write32(self.base + offset, value)
@@ -48,27 +54,25 @@ class QueuePair:
 
     def start(self) -> None:
         nic = self.nic
-        self.rx.start(
-            PagePool(
-                nic.resources.dma,
-                RX_BUFFER,
-                nic.pool_limit,
-                self.rx.name,
-                on_put=self._pool_refilled,
-            )
+        pool = PagePool(
+            *(nic.resources.dma, nic.rx_buffer, nic.pool_limit, self.rx.name),
+            on_put=self._pool_refilled,
         )
-        self.tx.start(TX_BUFFER)
+        self.rx.start(pool)
+        self.tx.start()
         self._program(regs.Q_RX, self.rx)
         self._program(regs.Q_TX, self.tx)
-        self.write32(
-            regs.Q_IRQ_MODERATION,
-            nic.moderation_count << regs.Q_IRQ_MODERATION_COUNT_SHIFT | nic.moderation_cycles,
-        )
+        self.set_moderation(nic.moderation_cycles, nic.moderation_count)
         self.napi.enable()
         nic.resources.request_irq(self.index, self.interrupt, self.cpu)
         self.write32(regs.Q_RX_DOORBELL, self.rx.refill())
         self.write32(regs.Q_IRQ_ARM, 0)
         self.write32(regs.Q_IRQ_MASK, 0)
+        tx_queue = nic.dev.tx_queues[self.index]
+        if tx_queue.dql is None:
+            tx_queue.dql = ByteQueueLimit()
+        tx_queue.dql.reset()
+        self.running = True
 
     def _program(self, block: int, ring: Ring) -> None:
         """Set one ring's registers and enable it; `block` is Q_RX or Q_TX."""
@@ -79,8 +83,12 @@ class QueuePair:
         self.write32(block + regs.RING_CPL_BASE_HI, ring.completions >> 32)
         self.write32(block + regs.RING_CTRL, regs.RING_CTRL_ENABLE)
 
+    def set_moderation(self, cycles: int, count: int) -> None:
+        self.write32(regs.Q_IRQ_MODERATION, count << regs.Q_IRQ_MODERATION_COUNT_SHIFT | cycles)
+
     def stop(self) -> None:
         """Quiesce the device's side, then take every buffer back."""
+        self.running = False
         self.write32(regs.Q_IRQ_MASK, 1)
         self.napi.disable()
         self.write32(regs.Q_RX_CTRL, 0)
@@ -88,6 +96,7 @@ class QueuePair:
         self.nic.wait_clear(self.base + regs.Q_RX_STATUS, regs.RING_STATUS_ACTIVE)
         self.nic.wait_clear(self.base + regs.Q_TX_STATUS, regs.RING_STATUS_ACTIVE)
         self.nic.resources.free_irq(self.index)
+        self.receive.reset()
         self.rx.stop()
         for skb in self.tx.stop():
             self.nic.kernel.drop(skb, Drop.DEV_RESET)
@@ -100,12 +109,15 @@ class QueuePair:
         self._empty_polls = True
         if self.nic.tp_irq.enabled:
             self.nic.tp_irq(self.index)
-        self.napi.schedule()
+        if self.nic.irq_mode is NAIVE:
+            self._naive()
+        else:
+            self.napi.schedule()
 
     def poll(self, budget: int) -> int:
         """NAPI: reap TX, receive at most `budget` frames, refill, re-arm."""
         reaped = self._clean_tx()
-        work = self._clean_rx(budget)
+        work = self.receive.clean(budget)
         if work or reaped:
             self._empty_polls = False
         if work:
@@ -114,47 +126,35 @@ class QueuePair:
             if self._empty_polls and self._failed():
                 self.nic.schedule_reset(self)  # which arms the interrupt again
                 return work
-            self.write32(
-                regs.Q_IRQ_ARM,
-                self.rx.consumer | self.tx.consumer << regs.Q_IRQ_ARM_TX_CONSUMER_SHIFT,
-            )
+            if self.nic.adaptive_rx:
+                self._adapt()
+            self.arm()
         return work
 
-    def _clean_rx(self, budget: int) -> int:
-        nic, kernel, ring = self.nic, self.nic.kernel, self.rx
-        xdp = nic.dev.xdp
-        view = nic.resources.dma.memory.view
-        put = ring.pool.put
-        work = 0
-        while work < budget:
-            completion = ring.next_completion()
-            if completion is None:
-                break
-            addr, length, status = completion
-            work += 1
-            kernel.charge(kernel.costs.rx_packet)
-            if status != regs.CplStatus.OK:
-                nic.hw_errors[regs.CplStatus(status).name] += 1
-                put(addr, False)
-                continue
-            nic.resources.dma.sync_for_cpu(addr)
-            frame = view[addr : addr + length]
-            if xdp is None:
-                skb = SkBuff(kernel, frame, partial(put, addr))
-                skb.dev = nic.dev
-                skb.queue = self.index
-            else:
-                passed = xdp.receive(frame, self.index, partial(put, addr))
-                if passed is None:
-                    continue
-                skb = passed
-            skb.tstamp = kernel.now
-            if nic.tp_rx.enabled:
-                nic.tp_rx(skb.packet_id, addr, length, ring.last_completion)
-            self.napi.gro_receive(skb)
-        if xdp is not None:
-            xdp.flush()
-        return work
+    def arm(self) -> None:
+        """Tell what has been consumed; what came since raises the line at once."""
+        self.write32(
+            regs.Q_IRQ_ARM,
+            self.rx.consumer | self.tx.consumer << regs.Q_IRQ_ARM_TX_CONSUMER_SHIFT,
+        )
+
+    def _naive(self) -> None:
+        """One interrupt a frame, all work in hardirq, as before NAPI: to be compared with."""
+        reaped, work = self._clean_tx(), self.receive.clean(1)
+        if work:
+            self._post_rx()
+        self.napi.gro.flush()
+        if not work and not reaped and self._failed():
+            self.nic.schedule_reset(self)
+            return
+        self.arm()
+
+    def _adapt(self) -> None:
+        """Let the moderation follow the load (`net_dim`)."""
+        stats = self.receive
+        choice = self.dim.sample(self.nic.kernel.now, self.interrupts, stats.packets, stats.bytes)
+        if choice is not None:
+            self.set_moderation(choice.usecs * self.nic.cycles_per_usec, choice.frames)
 
     def _post_rx(self) -> None:
         before = self.rx.producer
@@ -163,26 +163,37 @@ class QueuePair:
 
     def _pool_refilled(self) -> None:
         """A buffer came back while the ring could not be filled: poll, which refills."""
-        if self.nic.dev.up:
+        if self.running:
             self._post_rx()
 
     def _clean_tx(self) -> int:
-        reaped = 0
-        nic = self.nic
-        while True:
-            completion = self.tx.next_completion()
-            if completion is None:
-                break
-            skb, status = completion
+        """Frames the device is done with; returns the completions seen."""
+        nic, ring = self.nic, self.tx
+        reaped = length = 0
+        status = 0
+        while (at := ring.next_completion()) is not None:
+            index, size, who, flags, stamp = regs.TX_CPL.unpack_from(ring.view, at)
             reaped += 1
-            if status != regs.CplStatus.OK:
-                nic.hw_errors[regs.CplStatus(status).name] += 1
-                nic.core.kernel.drop(skb, nic.tx_drop_reason(status))
-            else:
-                skb.free()
-        if reaped and self.tx.room:
+            status = status or who & regs.TX_CPL_STATUS
+            length += size
+            skb = ring.take(ring.reaped(index))
+            if skb is not None:
+                self._sent(skb, status, flags, stamp)
+                status = 0
+        if reaped:
+            nic.core.tx_completed(nic.dev, self.index, length)
             nic.core.wake_queue(nic.dev, self.index)
         return reaped
+
+    def _sent(self, skb: SkBuff, status: int, flags: int, stamp: int) -> None:
+        nic = self.nic
+        if status != regs.CplStatus.OK:
+            nic.hw_errors[regs.CplStatus(status).name] += 1
+            nic.kernel.drop(skb, nic.tx_drop_reason(status))
+            return
+        if skb.tx_stamped is not None and flags & regs.TX_CPL_TIMESTAMP_VALID:
+            skb.tx_stamped(nic.clock.extend(stamp & regs.TX_CPL_TIMESTAMP))
+        skb.free()
 
     def _failed(self) -> bool:
         """An interrupt without a completion: has a ring stopped itself?"""

@@ -9,7 +9,7 @@ from functools import cached_property
 from pystack.core import bpf
 from pystack.core.flow import flow_hash
 from pystack.core.headers.ethernet import ETH_HLEN
-from pystack.core.skb import CHECKSUM_UNNECESSARY, SkBuff
+from pystack.core.skb import CHECKSUM_PARTIAL, CHECKSUM_UNNECESSARY, SkBuff
 from pystack.dev.netdev import NetDevice
 from pystack.transport.packet.constants import (
     ARPHRD_ETHER,
@@ -20,6 +20,7 @@ from pystack.transport.packet.constants import (
     PACKET_OTHERHOST,
     PACKET_OUTGOING,
     TP_STATUS_CSUM_VALID,
+    TP_STATUS_CSUMNOTREADY,
 )
 from pystack.transport.sock import Address
 
@@ -85,6 +86,8 @@ class Frame:
     @property
     def status(self) -> int:
         """What the ring's header says of the checksum."""
+        if self.skb.ip_summed == CHECKSUM_PARTIAL:
+            return TP_STATUS_CSUMNOTREADY
         valid = not self.outgoing and self.skb.ip_summed == CHECKSUM_UNNECESSARY
         return TP_STATUS_CSUM_VALID if valid else 0
 

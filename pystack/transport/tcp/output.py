@@ -16,7 +16,7 @@ from pystack.transport.tcp.segment import EVER_RETRANS, SEGMENT_OVERHEAD, TxSegm
 from pystack.transport.tcp.seq import SEQ_MASK, after, before, seq_add, seq_diff
 from pystack.transport.tcp.state import TcpState
 from pystack.transport.tcp.stats import RWND_LIMITED, SNDBUF_LIMITED
-from pystack.transport.tcp.transmit import timestamp, transmit
+from pystack.transport.tcp.transmit import can_gso, timestamp, transmit
 from pystack.transport.tcp.tso import Defer
 
 if TYPE_CHECKING:
@@ -165,6 +165,8 @@ def send_burst(sk: TcpSock, length: int, mss: int, push: bool = False) -> int:
     if length % mss:
         sk.snd_sml = seq_add(seq, length)
     psh = TH_PSH if length and (push or (whole and pushed)) else 0
+    if length > mss and can_gso(sk):
+        return _send_large(sk, data, mss, psh, pushed)
     count = offset = 0
     while True:
         piece = data[offset : offset + mss] if length > mss else data
@@ -188,6 +190,39 @@ def send_burst(sk: TcpSock, length: int, mss: int, push: bool = False) -> int:
         if offset >= length:
             return count
         seq, overhead = end_seq, 0
+
+
+def _send_large(sk: TcpSock, data: memoryview, mss: int, psh: int, pushed: bool) -> int:
+    """A burst in one packet, which the device or the last moment in software cuts up."""
+    first, now = sk.snd_nxt, sk.kernel.now
+    segments = []
+    for at in range(0, len(data), mss):
+        seq, piece = seq_add(first, at), data[at : at + mss]
+        segment = TxSegment(seq, seq_add(seq, len(piece)), TH_ACK, piece)
+        segment.overhead = 0 if at else SEGMENT_OVERHEAD
+        segment.burst, segment.sent_at = first, now
+        segments.append(segment)
+    last = segments[-1]
+    last.flags |= psh
+    if sk.unsent.fin and _take_fin(sk, last.end_seq):
+        last.flags |= TH_FIN
+        last.end_seq = seq_add(last.end_seq, 1)
+    was_empty = not sk.rtx
+    if not transmit(sk, first, last.flags | TH_PSH, data, gso_size=mss):
+        prr.enter_cwr(sk)
+        sk.unsent.put_back(data, pushed)
+        sk.unsent.fin |= bool(last.flags & TH_FIN)
+        return 0
+    for segment in segments:
+        rate.sent(sk, segment)
+        sk.rtx.append(segment)
+        if sk.pacing is not None:
+            sk.pacing.sent(len(segment.data))
+    sk.snd_nxt = last.end_seq
+    sk.kernel.mib["TcpExtTCPOrigDataSent"] += len(segments)
+    if was_empty:
+        rearm_rto(sk)
+    return len(segments)
 
 
 def _take_fin(sk: TcpSock, end_seq: int) -> bool:

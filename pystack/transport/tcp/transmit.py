@@ -6,7 +6,7 @@ interrupts in: the socket is locked, so its state is as it was when `Inet.send` 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from pystack.core.checksum import ones_sum
 from pystack.core.drop import Drop
@@ -22,7 +22,7 @@ from pystack.core.headers.tcp import (
     pack_segment_header,
     timestamp_option,
 )
-from pystack.core.skb import EMPTY, SkBuff
+from pystack.core.skb import CHECKSUM_PARTIAL, EMPTY, SkBuff
 from pystack.transport.inetsock import ip_dont_fragment
 from pystack.transport.tcp import ecn, urgent
 from pystack.transport.tcp.constants import INVALID_RATELIMIT, MSEC
@@ -37,6 +37,18 @@ if TYPE_CHECKING:
     from pystack.transport.tcp.tables import FourTuple
 
 
+class Offload(NamedTuple):
+    """What is left to the device: the checksum, and to cut the text into `gso_size` bytes."""
+
+    checksum: bool
+    gso_size: int = 0
+
+
+IN_SOFTWARE = Offload(checksum=False)
+_CHECKSUM_ONLY = Offload(checksum=True)
+_CHECKSUM = 16  # in TCP's header
+
+
 def build(
     kernel: Kernel,
     tuple4: FourTuple,
@@ -47,16 +59,25 @@ def build(
     options: bytes = b"",
     data: memoryview = EMPTY,
     urgent: int = 0,
+    offload: Offload = IN_SOFTWARE,
 ) -> SkBuff:
     """A segment from `tuple4`'s local end to its remote one, with its checksum, ready for IP; the
     payload is not copied."""
     saddr, sport, daddr, dport = tuple4
     length = TCP_HLEN + len(options) + len(data)
-    start = pseudo_header_sum(saddr, daddr, IPPROTO_TCP, length)
-    if data:
-        start += ones_sum(data)
     skb = SkBuff(kernel, data)
-    skb.head = pack_segment_header(sport, dport, seq, ack, flags, window, options, start, urgent)
+    if offload.checksum:
+        start = pseudo_header_sum(saddr, daddr, IPPROTO_TCP, 0 if offload.gso_size else length)
+        skb.ip_summed, skb.gso_size = CHECKSUM_PARTIAL, offload.gso_size
+        skb.csum_length, skb.csum_offset = length, _CHECKSUM
+    else:
+        start = pseudo_header_sum(saddr, daddr, IPPROTO_TCP, length)
+        if data:
+            start += ones_sum(data)
+    skb.head = pack_segment_header(
+        *(sport, dport, seq, ack, flags, window, options, start, urgent),
+        partial=offload.checksum,
+    )
     return skb
 
 
@@ -65,8 +86,19 @@ def timestamp(sk: TcpSock) -> int:
     return (sk.kernel.now // MSEC + sk.ts_offset) & SEQ_MASK
 
 
-def transmit(sk: TcpSock, seq: int, flags: int, data: memoryview = EMPTY) -> bool:
-    """Send one segment of this connection; ACK, window and options are filled in.
+def can_gso(sk: TcpSock) -> bool:
+    """May a packet of many segments go to the device's queue (`sk_can_gso`)?"""
+    if sk.route is None:
+        return False
+    features = sk.route.dev.features
+    return features["tx"] and features["gso"]
+
+
+def transmit(
+    sk: TcpSock, seq: int, flags: int, data: memoryview = EMPTY, gso_size: int = 0
+) -> bool:
+    """Send one segment of this connection, or with `gso_size` several in one piece; ACK, window
+    and options are filled in.
 
     False if it did not get beyond the queue of our own device.
     """
@@ -88,23 +120,27 @@ def transmit(sk: TcpSock, seq: int, flags: int, data: memoryview = EMPTY) -> boo
     if sk.urgent is not None:
         pointer = urgent.pointer(sk, sk.urgent, seq)
         flags |= TH_URG if pointer else 0
-    skb = build(kernel, tuple4, seq, ack, flags, window, options, data, pointer)
+    route = sk.route
+    offload = IN_SOFTWARE
+    if route is not None and route.dev.features["tx"]:
+        offload = Offload(checksum=True, gso_size=gso_size) if gso_size else _CHECKSUM_ONLY
+    skb = build(kernel, tuple4, seq, ack, flags, window, options, data, pointer, offload)
     if flags & TH_ACK:
         sk.ack.sent()
         sk.delack_timer.delete()
     stats = sk.stats
-    stats.segs_out += 1
+    segments = -(-len(data) // gso_size) if gso_size else 1
+    stats.segs_out += segments
     if data:
         _data_sent(sk)
-        stats.data_segs_out += 1
+        stats.data_segs_out += segments
         stats.bytes_sent += len(data)
     end_seq = seq_add(seq, len(data) + bool(flags & (TH_SYN | TH_FIN)))
     if seq == end_seq or after(end_seq, sk.snd_nxt):
-        kernel.mib["TcpOutSegs"] += 1
+        kernel.mib["TcpOutSegs"] += segments
     tracepoint = sk.tcp.tp_transmit
     if tracepoint.enabled:
         tracepoint(skb.packet_id, seq, len(data), flags)
-    route = sk.route
     if route is None or route.obsolete:
         try:
             route = sk.route = sk.find_route()

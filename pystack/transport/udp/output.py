@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from pystack.core.checksum import ones_sum
 from pystack.core.headers.ipv4 import IPPROTO_UDP
 from pystack.core.headers.udp import UDP_HLEN, UDP_MAX, UdpHeader
+from pystack.core.skb import CHECKSUM_PARTIAL
 from pystack.transport import control as ctl
 from pystack.transport import flow as flowmod
 from pystack.transport.flow import Flow
@@ -112,13 +113,25 @@ def _transmit(sk: UdpSock, flow: Flow, data: bytes) -> None:
     skb = sk.packet(data)
     length = UDP_HLEN + len(data)
     header = UdpHeader(sk.lport, flow.dport, length)
-    skb.push(header._replace(checksum=_checksum(sk, flow, header, data)).pack())
+    if _left_to_device(sk, flow, length):
+        pseudo = flow.inet.pseudo_sum(flow.saddr, flow.daddr, IPPROTO_UDP, length)
+        skb.ip_summed, skb.csum_length, skb.csum_offset = CHECKSUM_PARTIAL, length, 6
+        skb.push(header._replace(checksum=ones_sum(b"", pseudo)).pack())
+    else:
+        skb.push(header._replace(checksum=_checksum(sk, flow, header, data)).pack())
     if sk.udp.tp_send.enabled:
         sk.udp.tp_send(skb.packet_id, length)
     mib = "Udp" if flow.inet.family == AF_INET else "Udp6"
     kernel.mib[mib + "OutDatagrams"] += 1
     if not sk.transmit(flow, skb, IPPROTO_UDP):
         kernel.mib[mib + "SndbufErrors"] += 1
+
+
+def _left_to_device(sk: UdpSock, flow: Flow, length: int) -> bool:
+    """Can the device make the checksum?  Not that of a datagram which leaves in pieces."""
+    v4 = flow.inet.family == AF_INET
+    none = sk.sk_flags & SOCK_NO_CHECK if v4 else sk.no_check6_tx
+    return flow.route.dev.features["tx"] and not none and length <= flow.fits
 
 
 def _checksum(sk: UdpSock, flow: Flow, header: UdpHeader, data: bytes) -> int:

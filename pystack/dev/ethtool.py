@@ -1,0 +1,71 @@
+"""What `ethtool` reads and sets of a device: the driver's side (`struct ethtool_ops`)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(frozen=True)
+class RingParam:
+    """`ethtool -g`: entries of each ring, now and at most."""
+
+    rx_max: int
+    tx_max: int
+    rx: int
+    tx: int
+
+
+@dataclass(frozen=True)
+class Channels:
+    """`ethtool -l`: pairs of RX and TX queues with one interrupt."""
+
+    max_combined: int
+    combined: int
+
+
+@dataclass(frozen=True)
+class Coalesce:
+    """`ethtool -c`: an interrupt waits for `usecs` or for `frames`, whichever comes first."""
+
+    rx_usecs: int = 0
+    rx_frames: int = 0
+    adaptive_rx: bool = False
+
+
+@dataclass(frozen=True)
+class Rxfh:
+    """`ethtool -x`: RSS key, and the queue of each entry of the indirection table."""
+
+    key: bytes
+    table: tuple[int, ...]
+    queues: int
+
+
+class EthtoolOps(Protocol):
+    """Setting something changes it while traffic runs; OSError with Linux's errno if it cannot.
+
+    All of it must run in a task.
+    """
+
+    def get_drvinfo(self) -> dict[str, str]:
+        """`driver`, `version`, `firmware-version`, `bus-info`."""
+        ...
+
+    def set_features(self, wanted: dict[str, bool]) -> None: ...
+
+    def get_ringparam(self) -> RingParam: ...
+
+    def set_ringparam(self, rx: int, tx: int) -> None: ...
+
+    def get_channels(self) -> Channels: ...
+
+    def set_channels(self, combined: int) -> None: ...
+
+    def get_coalesce(self) -> Coalesce: ...
+
+    def set_coalesce(self, coalesce: Coalesce) -> None: ...
+
+    def get_rxfh(self) -> Rxfh: ...
+
+    def set_rxfh(self, table: tuple[int, ...] | None, key: bytes | None) -> None: ...

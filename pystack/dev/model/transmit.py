@@ -1,0 +1,185 @@
+"""The model's way out: frames of the queues in turn, gathered, cut, to the wire."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING
+
+from pystack.dev.drivers import w2a_regs as regs
+from pystack.dev.drivers.w2a_regs import CplStatus
+from pystack.dev.model.ring import ModelRing, data_status, descriptor_status
+from pystack.dev.model.txoffload import MAX_HEADER, TxOrder, bad_length, frames, header_length
+from pystack.dev.wire import MIN_FRAME, WIRE_OVERHEAD
+
+if TYPE_CHECKING:
+    from pystack.dev.model.nic import ModelNic
+
+BUFFER = 32 << 10  # bytes that wait for the wire
+
+
+@dataclass
+class _Fragment:
+    index: int
+    length: int
+    status: CplStatus
+
+
+@dataclass
+class _Frame:
+    """The descriptors of one frame; they are completed when `ready`."""
+
+    fragments: list[_Fragment]
+    order: TxOrder
+    data: bytes = b""
+    ready: bool = False
+    stamp: int | None = None
+
+
+@dataclass
+class _Queue:
+    """What a queue has handed on, oldest first; `served` is its turn's mark."""
+
+    waiting: deque[_Frame] = field(default_factory=deque)
+
+
+class Transmitter:
+    def __init__(self, nic: ModelNic) -> None:
+        self._nic = nic
+        self.reset()
+
+    def reset(self) -> None:
+        self._next = 0
+        self._in_buffer = 0
+        self._queues = [_Queue() for _ in self._nic.queues]
+        self._serving = False
+        self._era = getattr(self, "_era", 0) + 1  # frames of before a reset are nobody's
+
+    @property
+    def idle(self) -> bool:
+        return not self._in_buffer
+
+    def serve(self) -> None:
+        """Take frames while there are any and room for them; one a queue, in turn."""
+        if self._serving:
+            return
+        self._serving = True
+        count = len(self._queues)
+        passed = 0
+        while passed < count and self._in_buffer < BUFFER:
+            queue, self._next = self._next, (self._next + 1) % count
+            passed = 0 if self._one(queue) else passed + 1
+        self._serving = False
+
+    def _one(self, number: int) -> bool:
+        """A frame of this queue, if it has a whole one."""
+        ring = self._nic.queues[number].tx
+        frame = self._fetch(ring) if ring.posted else None
+        if frame is None:
+            return False
+        self._queues[number].waiting.append(frame)
+        verdict = next((f.status for f in frame.fragments if f.status), CplStatus.OK)
+        if verdict:
+            self._nic.queues[number].count(
+                "tx_bad_length" if verdict is CplStatus.BAD_LENGTH else "tx_bus_error"
+            )
+            frame.ready = True
+        else:
+            self._nic.queues[number].count("tx_frames")
+            frame.ready = not frame.order.timestamp
+            self._send(number, frame)
+        self._complete(number)
+        return True
+
+    # -- descriptors and data ----------------------------------------------------------------
+
+    def _fetch(self, ring: ModelRing) -> _Frame | None:
+        """Gather a frame whose last descriptor is posted."""
+        fetched = []
+        for ahead in range(ring.posted):
+            data, resp = ring.descriptor(ahead)
+            fields = (0, 0, 0, 0, 0) if resp else regs.TX_DESC.unpack(data)
+            fetched.append((fields, resp))
+            if resp or fields[2] & regs.TX_DESC_LAST:
+                break
+        else:
+            return None
+        order = _order(fetched[0][0])
+        frame = _Frame([], order)
+        total = sum(fields[1] for fields, _ in fetched)
+        refused = bad_length(
+            order, total, min(self._nic.registers[regs.MAX_FRAME], self._nic.max_frame)
+        )
+        pieces = []
+        for (addr, length, *_), resp in fetched:
+            status = descriptor_status(resp)
+            if not status and (refused or not length):
+                status = CplStatus.BAD_LENGTH
+            elif not status:
+                piece, resp = self._nic.bus.read(addr, length)
+                status = data_status(resp)
+                pieces.append(piece)
+            frame.fragments.append(_Fragment(ring.take(), length, status))
+        frame.data = b"".join(pieces)
+        if order.segment and not any(f.status for f in frame.fragments):
+            hlen = header_length(frame.data, order)
+            if not 0 < hlen <= MAX_HEADER:
+                for fragment in frame.fragments:
+                    fragment.status = CplStatus.BAD_LENGTH
+        return frame
+
+    def _send(self, number: int, frame: _Frame) -> None:
+        nic = self._nic
+        if not nic.registers[regs.CTRL] & regs.CTRL_TX_ENABLE:
+            return
+        made = frames(frame.data, frame.order)
+        for place, data in enumerate(made):
+            length = max(len(data), MIN_FRAME)
+            self._in_buffer += length
+            done = partial(self._sent, self._era, number, length, None if place else frame)
+            nic.port.send(data, done)
+
+    def _sent(self, era: int, number: int, length: int, first: _Frame | None) -> None:
+        """A frame has left the wire."""
+        if era != self._era:
+            return
+        nic = self._nic
+        self._in_buffer -= length
+        nic.count("tx_frames")
+        nic.count("tx_bytes", length)
+        if first is not None and first.order.timestamp:
+            began = nic.engine.now - (length + WIRE_OVERHEAD - 12) * 8 // nic.gbit
+            first.stamp, first.ready = nic.clock.at(began), True
+            self._complete(number)
+        self.serve()
+
+    # -- completions -------------------------------------------------------------------------
+
+    def _complete(self, number: int) -> None:
+        """Tell of frames that are through, in their order."""
+        waiting = self._queues[number].waiting
+        while waiting and waiting[0].ready:
+            frame = waiting.popleft()
+            who = number << regs.TX_CPL_QUEUE_ID_SHIFT
+            for part in frame.fragments:
+                flags = stamp = 0
+                if frame.stamp is not None and part is frame.fragments[-1]:
+                    flags, stamp = regs.TX_CPL_TIMESTAMP_VALID, frame.stamp & regs.TX_CPL_TIMESTAMP
+                entry = regs.TX_CPL.pack(part.index, part.length, part.status | who, flags, stamp)
+                self._nic.queues[number].tx.complete(part.index, entry)
+
+
+def _order(fields: tuple[int, ...]) -> TxOrder:
+    """What the words of a frame's first descriptor ask for."""
+    _, _, what, tci, mss = fields
+    start = (what & regs.TX_DESC_CSUM_START) >> regs.TX_DESC_CSUM_START_SHIFT
+    offset = (what & regs.TX_DESC_CSUM_OFFSET) >> regs.TX_DESC_CSUM_OFFSET_SHIFT
+    return TxOrder(
+        csum_start=2 * start,
+        csum_offset=2 * offset,
+        segment=bool(what & regs.TX_DESC_SEGMENT),
+        mss=mss & regs.TX_DESC_MSS,
+        vlan_tci=tci if what & regs.TX_DESC_VLAN_INSERT else None,
+        timestamp=bool(what & regs.TX_DESC_TIMESTAMP),
+    )
