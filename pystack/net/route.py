@@ -194,7 +194,7 @@ class Routing:
             raise os_error(ROUTE_ERRORS[entry.kind])
         if entry.kind is RouteType.LOCAL:
             dev = self._loopback
-            return Route(dev, saddr or daddr, b"", dev.mtu, kind=RouteType.LOCAL)
+            return Route(dev, saddr or entry.saddr or daddr, b"", dev.mtu, kind=RouteType.LOCAL)
         kind = entry.kind
         if daddr == BROADCAST:
             kind = RouteType.BROADCAST

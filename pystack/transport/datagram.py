@@ -101,26 +101,30 @@ class DatagramSock(InetSock):
             return errqueue.receive(self, n)
         if self.sk_err:
             raise os_error(self.sock_error())
-        if not self.receive_queue:
+        peek = bool(flags & MSG_PEEK)
+        index, skip = self.peek_at(map(len, self.receive_queue)) if peek else (0, 0)
+        if index == len(self.receive_queue):
             # shut down: who would wait is told so, who would not is told nothing new
             if self.sk_shutdown & RCV_SHUTDOWN and not flags & MSG_DONTWAIT:
                 return Message(b"")
             raise self.would_block()
-        skb = self.receive_queue[0]
-        message = self._message(skb, n, flags)
-        if not flags & MSG_PEEK:
+        skb = self.receive_queue[index]
+        message = self._message(skb, skip, n)
+        self.peeked(len(message.data) if peek else -len(message.data))
+        if not peek:
             self.receive_queue.popleft()
             self.rmem_alloc -= truesize(skb)
             skb.free()
         return message
 
-    def _message(self, skb: SkBuff, n: int, flags: int) -> Message:
+    def _message(self, skb: SkBuff, skip: int, n: int) -> Message:
+        """`n` bytes of it from byte `skip` on."""
         length = len(skb)
-        views = skb.views()
+        views = skb.views(skip)
         data = bytes(views[0][:n]) if len(views) == 1 else b"".join(views)[:n]
         self.kernel.cpu.charge_copy(len(data))
         self.count_received(skb)
-        cut = MSG_TRUNC if len(data) < length else 0
+        cut = MSG_TRUNC if len(data) < length - skip else 0
         return Message(data, self.source(skb), control.received(self, skb), cut, length)
 
     def source(self, skb: SkBuff) -> Address:

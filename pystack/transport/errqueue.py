@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pystack.transport.inetaddr import V4MAPPED, to_user
 from pystack.transport.inetsock import RECVERR, RECVERR6
-from pystack.transport.sock import MSG_ERRQUEUE, MSG_TRUNC, Cmsg, Message
+from pystack.transport.sock import MSG_ERRQUEUE, MSG_TRUNC, Cmsg, Message, NoWaiting
 
 if TYPE_CHECKING:
     from pystack.transport.inetsock import InetSock
@@ -73,7 +73,7 @@ def receive(sk: InetSock, n: int) -> Message:
     """The oldest report; EAGAIN.  A later ICMP error becomes the socket's pending one."""
     queue = sk.error_queue
     if not queue:
-        raise sk.would_block()
+        raise NoWaiting
     report = queue.popleft()
     if queue and queue[0].is_icmp:
         sk.sk_err = queue[0].number

@@ -89,8 +89,10 @@ def find(sk: DatagramSock, target: Endpoint, cookie: SendControl) -> Flow:
     saddr = cookie.saddr or sk.laddr
     if not any(saddr):
         saddr = b""
-    elif len(saddr) != size:  # bound to the other family
-        raise os_error(errno.ENETUNREACH if v4 else errno.EAFNOSUPPORT)
+    elif len(saddr) != size:
+        if not v4:  # bound to an address of IPv4
+            raise os_error(errno.EAFNOSUPPORT)
+        saddr = b""  # connect has chosen it; who is bound to one of IPv6 speaks that only
     ttl = sk.ttl if v4 else sk.hop_limit
     if is_multicast(daddr):
         mc = sk.mc

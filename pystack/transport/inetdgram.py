@@ -61,8 +61,7 @@ class InetDatagramSock(DatagramSock):
                 raise
             unicast = target.inet.is_unicast(target.ip)
             self.laddr = target.ip if unicast else target.inet.any_address
-            self.bound_address = any(target.ip)
-            self.bound_port = target.port != 0
+            self.bound_to(target.ip, target.port)
 
     def connect(self, address: Address | None) -> None:
         """Fix the peer, or with None (AF_UNSPEC) be free of one."""

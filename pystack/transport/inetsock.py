@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 from collections import deque
 from collections.abc import Iterable
-from socket import AF_INET6
+from socket import AF_INET6, IPPROTO_TCP, IPPROTO_UDP, SOCK_RAW
 from typing import TYPE_CHECKING
 
 from pystack.core.kernel import Kernel
@@ -81,6 +81,10 @@ class InetSock(Sock):
         self.error_queue: deque[ErrorReport] | None = None
 
     @property
+    def peeks_at_offset(self) -> bool:
+        return self.type != SOCK_RAW and self.protocol in (IPPROTO_TCP, IPPROTO_UDP)
+
+    @property
     def mc_loop(self) -> bool:
         """Shall this host hear what the socket sends to a group (`sk_mc_loop`)?"""
         return bool(self.inet_flags & (MC_LOOP if len(self.inet.any_address) == 4 else MC_LOOP6))
@@ -90,6 +94,13 @@ class InetSock(Sock):
         self.inet: Inet = self.inets[16 if self.family == AF_INET6 else 4]
         self.rcv_saddr = self.inet.any_address  # what it is bound to
         self.laddr = self.rcv_saddr  # what it sends from
+
+    def bound_to(self, ip: bytes, port: int) -> None:
+        """Bind has succeeded.  With an address of IPv6 that is the only family from now on, which
+        IPV6_V6ONLY tells (`__inet6_bind`)."""
+        self.bound_address, self.bound_port = any(ip), port != 0
+        if self.bound_address and len(ip) == 16:
+            self.v6only = True
 
     def devices(self) -> Iterable[NetDevice]:
         return self.inet.devices.values()

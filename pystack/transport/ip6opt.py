@@ -22,6 +22,7 @@ from pystack.transport.inetsock import (
     TRANSPARENT,
     InetSock,
 )
+from pystack.transport.ipopt import path_mtu
 from pystack.transport.sock import os_error
 from pystack.transport.sockopt import int_value
 
@@ -144,13 +145,6 @@ def _change_membership(sk: InetSock, name: int, value: int | bytes) -> None:
     _MEMBERSHIPS[name](sk, value[:16], int(_INT.unpack_from(value, 16)[0]), b"")
 
 
-def _mtu(sk: InetSock) -> int:
-    """Of the path to the peer; ENOTCONN."""
-    if not sk.rport:
-        raise os_error(errno.ENOTCONN)
-    return sk.inet.route(sk.raddr, sk.laddr, oif=sk.sk_bound_dev_if).mtu
-
-
 _MEMBERSHIPS = {so.IPV6_JOIN_GROUP: mcast.join, so.IPV6_LEAVE_GROUP: mcast.leave}
 _SETTERS: dict[int, Callable[[InetSock, int], None]] = {
     so.IPV6_V6ONLY: _set_v6only,
@@ -167,7 +161,7 @@ _GETTERS: dict[int, Callable[[InetSock], int]] = {
     ),
     so.IPV6_TCLASS: lambda sk: sk.tclass,
     IPV6_MTU_DISCOVER: lambda sk: sk.pmtudisc6,
-    IPV6_MTU: _mtu,
+    IPV6_MTU: path_mtu,
     so.IPV6_MULTICAST_HOPS: lambda sk: 1 if sk.mc is None else sk.mc.hops,
     so.IPV6_MULTICAST_IF: lambda sk: 0 if sk.mc is None else sk.mc.index6,
 }

@@ -36,6 +36,7 @@ IP_TRANSPARENT = 19
 IP_RECVORIGDSTADDR = 20
 IP_BIND_ADDRESS_NO_PORT = 24
 IP_MULTICAST_ALL = 49
+IP_MAX_MTU = 0xFFFF
 _INT = struct.Struct("i")
 _FLAGS: dict[int, int] = {
     IP_PKTINFO: PKTINFO,
@@ -149,11 +150,12 @@ def _membership(change: Callable[[InetSock, bytes, int, bytes], None]) -> _Struc
     return set_it
 
 
-def _mtu(sk: InetSock) -> int:
+def path_mtu(sk: InetSock) -> int:
     """Of the path to the peer; ENOTCONN."""
-    if not sk.rport or len(sk.raddr) != 4:
+    if not sk.rport:
         raise os_error(errno.ENOTCONN)
-    return sk.inet.route(sk.raddr, sk.laddr, oif=sk.sk_bound_dev_if).mtu
+    mtu = sk.inet.route(sk.raddr, sk.laddr, oif=sk.sk_bound_dev_if).mtu
+    return mtu if sk.inet.family == so.AF_INET6 else min(mtu, IP_MAX_MTU)
 
 
 def _multicast_if(sk: InetSock) -> bytes:
@@ -176,7 +178,7 @@ _GETTERS: dict[int, Callable[[InetSock], int | bytes]] = {
     so.IP_TOS: lambda sk: sk.tos,
     so.IP_TTL: lambda sk: sk.inets[4].default_ttl() if sk.ttl is None else sk.ttl,
     IP_MTU_DISCOVER: lambda sk: sk.pmtudisc,
-    IP_MTU: _mtu,
+    IP_MTU: path_mtu,
     so.IP_MULTICAST_TTL: lambda sk: 1 if sk.mc is None else sk.mc.ttl,
     so.IP_MULTICAST_IF: _multicast_if,
 }

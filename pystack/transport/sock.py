@@ -74,8 +74,11 @@ MSG_ERRQUEUE = int(socket.MSG_ERRQUEUE)
 MSG_CMSG_CLOEXEC = int(socket.MSG_CMSG_CLOEXEC)
 
 
-class NothingFree(BlockingIOError):
-    """EAGAIN that no waiting cures: all ports are taken."""
+class NoWaiting(BlockingIOError):
+    """EAGAIN that a call does not wait for: all ports are taken, the error queue is empty."""
+
+    def __init__(self) -> None:
+        super().__init__(errno.EAGAIN, os.strerror(errno.EAGAIN))
 
 
 def os_error(number: int) -> OSError:
@@ -218,6 +221,11 @@ class Sock(ABC):
         self.sk_cookie = 0  # SO_COOKIE, once it has been asked for
         self._init_options()
 
+    @property
+    def peeks_at_offset(self) -> bool:
+        """There is SO_PEEK_OFF."""
+        return self.family == socket.AF_UNIX
+
     def _init_options(self) -> None:
         """What `sockopt` sets; flags are its SOCK_* and SOF_TIMESTAMPING_*."""
         self.sk_flags = self.sk_tsflags = 0
@@ -257,6 +265,20 @@ class Sock(ABC):
         number, self.sk_err = self.sk_err, 0
         return number
 
+    def peek_at(self, lengths: Iterable[int]) -> tuple[int, int]:
+        """Which of the queued datagrams MSG_PEEK shows, and from which byte on (SO_PEEK_OFF)."""
+        index, skip = 0, max(self.sk_peek_off, 0)
+        for length in lengths:
+            if skip < length or not skip:
+                break
+            index, skip = index + 1, skip - length
+        return index, skip
+
+    def peeked(self, n: int) -> None:
+        """So many bytes more have been shown; less than 0: taken from the front."""
+        if self.sk_peek_off >= 0:
+            self.sk_peek_off = max(self.sk_peek_off + n, 0)
+
     def wake(self, mask: int = 0) -> None:
         """Wake whoever waits for `mask`; 0 names no event and wakes everybody."""
         self.wq.wake(mask, 1 if mask else WAKE_ALL)
@@ -287,8 +309,8 @@ class Sock(ABC):
     def connect(self, address: Address | None) -> None:
         """EINPROGRESS while the handshake runs; call again for its outcome.  None: AF_UNSPEC."""
 
-    def accept(self) -> Sock:
-        """The next connection; EAGAIN when there is none."""
+    def accept(self, flags: int) -> Sock:
+        """The next connection; EAGAIN when there is none.  MSG_DONTWAIT: nobody will wait."""
         raise os_error(errno.EOPNOTSUPP)
 
     @abstractmethod

@@ -11,7 +11,7 @@ import struct
 import sys
 from collections.abc import Callable
 from select import EPOLLOUT, EPOLLWRNORM
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NoReturn, Protocol
 
 from pystack.transport.sock import NO_LIMIT, SKB_MIN_TRUESIZE, os_error
 
@@ -39,6 +39,7 @@ SO_MAX_PACING_RATE = 47
 SO_MEMINFO = 55
 SO_COOKIE = 57
 SO_BINDTOIFINDEX = 62
+_SCM_OPTIONS = so.SO_PASSCRED, so.SO_PASSSEC, 76  # SO_PASSPIDFD
 
 # `sk_flags`
 SOCK_BROADCAST = 1 << 0
@@ -236,7 +237,20 @@ def _set_incoming_cpu(sk: Sock, value: int) -> None:
 
 
 def _set_peek_off(sk: Sock, value: int) -> None:
+    _check_peek_off(sk)
     sk.sk_peek_off = value
+
+
+def _check_peek_off(sk: Sock) -> int:
+    """Its value; EOPNOTSUPP where there is none (`sk_set_peek_off`)."""
+    if not sk.peeks_at_offset:
+        raise os_error(errno.EOPNOTSUPP)
+    return sk.sk_peek_off
+
+
+def _of_unix_alone(sk: Sock, value: int = 0) -> NoReturn:
+    """`sk_may_scm_recv`"""
+    raise os_error(errno.EOPNOTSUPP)
 
 
 def _set_timestamp(sk: Sock, value: int, flags: int) -> None:
@@ -299,6 +313,7 @@ _SETTERS: dict[int, Callable[[Sock, int], None]] = {
     SO_TIMESTAMPNS: lambda sk, n: _set_timestamp(sk, n, _TSTAMPS),
     SO_PEEK_OFF: _set_peek_off,
     SO_BINDTOIFINDEX: _bind_to_index,
+    **dict.fromkeys(_SCM_OPTIONS, _of_unix_alone),
 }
 
 _GETTERS: dict[int, Callable[[Sock], int | bytes]] = {
@@ -325,5 +340,6 @@ _GETTERS: dict[int, Callable[[Sock], int | bytes]] = {
     SO_TIMESTAMP: lambda sk: int(sk.sk_flags & _TSTAMPS == SOCK_RCVTSTAMP),
     SO_TIMESTAMPNS: lambda sk: int(bool(sk.sk_flags & SOCK_RCVTSTAMPNS)),
     SO_TIMESTAMPING: lambda sk: sk.sk_tsflags,
-    SO_PEEK_OFF: lambda sk: sk.sk_peek_off,
+    SO_PEEK_OFF: _check_peek_off,
+    **dict.fromkeys(_SCM_OPTIONS, _of_unix_alone),
 }

@@ -108,8 +108,7 @@ class DataSocket(TimedSocket):
     def recvmsg(self, bufsize: int, ancbufsize: int = 0, flags: int = 0) -> _Received:
         """`(data, ancdata, msg_flags, address)`."""
         message = self._recvmsg(bufsize, ancbufsize, flags)
-        control, address = list(message.control), self._address(message)
-        return _returned(message, flags), control, message.flags, address
+        return message.data, list(message.control), message.flags, self._address(message)
 
     def recvmsg_into(
         self, buffers: Iterable[Any], ancbufsize: int = 0, flags: int = 0

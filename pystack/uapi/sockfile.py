@@ -27,7 +27,7 @@ from pystack.transport.sock import (
     Address,
     Cmsg,
     Message,
-    NothingFree,
+    NoWaiting,
     Sock,
     os_error,
 )
@@ -104,28 +104,40 @@ class SocketFile(File):
 
     def recvmsg(self, n: int, flags: int) -> Message:
         """Up to `n` bytes, b"" at the end; with MSG_WAITALL `n` unless the stream ends or fails."""
-        if flags & MSG_OOB and self.sk.type == so.SOCK_STREAM:
+        if flags & MSG_OOB and self.sk.type == so.SOCK_STREAM and not flags & MSG_ERRQUEUE:
             return self.sk.recvmsg(n, flags)  # never waits
         self._record_flow()
         if self.nonblocking:
             flags |= MSG_DONTWAIT
         deadline = self._deadline(self.rcvtimeo, flags)
-        if not flags & MSG_WAITALL or self.sk.type != so.SOCK_STREAM:
+        if self.sk.type != so.SOCK_STREAM or flags & MSG_ERRQUEUE:
             return self._retry(partial(self.sk.recvmsg, n, flags), WAIT_READ, deadline)
-        if flags & MSG_PEEK:
-            return self._peek_all(n, flags, deadline)
-        message = self._retry(partial(self.sk.recvmsg, n, flags), WAIT_READ, deadline)
+        target = n if flags & MSG_WAITALL else min(self.sk.sk_rcvlowat, n)
+        if flags & MSG_PEEK and target > 1 and not self._is_unix:
+            return self._peek_all(n, target, flags, deadline)
+        return self._receive_all(n, target, flags, deadline)
+
+    def _receive_all(self, n: int, target: int, flags: int, deadline: Deadline) -> Message:
+        """At least `target` bytes of a stream."""
+        try:
+            message = self._retry(partial(self.sk.recvmsg, n, flags), WAIT_READ, deadline)
+        except BlockingIOError:
+            if n or self._is_unix or self.nonblocking or flags & MSG_DONTWAIT:
+                raise
+            return Message(b"")  # TCP has waited, and is asked for nothing
+        size = len(message.data)
+        if size >= target or flags & (MSG_PEEK | MSG_ERRQUEUE):
+            return message
         parts, part = [message.data], message
-        n -= len(message.data)
-        while n > 0 and part.data and not part.control:  # never past what control data goes with
-            more = partial(self._receive_more, n, flags)
+        while size < target and part.data and not part.control:  # never past control data
+            more = partial(self._receive_more, n - size, flags)
             try:
                 part = self._retry(more, WAIT_READ | EPOLLPRI, deadline)
             except OSError:
                 break
             parts.append(part.data)
-            n -= len(part.data)
-        return part._replace(data=b"".join(parts))
+            size += len(part.data)
+        return message._replace(data=b"".join(parts), control=part.control)
 
     def _record_flow(self) -> None:
         """Its packets shall come to the CPU where they are wanted (`sock_rps_record_flow`)."""
@@ -140,7 +152,7 @@ class SocketFile(File):
         ends = self.sk.poll() & EPOLLERR or self.sk.at_mark()
         return Message(b"") if ends else self.sk.recvmsg(n, flags)
 
-    def _peek_all(self, n: int, flags: int, deadline: Deadline) -> Message:
+    def _peek_all(self, n: int, target: int, flags: int, deadline: Deadline) -> Message:
         """MSG_PEEK takes nothing away, so more is waited for by looking at all of it again."""
         peek = partial(self.sk.recvmsg, n, flags)
         message = self._retry(peek, WAIT_READ, deadline)
@@ -151,7 +163,7 @@ class SocketFile(File):
             self.kernel,
             self.wq,
             WAIT_READ | EPOLLPRI,
-            lambda: self.sk.inq() >= n or bool(self.sk.poll() & ends),
+            lambda: self.sk.inq() >= target or bool(self.sk.poll() & ends),
             deadline.left(),
         )
         return peek()
@@ -235,7 +247,8 @@ class SocketFile(File):
     def accept(self) -> Sock:
         """The next established connection; of several waiting threads one is woken for each."""
         deadline = self._deadline(self.rcvtimeo, 0)
-        return self._retry(self.sk.accept, WAIT_READ, deadline, exclusive=True)
+        accept = partial(self.sk.accept, MSG_DONTWAIT if self.nonblocking else 0)
+        return self._retry(accept, WAIT_READ, deadline, exclusive=True)
 
     def _check_family(self, address: Address) -> None:
         if self.sk.family == so.AF_INET and (len(address) != 2 or len(address[0]) != 4):
@@ -248,7 +261,9 @@ class SocketFile(File):
             return self.sk.inq()
         if request == termios.TIOCOUTQ:
             return self.sk.outq()
-        if request == SIOCATMARK and self.sk.type == so.SOCK_STREAM:
+        if request == SIOCATMARK and (self.sk.type == so.SOCK_STREAM or self._is_unix):
+            if self.sk.type != so.SOCK_STREAM:
+                raise os_error(errno.EOPNOTSUPP)
             return int(self.sk.at_mark())
         if request == SIOCOUTQNSD:
             return self.sk.outq_nsd()
@@ -286,7 +301,7 @@ class SocketFile(File):
     # -- waiting ---------------------------------------------------------------------------
 
     def _deadline(self, timeout: int | None, flags: int) -> Deadline:
-        if self.nonblocking or flags & (MSG_DONTWAIT | MSG_ERRQUEUE):
+        if self.nonblocking or flags & MSG_DONTWAIT:
             timeout = 0
         return Deadline(self.kernel, timeout)
 
@@ -297,7 +312,7 @@ class SocketFile(File):
         while True:
             try:
                 return attempt()
-            except NothingFree:
+            except NoWaiting:
                 raise
             except BlockingIOError:
                 left = deadline.left()

@@ -185,7 +185,7 @@ def test_a_source_must_be_ours(world: World) -> None:
 
 def test_ourselves_are_reached_by_loopback(world: World) -> None:
     assert world.way("10.1.0.1") == ("lo", "", "10.1.0.1")
-    assert world.way("127.3.2.1") == ("lo", "", "127.3.2.1")
+    assert world.way("127.3.2.1") == ("lo", "", "127.0.0.1")
     assert world.way("0.0.0.0") == ("lo", "", "127.0.0.1")
     assert world.route("10.1.0.1").mtu == 65536
 

@@ -6,14 +6,16 @@
 from __future__ import annotations
 
 import os
+import socket as so
 from collections.abc import Iterator
 from typing import Any
 
 import hypothesis.strategies as st
 import pytest
+from actor import EVENTS, INQUIRIES, KINDS, OPTIONS
 from both import _isolate
 from hypothesis import HealthCheck, given, settings
-from two_kernels import OPTIONS, Linux, Step, linux, on_host
+from two_kernels import Linux, Step, linux, on_host
 
 SEQUENCES = int(os.environ.get("W2A_SEQUENCES", "0"))
 SETTINGS = settings(
@@ -24,39 +26,81 @@ SETTINGS = settings(
     suppress_health_check=list(HealthCheck),
 )
 PAUSE = 0.01  # seconds a call is given when a sequence is repeated to rule out timing
-SLOT, PORT, SIZE = st.integers(0, 7), st.integers(0, 1), st.sampled_from([0, 1, 100, 5000])
+SLOT, PORT = st.integers(0, 7), st.integers(0, 1)
+SIZE, ROOM = st.sampled_from([0, 1, 100, 5000]), st.sampled_from([0, 1, 50, 9000])
+PLACE = st.sampled_from(["lo", "lo", "any", "other"])
+KIND, UNIX = st.sampled_from(sorted(KINDS)), st.sampled_from(sorted(KINDS)[4:])
 VALUE = st.sampled_from([-1, 0, 1, 2, 64, 256, 70_000])
 NAMES = st.sampled_from(sorted(OPTIONS))
+WAIT = st.sampled_from([0, 2])
+SENT = st.sampled_from(
+    [0, 0, so.MSG_OOB, so.MSG_MORE, so.MSG_DONTWAIT, so.MSG_NOSIGNAL, so.MSG_EOR, so.MSG_DONTROUTE]
+)
+RECEIVED = st.sampled_from(
+    [
+        *(0, 0, so.MSG_PEEK, so.MSG_TRUNC, so.MSG_PEEK | so.MSG_TRUNC, so.MSG_DONTWAIT),
+        *(so.MSG_WAITALL, so.MSG_WAITALL | so.MSG_PEEK, so.MSG_OOB, so.MSG_OOB | so.MSG_PEEK),
+        so.MSG_ERRQUEUE,
+    ]
+)
+MASK = st.sampled_from(sorted(EVENTS))
 CALLS = st.one_of(
-    st.tuples(st.just("socket"), st.booleans()),
-    st.tuples(st.just("bind"), SLOT, st.one_of(st.none(), PORT), st.booleans()),
+    st.tuples(st.just("socket"), KIND),
+    st.tuples(st.just("socketpair"), UNIX),
+    st.tuples(st.just("bind"), SLOT, PLACE, st.one_of(st.none(), PORT)),
     st.tuples(st.just("listen"), SLOT, st.sampled_from([-1, 0, 1, 5])),
-    st.tuples(st.just("connect"), SLOT, PORT),
+    st.tuples(st.just("connect"), SLOT, PLACE, PORT),
     st.tuples(st.just("accept"), SLOT),
-    st.tuples(st.just("send"), SLOT, SIZE),
-    st.tuples(st.just("sendto"), SLOT, SIZE, PORT),
-    st.tuples(st.just("recv"), SLOT, st.sampled_from([0, 1, 50, 9000]), st.booleans()),
-    st.tuples(st.just("recvfrom"), SLOT, st.sampled_from([0, 50, 9000])),
+    st.tuples(st.just("wait"), SLOT, WAIT),
+    st.tuples(st.just("send"), SLOT, SIZE, SENT),
+    st.tuples(st.just("sendto"), SLOT, SIZE, PLACE, PORT),
+    st.tuples(st.just("sendmsg"), SLOT, SIZE, SENT, st.one_of(st.none(), SLOT)),
+    st.tuples(st.just("recv"), SLOT, ROOM, RECEIVED),
+    st.tuples(st.just("recvfrom"), SLOT, ROOM, RECEIVED),
+    st.tuples(st.just("recvmsg"), SLOT, ROOM, st.sampled_from([0, 24, 400]), RECEIVED),
     st.tuples(st.just("shutdown"), SLOT, st.integers(0, 2)),
-    st.tuples(st.sampled_from(["close", "dup", "linger", "inq", "poll", "state"]), SLOT),
+    st.tuples(st.sampled_from(["close", "dup", "linger", "poll", "state"]), SLOT),
     st.tuples(st.sampled_from(["getsockname", "getpeername"]), SLOT),
+    st.tuples(st.just("ioctl"), SLOT, st.sampled_from(sorted(INQUIRIES))),
     st.tuples(st.just("getsockopt"), SLOT, NAMES),
     st.tuples(st.just("setsockopt"), SLOT, NAMES, VALUE),
+    st.tuples(st.just("select"), WAIT),
+    st.tuples(st.sampled_from(["epoll_add", "epoll_mod"]), SLOT, MASK),
+    st.tuples(st.just("epoll_del"), SLOT),
+    st.tuples(st.just("epoll_wait"), WAIT, st.sampled_from([1, 8])),
 )
 STEP = st.tuples(st.integers(0, 1), CALLS).map(lambda pair: (pair[0], *pair[1]))
-CONNECTED: list[Step] = [
-    (0, "socket", True),
-    (0, "bind", 0, 0, False),
-    (0, "listen", 0, 5),
-    (1, "socket", True),
-    (1, "connect", 0, 0),
-    (0, "accept", 0),
-]
-LISTENING, DATAGRAMS = (
-    CONNECTED[:3],
-    [(0, "socket", False), (0, "bind", 0, 0, False), (1, "socket", False), (1, "connect", 0, 0)],
+
+
+def listening(kind: str, place: str = "lo") -> list[Step]:
+    return [(0, "socket", kind), (0, "bind", 0, place, 0), (0, "listen", 0, 5)]
+
+
+def connected(kind: str, client: str = "", server_at: str = "lo", to: str = "lo") -> list[Step]:
+    """Process 0 listens (socket 0) and has accepted (1) what process 1 has connected (0)."""
+    connect = [(1, "socket", client or kind), (1, "connect", 0, to, 0), (0, "accept", 0)]
+    return [*listening(kind, server_at), *connect]
+
+
+def datagrams(kind: str) -> list[Step]:
+    """Each is bound and connected to the other."""
+    sockets: list[Step] = [(who, "socket", kind) for who in (0, 1)]
+    bound: list[Step] = [(who, "bind", 0, "lo", who) for who in (0, 1)]
+    return [*sockets, *bound, *((who, "connect", 0, "lo", 1 - who) for who in (0, 1))]
+
+
+CONNECTED = connected("tcp4")
+BEGIN = st.sampled_from(
+    [
+        *([], listening("tcp4"), CONNECTED, CONNECTED, connected("tcp6")),
+        *(connected("tcp6", "tcp4", "any"), connected("tcp6", "tcp6", "any", "other")),
+        *(listening("unix stream"), connected("unix stream"), connected("unix seqpacket", to="lo")),
+        *(datagrams("udp4"), datagrams("udp6"), datagrams("unix dgram")),
+        [*CONNECTED, (1, "wait", 0, 2), (0, "wait", 1, 2)],
+        [*CONNECTED, (1, "epoll_add", 0, "edge"), (0, "epoll_add", 0, "in")],
+        [(0, "socketpair", "unix stream"), (0, "epoll_add", 0, "edge")],
+    ]
 )
-BEGIN = st.sampled_from([[], LISTENING, CONNECTED, CONNECTED, DATAGRAMS])
 SEQUENCE = st.builds(
     lambda begin, rest: [*begin, *rest], BEGIN, st.lists(STEP, min_size=1, max_size=16)
 )
@@ -94,7 +138,7 @@ def test_random_calls_give_the_same_on_both_kernels(kernel: Linux) -> None:
 
 
 def test_a_difference_is_found(kernel: Linux) -> None:
-    steps = [*CONNECTED, (1, "send", 0, 100), (0, "inq", 1)]
+    steps = [*CONNECTED, (1, "send", 0, 100, 0), (0, "ioctl", 1, "FIONREAD")]
     real = kernel.run(steps)
     assert real == on_host(steps)
     assert real[-2:] == [100, 100]

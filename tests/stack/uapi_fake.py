@@ -50,6 +50,7 @@ class FakeSock:
         self.queue: deque[FakeSock] = deque()
         self.backlog = 0
         self.sk_uid = self.sk_rxhash = 0
+        self.sk_rcvlowat = 1
         self.sk_linger: int | None = None
         self.local = (ANY, 0)
         self.remote: tuple[bytes, int] | None = None
@@ -116,7 +117,7 @@ class FakeSock:
         self.wq.wake(EPOLLOUT)
         listener.wq.wake(EPOLLIN)
 
-    def accept(self) -> FakeSock:
+    def accept(self, flags: int) -> FakeSock:
         if self.state != "listen":
             raise err(errno.EINVAL)
         if not self.queue:

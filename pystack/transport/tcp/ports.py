@@ -35,8 +35,7 @@ def bind(sk: TcpSock, address: Address) -> None:
     except OSError:
         sk.unbind_address()
         raise
-    sk.bound_address = any(host)
-    sk.bound_port = port != 0
+    sk.bound_to(host, port)
 
 
 def get_port(sk: TcpSock, port: int) -> None:

@@ -25,6 +25,8 @@ def recvmsg(sk: TcpSock, n: int, flags: int) -> bytes:
         return urgent.receive(sk, n, flags)
     peek = bool(flags & MSG_PEEK)
     hidden = 0 if sk.urgent is None else _to_mark(sk, n, peek)
+    if peek:
+        hidden += max(sk.sk_peek_off, 0)
     if sk.receive_queue and (not hidden or seq_diff(sk.rcv_nxt, sk.copied_seq) > hidden):
         if sk.urgent is not None and not hidden:
             n = urgent.before_mark(sk, sk.urgent, n)
@@ -62,7 +64,9 @@ def _peek(sk: TcpSock, n: int, hidden: int) -> bytes:
         views += skb.views(start)
         length += len(skb) - start
         seq = seq_add(seq, len(skb) - start)
-    return _copy(sk, views, length, n)
+    data = _copy(sk, views, length, n)
+    sk.peeked(len(data))
+    return data
 
 
 def _copy(sk: TcpSock, views: list[memoryview], length: int, n: int) -> bytes:
@@ -94,6 +98,7 @@ def _read(sk: TcpSock, n: int) -> bytes:
             done.append(queue.pop(0))
     data = _copy(sk, views, length, n)
     sk.copied_seq = seq_add(sk.copied_seq, len(data))
+    sk.peeked(-len(data))
     if sk.urgent is not None:
         urgent.passed_mark(sk)
     for skb in done:

@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING
 from pystack.core.headers.tcp import TCP_HLEN
 from pystack.core.skb import SkBuff
 from pystack.net.route import Route
+from pystack.transport import errqueue
 from pystack.transport.inetaddr import to_user
 from pystack.transport.inetsock import InetSock
-from pystack.transport.sock import MSG_OOB, Address, Cmsg, Message, os_error
+from pystack.transport.sock import MSG_ERRQUEUE, MSG_OOB, Address, Cmsg, Message, os_error
 from pystack.transport.tcp import (
     cc,
     close,
@@ -297,7 +298,7 @@ class TcpSock(InetSock):
     def listening(self) -> bool:
         return self.state is TcpState.LISTEN
 
-    def accept(self) -> TcpSock:
+    def accept(self, flags: int = 0) -> TcpSock:
         """The next connection; EAGAIN when there is none, EINVAL unless listening."""
         if self.state is not TcpState.LISTEN:
             raise os_error(errno.EINVAL)
@@ -317,6 +318,8 @@ class TcpSock(InetSock):
             return stream.sendmsg(self, data, flags)
 
     def recvmsg(self, n: int, flags: int) -> Message:
+        if flags & MSG_ERRQUEUE:
+            return errqueue.receive(self, n)
         with self.lock:
             return Message(receive.recvmsg(self, n, flags), flags=flags & MSG_OOB)
 

@@ -44,7 +44,7 @@ def sendmsg(
     length = len(data)
     if length > UDP_MAX:
         raise os_error(errno.EMSGSIZE)
-    if flags & MSG_OOB:
+    if flags & MSG_OOB and _over_ipv4(sk, address):
         raise os_error(errno.EOPNOTSUPP)
     more = sk.corked or bool(flags & MSG_MORE)
     if more or sk.pending is not None:
@@ -56,6 +56,15 @@ def sendmsg(
     sk.check_can_send()
     _transmit(sk, flow, bytes(data))
     return length
+
+
+def _mapped(sk: UdpSock, address: Address | None) -> bool:
+    return address is not None and sk.target(address).inet.family == AF_INET
+
+
+def _over_ipv4(sk: UdpSock, address: Address | None) -> bool:
+    """IPv6's sendmsg takes no notice of MSG_OOB."""
+    return sk.family == AF_INET or sk.target(address).inet.family == AF_INET
 
 
 def _target(sk: UdpSock, address: Address | None) -> Endpoint:
@@ -78,6 +87,8 @@ def _append(
 ) -> None:
     """The first piece chooses the way; what goes wrong with a later one loses them all."""
     cork = sk.pending
+    if cork is not None and cork.flow.inet.family != AF_INET and _mapped(sk, address):
+        raise os_error(errno.EINVAL)
     if cork is None:
         cork = Cork(flowmod.find(sk, _target(sk, address), ctl.sent(sk, control)))
     try:

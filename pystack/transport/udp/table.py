@@ -6,7 +6,6 @@ A port's sockets stand newest first, and of equals the first one wins, as in Lin
 from __future__ import annotations
 
 import errno
-import os
 from collections.abc import Iterator, Sequence
 from socket import AF_INET
 from typing import TYPE_CHECKING, Generic, TypeVar, cast
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar, cast
 from pystack.transport import mcast
 from pystack.transport.inetaddr import overlap
 from pystack.transport.reuseport import FlowHash, join, leave
-from pystack.transport.sock import NothingFree, os_error
+from pystack.transport.sock import NoWaiting, os_error
 
 if TYPE_CHECKING:
     from pystack.core.kernel import Kernel
@@ -47,7 +46,7 @@ class PortTable(Generic[S]):
             try:
                 self.get_port(sk, 0)
             except OSError:
-                raise NothingFree(errno.EAGAIN, os.strerror(errno.EAGAIN)) from None
+                raise NoWaiting from None
 
     def at_port(self, port: int) -> Sequence[S]:
         return self._by_port.get(port, ())

@@ -15,6 +15,7 @@ from select import (
     EPOLLHUP,
     EPOLLIN,
     EPOLLOUT,
+    EPOLLPRI,
     EPOLLRDHUP,
     EPOLLRDNORM,
     EPOLLWRBAND,
@@ -50,6 +51,9 @@ class UnixSock(Sock):
         self.name = b""
         self.peer: UnixSock | None = None
         self.queue: deque[UnixMessage | UnixSock] = deque()
+        self.oob: UnixMessage | None = (
+            None  # the message in `queue` that is an urgent byte nobody has read
+        )
         self.embryo = False  # connected, not yet accepted
         self.passcred = False
         self.peer_cred = Credentials(0, -1 & 0xFFFFFFFF, -1 & 0xFFFFFFFF)
@@ -67,13 +71,14 @@ class UnixSock(Sock):
 
     def bind(self, address: Address) -> None:
         """To a path, a name beginning with 0, or, for b"", to one that is free."""
-        if self.name:
+        if self.name and address:
+            if address[0]:
+                self.unix.nodes.check_free(address)
             raise os_error(errno.EINVAL)
-        self.name = self.unix.bind(self, address)
+        self.name = self.name or self.unix.bind(self, address)
 
     def autobind(self) -> None:
-        if not self.name:
-            self.bind(b"")
+        self.bind(b"")
 
     def getsockname(self) -> Address:
         return self.name
@@ -108,15 +113,19 @@ class UnixSock(Sock):
             return False
         return super().may_send()
 
-    def enqueue(self, other: UnixSock, data: bytes, truesize: int, control: Sequence[Cmsg]) -> None:
+    def enqueue(
+        self, other: UnixSock, data: bytes, truesize: int, control: Sequence[Cmsg]
+    ) -> UnixMessage:
         """Put a message, with what `control` has it take along, into the queue of `other`."""
         mine = self.unix.credentials()
         cred, passed = self._scm(control, mine)
         if cred is None and (self.passcred or other.passcred or other.embryo):
             cred = mine
         files = self.unix.inflight.attach(passed, mine.uid)
-        other.queue.append(UnixMessage(self, data, truesize, cred, files, mine.uid))
+        message = UnixMessage(self, data, truesize, cred, files, mine.uid)
+        other.queue.append(message)
         self.wmem_queued += truesize
+        return message
 
     def _scm(
         self, control: Sequence[Cmsg], mine: Credentials
@@ -172,6 +181,8 @@ class UnixSock(Sock):
             mask |= EPOLLRDHUP | READABLE
         if self.queue:
             mask |= READABLE
+        if self.oob is not None:
+            mask |= EPOLLPRI
         if self.type != so.SOCK_DGRAM and self.state is State.CLOSE:
             mask |= EPOLLHUP
         return mask | WRITABLE if self.writable() else mask
@@ -194,7 +205,7 @@ class UnixSock(Sock):
         self.sk_shutdown = SHUTDOWN_MASK
         if self.name:
             self.unix.release(self)
-        unread = bool(self.queue) and self.state is not State.LISTEN
+        unread = self.state is not State.LISTEN and any(map(len, self.messages()))
         self.state = State.CLOSE
         self.unix.inflight.socks.discard(self)
         self.disconnect(unread or self.embryo)
@@ -212,11 +223,16 @@ class UnixSock(Sock):
             if isinstance(entry, UnixSock):
                 entry.close()
                 continue
-            files = entry.files
-            self.detach(entry)
-            self.consumed(entry)
-            for file in files:
-                file.put()
+            self.drop(entry)
+        self.oob = None
+
+    def drop(self, message: UnixMessage) -> None:
+        """It is out of the queue, and nobody has read it."""
+        files = message.files
+        self.detach(message)
+        self.consumed(message)
+        for file in files:
+            file.put()
 
     def messages(self) -> Iterable[UnixMessage]:
         return (entry for entry in self.queue if isinstance(entry, UnixMessage))

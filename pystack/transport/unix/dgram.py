@@ -67,9 +67,9 @@ class DgramSock(UnixSock):
             raise os_error(errno.EOPNOTSUPP)
         if self.passcred:
             self.autobind()
+        check_room(self, data)
         if address is None and self.peer is None:
             raise os_error(errno.ENOTCONN)
-        check_room(self, data)
         other = self.peer if address is None else self.unix.find(address, self.type)
         assert other is not None
         if other.peer not in (None, self):
@@ -149,20 +149,23 @@ def receive(sk: UnixSock, n: int, flags: int) -> Message:
         raise os_error(errno.EOPNOTSUPP)
     if sk.sk_err:
         raise os_error(sk.sock_error())
-    if not sk.queue:
+    peek = bool(flags & MSG_PEEK)
+    index, skip = sk.peek_at(map(len, sk.messages())) if peek else (0, 0)
+    if index == len(sk.queue):
         if sk.sk_shutdown & RCV_SHUTDOWN and not flags & MSG_DONTWAIT:
             return Message(b"")
         raise sk.would_block()
-    message = sk.queue[0]
+    message = sk.queue[index]
     assert isinstance(message, UnixMessage)
-    peek = bool(flags & MSG_PEEK)
     control = control_of(message, sk.passcred, peek)
+    data = message.data[skip : skip + n]
+    sk.peeked(len(data) if peek else -len(message.data))
     if not peek:
         sk.queue.popleft()
         sk.detach(message)
         sk.consumed(message)
         sk.made_room()
-    data = message.data[:n]
     sk.kernel.cpu.charge_copy(len(data))
-    cut = MSG_TRUNC if len(message.data) > n else 0
-    return Message(data, message.sender.name or None, control, cut, len(message.data))
+    left = len(message.data) - skip
+    cut = MSG_TRUNC if left > n else 0
+    return Message(data, message.sender.name or None, control, cut, left)

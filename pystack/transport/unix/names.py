@@ -27,12 +27,16 @@ class SocketNodes:
 
     def bind(self, path: bytes, sk: UnixSock) -> None:
         """Make the node; EADDRINUSE if there is one, whether somebody listens or not."""
+        self.check_free(path)
+        self._nodes[self._key(path)] = sk
+
+    def check_free(self, path: bytes) -> None:
+        """EADDRINUSE, ENOTDIR if there could be no such node."""
         key = self._key(path)
         if key in self._nodes or key == b"/":
             raise os_error(errno.EADDRINUSE)
         if posixpath.dirname(key) in self._nodes:
             raise os_error(errno.ENOTDIR)
-        self._nodes[key] = sk
 
     def find(self, path: bytes) -> UnixSock:
         """ENOENT without a node, ECONNREFUSED if its socket is closed."""

@@ -9,11 +9,12 @@ from collections.abc import Callable
 from pystack.core.kernel import Kernel
 from pystack.transport.sock import os_error
 from pystack.transport.unix.base import UnixSock
+from pystack.transport.unix.connected import SeqpacketSock
 from pystack.transport.unix.dgram import DgramSock
 from pystack.transport.unix.garbage import InFlight
 from pystack.transport.unix.message import Credentials
 from pystack.transport.unix.names import AbstractNames, SocketNodes
-from pystack.transport.unix.stream import SeqpacketSock, StreamSock
+from pystack.transport.unix.stream import StreamSock
 
 
 class UnixHost:

@@ -1,117 +1,26 @@
-"""AF_UNIX connections: byte streams, and sequences of packets.
-
-`connect` makes both ends at once and queues one for `accept`.  A packet is a datagram of a
-connection, so `SeqpacketSock` sends and receives as `dgram` does.
-"""
+"""AF_UNIX byte streams."""
 
 from __future__ import annotations
 
 import errno
 from collections.abc import Sequence
 
-from pystack.transport.sock import (
-    MSG_DONTWAIT,
-    MSG_OOB,
-    MSG_PEEK,
-    Address,
-    Cmsg,
-    Message,
-    Sock,
-    os_error,
-)
-from pystack.transport.unix import dgram
-from pystack.transport.unix.base import (
-    RCV_SHUTDOWN,
-    READABLE,
-    SEND_SHUTDOWN,
-    SHUTDOWN_MASK,
-    State,
-    UnixSock,
-)
+from pystack.transport.sock import MSG_OOB, MSG_PEEK, Address, Cmsg, Message, os_error
+from pystack.transport.sockopt import SOCK_OOBINLINE
+from pystack.transport.unix.base import RCV_SHUTDOWN, READABLE, SEND_SHUTDOWN, State
+from pystack.transport.unix.connected import ConnectedSock
 from pystack.transport.unix.message import (
     UnixMessage,
     control_of,
+    dgram_truesize,
     stream_piece,
     stream_truesize,
 )
 
 
-class ConnectedSock(UnixSock):
-    """What both kinds of connection share."""
-
-    def listen(self, backlog: int) -> None:
-        """EINVAL unless bound; again to change the backlog."""
-        if not self.name or self.state is State.ESTABLISHED:
-            raise os_error(errno.EINVAL)
-        somaxconn = self.kernel.sysctl["net.core.somaxconn"]
-        self.max_ack_backlog = min(backlog & 0xFFFFFFFF, somaxconn)
-        self.made_room()
-        self.state = State.LISTEN
-        self.peer_cred = self.unix.credentials()
-
-    def connect(self, address: Address) -> None:
-        """EAGAIN while the listener's backlog is full (`unix_stream_connect`)."""
-        if not address:
-            raise os_error(errno.EINVAL)
-        if self.passcred:
-            self.autobind()
-        other = self.unix.find(address, self.type)
-        if other.state is not State.LISTEN or other.sk_shutdown & RCV_SHUTDOWN:
-            raise os_error(errno.ECONNREFUSED)
-        if other.full():
-            raise self.wait_for_room(other)
-        if self.state is not State.CLOSE:
-            raise os_error(errno.EISCONN if self.state is State.ESTABLISHED else errno.EINVAL)
-        new = type(self)(self.unix, self.type)
-        new.embryo = True
-        new.name, new.passcred = other.name, other.passcred
-        self._join(new)
-        self.peer_cred = other.peer_cred
-        other.queue.append(new)
-        other.wake(READABLE)
-
-    def accept(self) -> Sock:
-        if self.state is not State.LISTEN:
-            raise os_error(errno.EINVAL)
-        if not self.queue:
-            if self.sk_shutdown & RCV_SHUTDOWN:
-                raise os_error(errno.EINVAL)
-            raise self.would_block()
-        new = self.queue.popleft()
-        assert isinstance(new, UnixSock)
-        new.embryo = False
-        self.made_room()
-        return new
-
-    def socketpair(self, other: Sock) -> None:
-        assert isinstance(other, ConnectedSock)
-        self._join(other)
-        self.peer_cred = other.peer_cred
-
-    def _join(self, other: UnixSock) -> None:
-        self.peer, other.peer = other, self
-        self.blocked_on = None
-        self.state = other.state = State.ESTABLISHED
-        other.peer_cred = self.unix.credentials()
-
-    def disconnect(self, reset: bool) -> None:
-        """The other end can neither send nor receive; ECONNRESET there if data is lost."""
-        peer, self.peer = self.peer, None
-        if peer is None or peer.dead:
-            return
-        peer.sk_shutdown = SHUTDOWN_MASK
-        if reset:
-            peer.sk_err = errno.ECONNRESET
-        peer.wake()
-
-    def inq(self) -> int:
-        if self.state is State.LISTEN:
-            raise os_error(errno.EINVAL)
-        return sum(map(len, self.messages()))
-
-
 class StreamSock(ConnectedSock):
-    """SOCK_STREAM."""
+    """SOCK_STREAM.  The queue holds an urgent byte's message until what is behind it is read, be
+    the byte read or not: it is the mark."""
 
     def sendmsg(
         self,
@@ -120,8 +29,12 @@ class StreamSock(ConnectedSock):
         address: Address | None = None,
         control: Sequence[Cmsg] = (),
     ) -> int:
-        """As many packets as there is room for; files go with the first byte."""
-        if flags & MSG_OOB:
+        """As many packets as there is room for; files go with the first byte.
+
+        MSG_OOB makes the last byte the urgent one, in a packet of its own.
+        """
+        urgent = bool(flags & MSG_OOB)
+        if urgent and not len(data):
             raise os_error(errno.EOPNOTSUPP)
         if address is not None:
             connected = self.state is State.ESTABLISHED
@@ -131,12 +44,16 @@ class StreamSock(ConnectedSock):
             raise os_error(errno.ENOTCONN)
         if self.sk_shutdown & SEND_SHUTDOWN or peer.dead or peer.sk_shutdown & RCV_SHUTDOWN:
             raise os_error(errno.EPIPE)
-        sent = 0
-        while sent < len(data) and self.wmem_queued < self.sk_sndbuf:
-            n = stream_piece(len(data) - sent, self.sk_sndbuf)
+        sent, usual = 0, len(data) - urgent
+        while sent < usual and self.wmem_queued < self.sk_sndbuf:
+            n = stream_piece(usual - sent, self.sk_sndbuf)
             piece = bytes(data[sent : sent + n])
             self.enqueue(peer, piece, stream_truesize(n), () if sent else control)
             sent += n
+        if urgent and sent == usual and self.wmem_queued < self.sk_sndbuf:
+            byte = bytes(data[sent:])
+            peer.oob = self.enqueue(peer, byte, dgram_truesize(1), () if sent else control)
+            sent += 1
         if len(data) and not sent:
             raise self.would_block()
         self.kernel.cpu.charge_copy(sent)
@@ -144,94 +61,148 @@ class StreamSock(ConnectedSock):
         return sent
 
     def recvmsg(self, n: int, flags: int) -> Message:
-        """Bytes up to `n`, but not past files, nor into what another sender wrote."""
+        """Bytes up to `n`, but not past files, the mark, nor into what another sender wrote."""
         if self.state is not State.ESTABLISHED:
             raise os_error(errno.EINVAL)
+        peek = bool(flags & MSG_PEEK)
         if flags & MSG_OOB:
-            raise os_error(errno.EOPNOTSUPP)
-        if n == 0:
-            return Message(b"")
-        if not self.queue:
-            if self.sk_err:
-                raise os_error(self.sock_error())
-            if self.sk_shutdown & RCV_SHUTDOWN:
-                return Message(b"")
-            raise self.would_block()
-        return self._peek(n) if flags & MSG_PEEK else self._read(n)
-
-    def _read(self, n: int) -> Message:
-        parts: list[bytes] = []
-        first = message = self.queue[0]
-        assert isinstance(first, UnixMessage) and isinstance(message, UnixMessage)
-        control: tuple[Cmsg, ...] = control_of(first, self.passcred, peek=False)
-        while n > 0 and self._same_sender(first):
-            message = self.queue[0]
-            assert isinstance(message, UnixMessage)
-            parts.append(message.data[message.off : message.off + n])
-            message.off += len(parts[-1])
-            n -= len(parts[-1])
-            if message.files:
-                control = control_of(message, self.passcred, peek=False)
-            stop = bool(message.files)
-            self.detach(message)
-            if not message:
-                self.queue.popleft()
-                self.consumed(message)
-            if stop:
-                break
-        return self._message(parts, first, control)
-
-    def _peek(self, n: int) -> Message:
-        parts: list[bytes] = []
-        first = self.queue[0]
-        assert isinstance(first, UnixMessage)
-        control: tuple[Cmsg, ...] = ()
-        for message in self.messages():
-            if n <= 0 or not self._glue(first, message):
-                break
-            parts.append(message.data[message.off : message.off + n])
-            n -= len(parts[-1])
-            control = control_of(message, self.passcred, peek=True)
-            if message.files:
-                break
-        return self._message(parts, first, control)
-
-    def _same_sender(self, first: UnixMessage) -> bool:
-        return bool(self.queue) and self._glue(first, self.queue[0])
-
-    def _glue(self, first: UnixMessage, message: object) -> bool:
-        """With credentials asked for, one call never mixes those of two senders."""
-        assert isinstance(message, UnixMessage)
-        return not self.passcred or first.cred == message.cred
-
-    def _message(
-        self, parts: list[bytes], first: UnixMessage, control: tuple[Cmsg, ...]
-    ) -> Message:
-        data = b"".join(parts)
-        self.kernel.cpu.charge_copy(len(data))
-        return Message(data, first.sender.name or None, control)
-
-
-class SeqpacketSock(ConnectedSock):
-    """SOCK_SEQPACKET."""
-
-    def sendmsg(
-        self,
-        data: memoryview,
-        flags: int,
-        address: Address | None = None,
-        control: Sequence[Cmsg] = (),
-    ) -> int:
-        """`address` is ignored."""
+            return self._receive_urgent(n, peek)
+        message = self._peek(n) if peek else self._read(n)
+        if message is not None:
+            self.kernel.cpu.charge_copy(len(message.data))
+            return message
         if self.sk_err:
             raise os_error(self.sock_error())
-        if self.state is not State.ESTABLISHED or self.peer is None:
-            raise os_error(errno.ENOTCONN)
-        return dgram.send(self, self.peer, data, flags, control)
-
-    def recvmsg(self, n: int, flags: int) -> Message:
-        if self.state is not State.ESTABLISHED:
-            raise os_error(errno.ENOTCONN)
-        if not self.queue and not self.sk_err and self.sk_shutdown & RCV_SHUTDOWN:
+        if self.sk_shutdown & RCV_SHUTDOWN:
             return Message(b"")
-        return dgram.receive(self, n, flags & ~MSG_DONTWAIT)
+        raise self.would_block()
+
+    def _read(self, n: int) -> Message | None:
+        """None: nothing is there (`unix_stream_read_generic`)."""
+        parts: list[bytes] = []
+        control: tuple[Cmsg, ...] = ()
+        first: UnixMessage | None = None
+        while self._to_data(0, False, bool(parts)) is not None:
+            message = self._at(0)
+            if first is None:
+                first, control = message, control_of(message, self.passcred, peek=False)
+            elif self.passcred and first.cred != message.cred:
+                break  # one call never mixes what two senders wrote
+            parts.append(message.data[message.off : message.off + n])
+            size = len(parts[-1])
+            message.off += size
+            n -= size
+            self.peeked(-size)
+            passed = message.files
+            if passed:
+                control = control_of(message, self.passcred, peek=False)
+                self.detach(message)
+            if len(message):
+                break
+            self.queue.popleft()
+            self.consumed(message)
+            if passed or not n:
+                break
+        return None if first is None else _told(parts, first, control)
+
+    def _peek(self, n: int) -> Message | None:
+        """It goes on when it has all it wants, until it comes to files, as Linux does."""
+        parts: list[bytes] = []
+        control: tuple[Cmsg, ...] = ()
+        first: UnixMessage | None = None
+        skip = max(self.sk_peek_off, 0)
+        at = self._to_data(0, True, False)
+        while at is not None:
+            message = self._at(at)
+            if skip >= len(message):
+                skip -= len(message)
+                at = self._to_data(at + 1, True, bool(parts))
+                continue
+            if first is None:
+                first, control = message, control_of(message, self.passcred, peek=True)
+            elif self.passcred and first.cred != message.cred:
+                break
+            start = message.off + skip
+            parts.append(message.data[start : start + n])
+            n -= len(parts[-1])
+            self.peeked(len(parts[-1]))
+            if message.files:
+                if message is not first:
+                    control = control_of(message, self.passcred, peek=True)
+                break
+            skip, at = 0, self._to_data(at + 1, True, any(parts))
+        return None if first is None else _told(parts, first, control)
+
+    # -- the urgent byte -------------------------------------------------------------------
+
+    def _at(self, index: int) -> UnixMessage:
+        message = self.queue[index]
+        assert isinstance(message, UnixMessage)
+        return message
+
+    def _to_data(self, at: int, peek: bool, copied: bool) -> int | None:
+        """Where the next message to read is, `at` or behind; None: nowhere (`manage_oob`).
+
+        Nothing is read across the mark; a byte there that nobody has read as urgent is lost.
+        """
+        queue = self.queue
+        if at == len(queue):
+            return None
+        message = self._at(at)
+        if len(message) and message is not self.oob:
+            return at
+        if not len(message):
+            if copied and self.oob is None:
+                return None
+            if peek:
+                at += 1
+            else:
+                queue.popleft()
+                self.consumed(message)
+            if at == len(queue):
+                return None
+        if queue[at] is not self.oob:
+            return at
+        if copied:
+            return None
+        inline = self.sk_flags & SOCK_OOBINLINE
+        if peek:
+            at += not inline
+        else:
+            lost, self.oob = self._at(at), None
+            if not inline:
+                queue.popleft()
+                self.drop(lost)
+        return at if at < len(queue) else None
+
+    def _receive_urgent(self, n: int, peek: bool) -> Message:
+        """EINVAL without an urgent byte, or where it is read with the others
+        (`unix_stream_recv_urg`)."""
+        message = self.oob
+        if message is None or self.sk_flags & SOCK_OOBINLINE:
+            raise os_error(errno.EINVAL)
+        if not peek:
+            self.oob = None
+            index = self.queue.index(message)
+            if index and not len(self._at(index - 1)):
+                self.consumed(self._at(index - 1))
+                del self.queue[index - 1]
+        if not n:
+            raise os_error(errno.EFAULT)
+        if not peek:
+            message.off = 1
+        return Message(message.data, flags=MSG_OOB)
+
+    def at_mark(self) -> bool:
+        """The next byte is the urgent one, or the first behind it."""
+        if not self.queue or self.state is State.LISTEN:
+            return False
+        first = self._at(0)
+        if first is self.oob:
+            return True
+        behind = self.queue[1] if len(self.queue) > 1 else None
+        return not len(first) and (self.oob is None or behind is self.oob)
+
+
+def _told(parts: list[bytes], first: UnixMessage, control: tuple[Cmsg, ...]) -> Message:
+    return Message(b"".join(parts), first.sender.name or None, control)
