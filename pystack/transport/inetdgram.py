@@ -15,7 +15,7 @@ from pystack.transport import errqueue, ip6opt, ipopt, sockopt
 from pystack.transport.control import NOTHING
 from pystack.transport.datagram import DatagramSock
 from pystack.transport.flow import bind_address, find
-from pystack.transport.inetaddr import Endpoint, endpoint, to_user
+from pystack.transport.inetaddr import Endpoint, to_user
 from pystack.transport.sock import Address, os_error
 
 if TYPE_CHECKING:
@@ -39,6 +39,9 @@ class InetDatagramSock(DatagramSock):
     def rehash(self, address: bytes) -> None:
         """Be bound to another address."""
         self.rcv_saddr = address
+
+    def redirect(self, flow: Flow) -> None:
+        """Connected: what a cork holds back goes there, too."""
 
     def autobind(self) -> None:
         """Before anything is sent: have a port."""
@@ -70,7 +73,7 @@ class InetDatagramSock(DatagramSock):
                 self._disconnect()
                 return
             self.autobind()
-            target = endpoint(self.inets, self.family, address, self.v6only)
+            target = self.destination(address)
             flow = find(self, target, NOTHING)
             if len(self.rcv_saddr) != len(flow.saddr) or not any(self.rcv_saddr):
                 self.rehash(flow.saddr)
@@ -78,6 +81,7 @@ class InetDatagramSock(DatagramSock):
                 self.laddr = flow.saddr
             self.inet = target.inet
             self.raddr, self.rport = flow.daddr, target.port
+            self.redirect(flow)
             if self.reuseport is not None:
                 self.reuseport.connected = True
 
@@ -104,7 +108,7 @@ class InetDatagramSock(DatagramSock):
     def target(self, address: Address | None) -> Endpoint:
         """Where a packet shall go; EDESTADDRREQ without an address or peer."""
         if address is not None:
-            return endpoint(self.inets, self.family, address, self.v6only)
+            return self.destination(address)
         if not self.has_peer:
             raise os_error(errno.EDESTADDRREQ)
         return Endpoint(self.inet, self.raddr, self.rport, scope_id=self.sk_bound_dev_if)

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 
 from pystack.core.kernel import Kernel
 from pystack.net.inet import Inet, Inets
-from pystack.transport.sock import Sock, os_error
+from pystack.transport.inetaddr import Endpoint, endpoint
+from pystack.transport.sock import Address, Sock, os_error
 
 if TYPE_CHECKING:
     from pystack.dev.netdev import NetDevice
@@ -94,6 +95,14 @@ class InetSock(Sock):
         self.inet: Inet = self.inets[16 if self.family == AF_INET6 else 4]
         self.rcv_saddr = self.inet.any_address  # what it is bound to
         self.laddr = self.rcv_saddr  # what it sends from
+
+    def destination(self, address: Address) -> Endpoint:
+        """Where the user wants to go; :: is this host by the family it is bound to."""
+        target = endpoint(self.inets, self.family, address, self.v6only)
+        if self.family == AF_INET6 and not any(target.ip) and len(target.ip) == 16:
+            inet = self.inets[len(self.rcv_saddr)]
+            return target._replace(inet=inet, ip=inet.loopback_address)
+        return target
 
     def bound_to(self, ip: bytes, port: int) -> None:
         """Bind has succeeded.  With an address of IPv6 that is the only family from now on, which

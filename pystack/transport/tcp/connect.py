@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from pystack.core.drop import Drop
 from pystack.core.headers.tcp import TCP_HLEN, TCPOLEN_TSTAMP_ALIGNED, TH_ACK, TH_RST, TH_SYN
 from pystack.core.skb import SkBuff
-from pystack.transport.inetaddr import endpoint, is_link_scope
+from pystack.transport.inetaddr import is_link_scope
 from pystack.transport.inetsock import bind_scope
 from pystack.transport.sock import Address, os_error
 from pystack.transport.tcp import ack as ackmod
@@ -41,12 +41,14 @@ if TYPE_CHECKING:
 
 def start(sk: TcpSock, address: Address) -> None:
     """Choose addresses and ports and send the SYN (`tcp_v4_connect`, `tcp_v6_connect`)."""
-    inet, host, port, _, scope_id = endpoint(sk.tcp.inets, sk.family, address, sk.v6only)
+    inet, host, port, _, scope_id = sk.destination(address)
     bound = sk.rcv_saddr if any(sk.rcv_saddr) else b""
     if not any(host):
         host = bound or inet.loopback_address
-    if not inet.is_unicast(host) or (bound and len(bound) != len(host)):
+    if not inet.is_unicast(host):
         raise os_error(errno.ENETUNREACH)
+    if bound and len(bound) != len(host):
+        raise os_error(errno.EAFNOSUPPORT)
     if inet.family == AF_INET6 and is_link_scope(host):
         bind_scope(sk, scope_id)
     route = inet.route(host, bound, oif=sk.sk_bound_dev_if, mark=sk.sk_mark)

@@ -16,6 +16,7 @@ from pystack.transport.udp import output
 
 if TYPE_CHECKING:
     from pystack.core.skb import SkBuff
+    from pystack.transport.flow import Flow
     from pystack.transport.udp.output import Cork
     from pystack.transport.udp.protocol import Udp
 
@@ -54,6 +55,12 @@ class UdpSock(InetDatagramSock):
     def autobind(self) -> None:
         """An ephemeral port, if it has none; EAGAIN when all are taken (`inet_autobind`)."""
         self.udp.table.autobind(self)
+
+    def redirect(self, flow: Flow) -> None:
+        """Of IPv4 alone: there the flow a socket remembers is the cork's."""
+        cork = self.pending
+        if cork is not None and cork.flow.inet is flow.inet and flow.inet.family == AF_INET:
+            cork.flow = flow._replace(ttl=cork.flow.ttl, tos=cork.flow.tos)
 
     # -- data ------------------------------------------------------------------------------
 
