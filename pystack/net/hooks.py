@@ -9,6 +9,7 @@ host sends it, at `buf[off]` if it was received.
 from __future__ import annotations
 
 import enum
+import errno
 from bisect import insort
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
@@ -32,21 +33,24 @@ class Hook(enum.IntEnum):
 
 
 class Verdict(enum.Enum):
-    """STOLEN: the function has the packet now.  REPEAT: call the function again."""
+    """STOLEN: the function has the packet now.  DROPPED: it has dropped it, for a reason of its
+    own.  REPEAT: call the function again."""
 
     ACCEPT = enum.auto()
     DROP = enum.auto()
     STOLEN = enum.auto()
+    DROPPED = enum.auto()
     REPEAT = enum.auto()
 
 
 class HookState(NamedTuple):
-    """Where a packet is.  `okfn(skb)` goes on behind the hook; its result is that of `send`."""
+    """Where a packet is.  `okfn(skb)` goes on behind the hook; its result is that of `send`: 0, or
+    an errno for the sender."""
 
     hook: Hook
     indev: NetDevice | None
     outdev: NetDevice | None
-    okfn: Callable[[SkBuff], bool]
+    okfn: Callable[[SkBuff], int]
 
 
 HookFn = Callable[[SkBuff, HookState], Verdict]
@@ -70,17 +74,18 @@ class Hooks:
         skb: SkBuff,
         indev: NetDevice | None,
         outdev: NetDevice | None,
-        okfn: Callable[[SkBuff], bool],
-    ) -> bool:
-        """What `okfn(skb)` gives once all have accepted; True if the packet did not get there."""
+        okfn: Callable[[SkBuff], int],
+    ) -> int:
+        """What `okfn(skb)` gives once all have accepted; EPERM if one dropped the packet, 0 if one
+        has kept it (`nf_hook_slow`)."""
         return self._run(HookState(hook, indev, outdev, okfn), skb, self.active[hook])
 
-    def resume(self, skb: SkBuff, state: HookState, priority: int) -> bool:
+    def resume(self, skb: SkBuff, state: HookState, priority: int) -> int:
         """Go on with a packet stolen by the function at `priority`, or another in its place."""
         rest = [entry for entry in self.active[state.hook] if entry[0] > priority]
         return self._run(state, skb, rest)
 
-    def _run(self, state: HookState, skb: SkBuff, functions: list[tuple[int, HookFn]]) -> bool:
+    def _run(self, state: HookState, skb: SkBuff, functions: list[tuple[int, HookFn]]) -> int:
         for _, fn in functions:
             verdict = fn(skb, state)
             while verdict is Verdict.REPEAT:
@@ -88,7 +93,7 @@ class Hooks:
             if verdict is not Verdict.ACCEPT:
                 if verdict is Verdict.DROP:
                     skb.kernel.drop(skb, Drop.NETFILTER_DROP)
-                return True
+                return 0 if verdict is Verdict.STOLEN else errno.EPERM
         return state.okfn(skb)
 
 

@@ -66,10 +66,11 @@ class Inet(Protocol):
         ttl: int | None = None,
         tos: int = 0,
         dont_fragment: bool = True,
-    ) -> bool:
+    ) -> int:
         """Send a transport packet; takes ownership.  `tos` is IPv6's traffic class.
 
-        False if the device's queue was full, so that the sender may wait a little.
+        0, or the errno of what is known to have stopped it here: ENOBUFS if the device's queue was
+        full, so that the sender may wait a little, EPERM if netfilter dropped it, EMSGSIZE.
         """
 
     def register(self, protocol: int, receive: Callable[[SkBuff], None]) -> None:

@@ -83,11 +83,11 @@ def _addresses_valid(src: bytes, dst: bytes, loopback: bool) -> bool:
     return wire.LOOPBACK not in (src, dst) and not (is_multicast(dst) and dst[1] & 15 == 1)
 
 
-def _hooked_finish(ip: Ipv6, skb: SkBuff) -> bool:
+def _hooked_finish(ip: Ipv6, skb: SkBuff) -> int:
     """Hooks may have changed the addresses."""
     _, _, _, _, skb.saddr, skb.daddr = wire.unpack_from(skb.buf, skb.off)
     _finish(ip, skb)
-    return True
+    return 0
 
 
 def _finish(ip: Ipv6, skb: SkBuff) -> None:
@@ -127,7 +127,7 @@ def _on_its_link(ip: Ipv6, skb: SkBuff) -> None:
         skb.dev = address.dev
 
 
-def _deliver(ip: Ipv6, skb: SkBuff) -> bool:
+def _deliver(ip: Ipv6, skb: SkBuff) -> int:
     """Through the extension headers to the transport (`ip6_protocol_deliver_rcu`).
 
     `skb.protocol` is the header at `transport_header`; `nhoff` is where its number stands, which
@@ -145,23 +145,23 @@ def _deliver(ip: Ipv6, skb: SkBuff) -> bool:
         if handler is not None:
             mib["Ip6InDelivers"] += 1
             handler(skb)
-            return True
+            return 0
         if protocol == wire.NEXTHDR_FRAGMENT:
             whole = ip.reassembly.receive(skb, nhoff)
             if whole is None:
-                return True
+                return 0
             skb, nhoff = whole, whole.cb
         elif protocol in exthdrs.HANDLERS:
             if not exthdrs.HANDLERS[protocol](ip, skb):
-                return True
+                return 0
             nhoff = at
         else:
             break
     if raw or protocol == wire.NEXTHDR_NONE:
         mib["Ip6InDelivers"] += 1
         skb.free()
-        return True
+        return 0
     mib["Ip6InUnknownProtos"] += 1
     ip.icmp.send_error(skb, ICMPV6_PARAMPROB, ICMPV6_UNK_NEXTHDR, nhoff - skb.network_header)
     kernel.drop(skb, Drop.IP6_UNKNOWN_PROTOCOL)
-    return True
+    return 0

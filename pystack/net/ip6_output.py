@@ -6,6 +6,7 @@ groups and the loopback device.
 
 from __future__ import annotations
 
+import errno
 from typing import TYPE_CHECKING
 
 from pystack.core.drop import Drop
@@ -44,8 +45,8 @@ if TYPE_CHECKING:
 _AT_NEXT_HEADER, _AT_HOP_LIMIT, _AT_ADDRESSES = 6, 7, 8
 
 
-def send(ip: Ipv6, skb: SkBuff, route: Route, header: Ipv6Header, dont_fragment: bool) -> bool:
-    """A packet of ours (`ip6_xmit`, `ip6_local_out`)."""
+def send(ip: Ipv6, skb: SkBuff, route: Route, header: Ipv6Header, dont_fragment: bool) -> int:
+    """A packet of ours (`ip6_xmit`, `ip6_local_out`); its result is `Inet.send`'s."""
     kernel, mib = ip.kernel, ip.kernel.mib
     kernel.charge(kernel.costs.ip_packet)
     mib["Ip6OutRequests"] += 1
@@ -54,39 +55,39 @@ def send(ip: Ipv6, skb: SkBuff, route: Route, header: Ipv6Header, dont_fragment:
     if ip.hooks.active[Hook.LOCAL_OUT]:
         addresses = header.src + header.dst
 
-        def finish(skb: SkBuff) -> bool:
+        def finish(skb: SkBuff) -> int:
             return _rerouted(ip, skb, route, addresses, dont_fragment)
 
         return ip.hooks.run(Hook.LOCAL_OUT, skb, None, route.dev, finish)
     return _output(ip, skb, route, header.dst, dont_fragment)
 
 
-def _rerouted(ip: Ipv6, skb: SkBuff, route: Route, before: bytes, dont_fragment: bool) -> bool:
+def _rerouted(ip: Ipv6, skb: SkBuff, route: Route, before: bytes, dont_fragment: bool) -> int:
     """A hook may have changed where the packet goes (`ip6_route_me_harder`)."""
     addresses = read(skb, _AT_ADDRESSES, 32)
     if addresses != before or skb.mark:
         skb.saddr, skb.daddr = addresses[:16], addresses[16:]
         try:
             route = ip.route(skb.daddr, mark=skb.mark)
-        except OSError:
+        except OSError as exc:
             ip.kernel.mib["Ip6OutNoRoutes"] += 1
             ip.kernel.drop(skb, Drop.IP6_NO_ROUTE)
-            return True
+            return exc.errno or errno.EHOSTUNREACH
     return _output(ip, skb, route, addresses[16:], dont_fragment)
 
 
-def _output(ip: Ipv6, skb: SkBuff, route: Route, daddr: bytes, dont_fragment: bool) -> bool:
+def _output(ip: Ipv6, skb: SkBuff, route: Route, daddr: bytes, dont_fragment: bool) -> int:
     """`ip6_output`."""
     if ip.hooks.active[Hook.POST_ROUTING]:
 
-        def finish(skb: SkBuff) -> bool:
+        def finish(skb: SkBuff) -> int:
             return _finish(ip, skb, route, daddr, dont_fragment)
 
         return ip.hooks.run(Hook.POST_ROUTING, skb, None, route.dev, finish)
     return _finish(ip, skb, route, daddr, dont_fragment)
 
 
-def _finish(ip: Ipv6, skb: SkBuff, route: Route, daddr: bytes, dont_fragment: bool) -> bool:
+def _finish(ip: Ipv6, skb: SkBuff, route: Route, daddr: bytes, dont_fragment: bool) -> int:
     """`ip6_finish_output`: what came in fragments leaves in fragments no longer than those."""
     mtu, came_as = route.mtu, skb.frag_max_size
     if came_as:
@@ -101,14 +102,14 @@ def _finish(ip: Ipv6, skb: SkBuff, route: Route, daddr: bytes, dont_fragment: bo
     if not fragments:
         mib["Ip6FragFails"] += 1
         ip.kernel.drop(skb, Drop.IP6_TOO_BIG)
-        return True
-    done = True
+        return errno.EMSGSIZE
+    error = 0
     for fragment in fragments:
         mib["Ip6FragCreates"] += 1
-        done = _neighbour(ip, fragment, route, daddr)
+        error = _neighbour(ip, fragment, route, daddr) or error
     mib["Ip6FragOKs"] += 1
     skb.free()
-    return done
+    return error
 
 
 def _fragments(ip: Ipv6, skb: SkBuff, mtu: int) -> list[SkBuff]:
@@ -139,11 +140,11 @@ def _fragments(ip: Ipv6, skb: SkBuff, mtu: int) -> list[SkBuff]:
     return fragments
 
 
-def _neighbour(ip: Ipv6, skb: SkBuff, route: Route, daddr: bytes) -> bool:
-    """Onto the link (`ip6_finish_output2`)."""
+def _neighbour(ip: Ipv6, skb: SkBuff, route: Route, daddr: bytes) -> int:
+    """Onto the link (`ip6_finish_output2`); ENOBUFS if its queue is full."""
     dev = route.dev
     if dev.loopback:
-        return ip.ethernet.send(skb, dev, dev.mac, ETH_P_IPV6)
+        return 0 if ip.ethernet.send(skb, dev, dev.mac, ETH_P_IPV6) else errno.ENOBUFS
     if is_multicast(daddr):
         ip.kernel.mib["Ip6OutMcastPkts"] += 1
         mac = wire.multicast_mac(daddr)
@@ -151,9 +152,9 @@ def _neighbour(ip: Ipv6, skb: SkBuff, route: Route, daddr: bytes) -> bool:
             _loop_back(ip, skb, dev, mac)
         if not skb.head[_AT_HOP_LIMIT] or daddr[1] & 15 <= 1:
             skb.free()  # for this host only
-            return True
-        return ip.ethernet.send(skb, dev, mac, ETH_P_IPV6)
-    return ip.ndisc.send(skb, dev, route.gateway or daddr)
+            return 0
+        return 0 if ip.ethernet.send(skb, dev, mac, ETH_P_IPV6) else errno.ENOBUFS
+    return 0 if ip.ndisc.send(skb, dev, route.gateway or daddr) else errno.ENOBUFS
 
 
 def _loop_back(ip: Ipv6, skb: SkBuff, dev: NetDevice, mac: bytes) -> None:
@@ -242,6 +243,6 @@ def _not_forwarded(ip: Ipv6, skb: SkBuff) -> None:
     ip.kernel.drop(skb, Drop.IP6_OTHER_ADDRESS)
 
 
-def _forward_finish(ip: Ipv6, skb: SkBuff, route: Route) -> bool:
+def _forward_finish(ip: Ipv6, skb: SkBuff, route: Route) -> int:
     ip.kernel.mib["Ip6OutForwDatagrams"] += 1
     return _output(ip, skb, route, skb.daddr, dont_fragment=True)

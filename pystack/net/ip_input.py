@@ -85,7 +85,7 @@ class Input:
             self._kernel.mib[counter] += 1
         self._kernel.drop(skb, reason)
 
-    def ip_rcv_finish(self, skb: SkBuff) -> bool:
+    def ip_rcv_finish(self, skb: SkBuff) -> int:
         """Find out where it goes."""
         route = skb.dst or self._routing.inputs.get((skb.saddr, skb.daddr, skb.dev))
         if route is None:
@@ -93,17 +93,17 @@ class Input:
             if isinstance(found, Drop):
                 self._martians.log(skb, found)
                 self._drop(skb, found)
-                return True
+                return 0
             route = found
         skb.dst = route
         if skb.headers[0][0] & 1 and route.kind in _TO_ONE and self._unicast_only(skb):
             self._kernel.drop(skb, Drop.IP_UNICAST_IN_L2_MULTICAST)
-            return True
+            return 0
         if skb.transport_header - skb.off > IP_HLEN and not self.ip_rcv_options(skb, route):
-            return True
+            return 0
         assert route.input is not None, "a route for sending only"
         route.input(skb)
-        return True
+        return 0
 
     def _unicast_only(self, skb: SkBuff) -> bool:
         """Is what a frame brings to everybody to have such an address, too (RFC 1122, 3.3.6)?"""
@@ -146,7 +146,7 @@ class Input:
         else:
             self.ip_local_deliver_finish(skb)
 
-    def ip_local_deliver_finish(self, skb: SkBuff) -> bool:
+    def ip_local_deliver_finish(self, skb: SkBuff) -> int:
         """Raw sockets see it first, and none complains if they did (`ip_protocol_deliver_rcu`)."""
         ipv4, kernel = self._ipv4, self._kernel
         skb.off = skb.transport_header
@@ -162,7 +162,7 @@ class Input:
             kernel.mib["IpInUnknownProtos"] += 1
             ipv4.icmp_send(skb, ICMP_DEST_UNREACH, ICMP_PROT_UNREACH, 0)
             kernel.drop(skb, Drop.IP_UNKNOWN_PROTOCOL)
-        return True
+        return 0
 
     def ip_error(self, skb: SkBuff) -> None:
         """A route refuses it: tell the sender, or not (`ip_error`)."""

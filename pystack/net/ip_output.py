@@ -6,6 +6,7 @@ POST_ROUTING, then the neighbour table, or Ethernet where no neighbour has to be
 
 from __future__ import annotations
 
+import errno
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -49,11 +50,10 @@ class Output:
         tos: int = 0,
         dont_fragment: bool = True,
         options: bytes = b"",
-    ) -> bool:
+    ) -> int:
         """Give a transport's packet its header (`ip_queue_xmit`); takes ownership.
 
-        `options` are padded to whole words.  False if the device's queue was full, so that the
-        sender may wait a little.
+        `options` are padded to whole words.  0, or why it has not left the host, as `Inet.send`.
         """
         kernel = self._kernel
         length = IP_HLEN + len(options) + len(skb)
@@ -76,7 +76,7 @@ class Output:
         skb.dst = route
         return self.ip_local_out(skb)
 
-    def ip_local_out(self, skb: SkBuff) -> bool:
+    def ip_local_out(self, skb: SkBuff) -> int:
         """A packet made here, with its header in `head` and its route in `dst`."""
         kernel, mib = self._kernel, self._kernel.mib
         kernel.charge(kernel.costs.ip_packet)
@@ -87,31 +87,32 @@ class Output:
             return self._hooks.run(_LOCAL_OUT, skb, None, skb.dst.dev, finish)
         return self.ip_output(skb)
 
-    def _local_out_finish(self, before: tuple[bytes, int], skb: SkBuff) -> bool:
-        if _routed_by(skb) != before and not self.ip_route_me_harder(skb):
+    def _local_out_finish(self, before: tuple[bytes, int], skb: SkBuff) -> int:
+        error = self.ip_route_me_harder(skb) if _routed_by(skb) != before else 0
+        if error:
             self._kernel.drop(skb, Drop.IP_NO_ROUTE)
-            return True
+            return error
         return self.ip_output(skb)
 
-    def ip_route_me_harder(self, skb: SkBuff) -> bool:
-        """A hook has changed where it goes: find the route again.  False: there is none."""
+    def ip_route_me_harder(self, skb: SkBuff) -> int:
+        """A hook has changed where it goes: find the route again; the errno if there is none."""
         header = Ipv4Header.parse(read(skb, 0, IP_HLEN))
         skb.saddr, skb.daddr = header.src, header.dst
         try:
             saddr = header.src if self._ipv4.is_local(header.src) else b""
             skb.dst = self._ipv4.route(header.dst, saddr)
-        except OSError:
-            return False
-        return True
+        except OSError as exc:
+            return exc.errno or errno.EHOSTUNREACH
+        return 0
 
-    def ip_output(self, skb: SkBuff) -> bool:
+    def ip_output(self, skb: SkBuff) -> int:
         """By `skb.dst`, past the last hook."""
         if self._active[_POST_ROUTING]:
             dev = skb.dst.dev
             return self._hooks.run(_POST_ROUTING, skb, None, dev, self.ip_finish_output)
         return self.ip_finish_output(skb)
 
-    def ip_finish_output(self, skb: SkBuff) -> bool:
+    def ip_finish_output(self, skb: SkBuff) -> int:
         """Fit it to the link."""
         route: Route = skb.dst
         mtu = route.mtu
@@ -119,10 +120,9 @@ class Output:
             return self.ip_finish_output2(skb)
         if skb.head == b"":  # forwarded
             mtu = self._ipv4.forward_mtu(route)
-        results = [self._fragment(part, mtu) for part in segment(skb, 0)]
-        return all(results)
+        return _first_error([self._fragment(part, mtu) for part in segment(skb, 0)])
 
-    def _fragment(self, skb: SkBuff, mtu: int) -> bool:
+    def _fragment(self, skb: SkBuff, mtu: int) -> int:
         """`ip_fragment`; connection tracking may have put together what came in pieces."""
         came_as = skb.frag_max_size
         length = len(skb)
@@ -133,30 +133,30 @@ class Output:
             self._kernel.mib["IpFragFails"] += 1
             self._ipv4.icmp_send(skb, ICMP_DEST_UNREACH, ICMP_FRAG_NEEDED, mtu)
             self._kernel.drop(skb, Drop.IP_TOO_BIG)
-            return True
+            return errno.EMSGSIZE
         fragments = fragment(skb, min(mtu, came_as) if came_as else mtu)
         self._kernel.mib["IpFragCreates"] += len(fragments)
         self._kernel.mib["IpFragOKs"] += 1
-        results = [self.ip_finish_output2(part) for part in fragments]
-        return all(results)
+        return _first_error([self.ip_finish_output2(part) for part in fragments])
 
-    def ip_finish_output2(self, skb: SkBuff) -> bool:
-        """Onto the link, to the next hop."""
+    def ip_finish_output2(self, skb: SkBuff) -> int:
+        """Onto the link, to the next hop; ENOBUFS if its queue is full."""
         ipv4 = self._ipv4
         route: Route = skb.dst
         dev = route.dev
         kind = route.kind
         if kind is RouteType.UNICAST:
-            return ipv4.arp.send(skb, dev, route.gateway or skb.daddr)
+            taken = ipv4.arp.send(skb, dev, route.gateway or skb.daddr)
+            return 0 if taken else errno.ENOBUFS
         if dev.loopback:
-            return ipv4.ethernet.send(skb, dev, dev.mac, ETH_P_IP)
+            return 0 if ipv4.ethernet.send(skb, dev, dev.mac, ETH_P_IP) else errno.ENOBUFS
         mac = ETH_BROADCAST if kind is RouteType.BROADCAST else multicast_mac(skb.daddr)
         if self._heard_here(skb, route):
             self._loop_back(skb, route, mac)
         if not read(skb, _AT_TTL, 1)[0]:
             skb.free()  # for this host only (RFC 1112, 6.1)
-            return True
-        return ipv4.ethernet.send(skb, dev, mac, ETH_P_IP)
+            return 0
+        return 0 if ipv4.ethernet.send(skb, dev, mac, ETH_P_IP) else errno.ENOBUFS
 
     def _heard_here(self, skb: SkBuff, route: Route) -> bool:
         """Does this host receive what it sends to a group, or to everybody (`ip_mc_output`)?"""
@@ -176,6 +176,11 @@ class Output:
         copy.dst = Route(dev, b"", b"", dev.mtu, kind=route.kind)
         copy.dst.input = self._ipv4.route_input.receivers[route.kind]
         self._ipv4.ethernet.core.netif_rx(copy)
+
+
+def _first_error(results: list[int]) -> int:
+    """Of the pieces of one packet."""
+    return next(filter(None, results), 0)
 
 
 def multicast_mac(group: bytes) -> bytes:

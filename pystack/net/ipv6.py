@@ -207,8 +207,8 @@ class Ipv6:
         tos: int = 0,
         dont_fragment: bool = True,
         flow_label: int = 0,
-    ) -> bool:
-        """Send a transport packet; takes ownership.  False: the device's queue was full.
+    ) -> int:
+        """Send a transport packet; takes ownership.  0, or an errno, as `Inet.send`.
 
         Longer than the MTU it is cut into fragments, or dropped with `dont_fragment`.
         """

@@ -3,14 +3,36 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
+from functools import partial
 
+from pystack.net.netfilter.xt import XtablesError
 from pystack.tools.nstat import nstat
 from pystack.tools.ss import ss
 from pystack.tools.tool import Net, Tool, ToolError
 
+WRONG = 2  # iptables' exit status for a wrong parameter
 NOT_FOUND = 127  # the exit status of a shell that knows no such program
 
+
+def _iptables(net: Net, args: Sequence[str], version: int = 4) -> str:
+    try:
+        return net.netfilter.iptables(shlex.join(args), version)
+    except XtablesError as exc:
+        raise ToolError(str(exc), WRONG) from None
+
+
+def _conntrack(net: Net, args: Sequence[str]) -> str:
+    try:
+        return net.netfilter.conntrack_tool(shlex.join(args))
+    except XtablesError as exc:
+        raise ToolError(str(exc), WRONG) from None
+
+
 tools: dict[str, Tool] = {
+    "conntrack": _conntrack,
+    "ip6tables": partial(_iptables, version=6),
+    "iptables": _iptables,
     "nstat": nstat,
     "ss": ss,
 }

@@ -123,8 +123,8 @@ class InetDatagramSock(DatagramSock):
         return skb
 
     def transmit(self, flow: Flow, skb: SkBuff, protocol: int) -> bool:
-        """Off to IP; False if a queue was full, ENOBUFS if errors are asked for."""
-        sent = flow.inet.send(
+        """Off to IP; `sent` of what becomes of it."""
+        error = flow.inet.send(
             skb,
             flow.route,
             flow.saddr,
@@ -134,9 +134,14 @@ class InetDatagramSock(DatagramSock):
             tos=flow.tos,
             dont_fragment=flow.dont_fragment(len(skb)),
         )
-        if not sent and errqueue.wants(self):
-            raise os_error(errno.ENOBUFS)
-        return sent
+        return self.sent(error)
+
+    def sent(self, error: int) -> bool:
+        """False if a queue was full, which is told only to who asks for errors: ENOBUFS.  Of the
+        rest, EPERM of a firewall, the sender hears at once."""
+        if error and (error != errno.ENOBUFS or errqueue.wants(self)):
+            raise os_error(error)
+        return not error
 
     # -- options ---------------------------------------------------------------------------
 

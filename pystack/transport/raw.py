@@ -198,7 +198,7 @@ class RawSock(InetDatagramSock):
         skb.head = bytes(fixed)
         skb.saddr, skb.daddr = bytes(fixed[12:16]), header.dst
         skb.protocol, skb.dst = header.protocol, flow.route
-        self.raw.ipv4.output.ip_local_out(skb)
+        self.sent(self.raw.ipv4.output.ip_local_out(skb))
 
     # -- the rest --------------------------------------------------------------------------
 

@@ -35,10 +35,10 @@ def received(kernel: Kernel, packet: Any) -> SkBuff:
 
 
 def run(hooks: Hooks, skb: SkBuff, log: list[str]) -> None:
-    def okfn(skb: SkBuff) -> bool:
+    def okfn(skb: SkBuff) -> int:
         log.append("ok")
         skb.free()
-        return True
+        return 0
 
     hooks.run(Hook.LOCAL_IN, skb, None, None, okfn)
 

@@ -31,7 +31,7 @@ GROUPS = [bytes.fromhex(text) for text in ("ffffffffffff", "01005e000001", "3333
 TCP_PORT, UDP_PORT = 80, 9
 DELAY = 20_000  # ns each way: real traffic does not crowd out the rest
 SPACING = 2_000  # ns between frames: the ring never overflows
-QUIET = 700 * SECOND  # by then every timer of a packet, a connection or a neighbour has run out
+QUIET = 433_000 * SECOND  # by then all timers have run out: conntrack keeps TCP for five days
 RULES = """*raw
 :PREROUTING ACCEPT [0:0]
 :OUTPUT ACCEPT [0:0]

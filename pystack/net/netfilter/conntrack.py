@@ -110,7 +110,7 @@ class Conntrack:
         while True:
             ref = self._resolve(packet, key)
             if ref is None:
-                return Verdict.STOLEN
+                return Verdict.DROPPED
             conn, info = ref.conn, ref.info
             assert conn is not None
             result = self._track(conn, packet, info)
@@ -226,7 +226,7 @@ class Conntrack:
         self.stats["insert_failed"] += 1
         self.stats["drop"] += 1
         self.kernel.drop(skb, Drop.CONNTRACK_CLASH)
-        return Verdict.STOLEN
+        return Verdict.DROPPED
 
     # -- the end ---------------------------------------------------------------------------
 

@@ -6,6 +6,7 @@ interrupts in: the socket is locked, so its state is as it was when `Inet.send` 
 
 from __future__ import annotations
 
+import errno
 from typing import TYPE_CHECKING, NamedTuple
 
 from pystack.core.checksum import ones_sum
@@ -151,7 +152,7 @@ def transmit(
     if sk.dst_pending_confirm:
         sk.dst_pending_confirm = False
         sk.inet.confirm_neigh(route, sk.raddr)
-    return sk.inet.send(
+    error = sk.inet.send(
         skb,
         route,
         sk.laddr,
@@ -161,6 +162,7 @@ def transmit(
         tos=tos,
         dont_fragment=ip_dont_fragment(sk, route),
     )
+    return error != errno.ENOBUFS
 
 
 def _data_sent(sk: TcpSock) -> None:

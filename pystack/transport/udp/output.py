@@ -118,7 +118,7 @@ def push(sk: UdpSock) -> None:
 
 def _transmit(sk: UdpSock, flow: Flow, data: bytes) -> None:
     """Header, checksum, and off (`udp_send_skb`); ENOBUFS if a queue is full and errors are
-    asked for."""
+    asked for, EPERM if netfilter drops it."""
     kernel = sk.kernel
     kernel.charge(kernel.costs.udp_packet)
     skb = sk.packet(data)
@@ -133,9 +133,8 @@ def _transmit(sk: UdpSock, flow: Flow, data: bytes) -> None:
     if sk.udp.tp_send.enabled:
         sk.udp.tp_send(skb.packet_id, length)
     mib = "Udp" if flow.inet.family == AF_INET else "Udp6"
-    kernel.mib[mib + "OutDatagrams"] += 1
-    if not sk.transmit(flow, skb, IPPROTO_UDP):
-        kernel.mib[mib + "SndbufErrors"] += 1
+    sent = sk.transmit(flow, skb, IPPROTO_UDP)
+    kernel.mib[mib + ("OutDatagrams" if sent else "SndbufErrors")] += 1
 
 
 def _left_to_device(sk: UdpSock, flow: Flow, length: int) -> bool:
