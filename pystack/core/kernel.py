@@ -18,6 +18,7 @@ from pystack.core.cpu import Cpu, Softirq
 from pystack.core.drop import Drop
 from pystack.core.engine import Engine
 from pystack.core.flow import SockFlows
+from pystack.core.irq import Irqs
 from pystack.core.memory import HostMemory
 from pystack.core.skb import SkBuff
 from pystack.core.sysctl import Sysctl
@@ -58,6 +59,7 @@ class Kernel:
         self._tp_drop = self.trace.point("kfree_skb", "packet_id", "reason", "length")
         self.softirq_handlers: dict[Softirq, Callable[[Cpu], None]] = {}
         self.cpus = [Cpu(self, index) for index in range(cpus)]
+        self.irqs = Irqs(self)
         self.timer_bases = [TimerBase(self, cpu) for cpu in self.cpus]
         self.softirq_handlers[Softirq.TIMER] = lambda cpu: self.timer_bases[cpu.index].run()
 

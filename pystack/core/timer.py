@@ -88,11 +88,12 @@ class TimerBase:
         self.cpu = cpu
         self.active = 0
         self._expired: deque[Timer] = deque()
+        self._irq = kernel.irqs.own("LOC", "Local timer interrupts", self._interrupt)
 
     def expire(self, timer: Timer) -> None:
         """The timer interrupt: hand the timer to the softirq, which follows at its end."""
         self._expired.append(timer)
-        self.cpu.raise_irq(self._interrupt)
+        self.cpu.raise_irq(self._irq)
 
     def _interrupt(self) -> None:
         self.cpu.raise_softirq(Softirq.TIMER)

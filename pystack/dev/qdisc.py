@@ -9,8 +9,10 @@ from __future__ import annotations
 import random
 from abc import ABC, abstractmethod
 from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass
 from heapq import heappop, heappush
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from pystack.core.drop import Drop
@@ -70,6 +72,10 @@ class Qdisc(ABC):
             self.dev.core.kernel.drop(skb, reason)
 
     @abstractmethod
+    def waiting(self) -> Iterable[SkBuff]:
+        """The packets that wait, in no special order."""
+
+    @abstractmethod
     def _take(self) -> SkBuff | None:
         """A packet that waits, whichever."""
 
@@ -90,6 +96,9 @@ class Pfifo(Qdisc):
 
     def __len__(self) -> int:
         return len(self._queue)
+
+    def waiting(self) -> Iterable[SkBuff]:
+        return self._queue
 
     def enqueue(self, skb: SkBuff) -> bool:
         if len(self._queue) >= self.limit:
@@ -118,6 +127,9 @@ class PfifoFast(Qdisc):
 
     def __len__(self) -> int:
         return sum(map(len, self._bands))
+
+    def waiting(self) -> Iterable[SkBuff]:
+        return chain(*self._bands)
 
     def enqueue(self, skb: SkBuff) -> bool:
         band = self._bands[self.PRIO2BAND[skb.priority & 0xF]]
@@ -170,6 +182,9 @@ class Fq(Qdisc):
 
     def __len__(self) -> int:
         return self._count
+
+    def waiting(self) -> Iterable[SkBuff]:
+        return chain(*(flow.packets for flow in self._flows.values()))
 
     def enqueue(self, skb: SkBuff) -> bool:
         if self._count >= self.limit:
@@ -273,6 +288,9 @@ class Netem(Qdisc):
 
     def __len__(self) -> int:
         return len(self._heap)
+
+    def waiting(self) -> Iterable[SkBuff]:
+        return (skb for _, _, skb in self._heap)
 
     def enqueue(self, skb: SkBuff) -> bool:
         rng, setting = self._rng, self.setting

@@ -36,12 +36,15 @@ class SoftnetData:
         self.time_squeeze = 0
         self.received_rps = 0  # times another CPU has asked for us
         self._kicked = False
+        self._ipi = softnet.kernel.irqs.own(
+            "CAL", "Function call interrupts", self._rps_trigger_softirq
+        )
 
     def kick(self) -> None:
         """From another CPU: an interrupt here schedules the backlog (`net_rps_send_ipi`)."""
         if not self._kicked and not self.backlog.scheduled:
             self._kicked = True
-            self.cpu.raise_irq(self._rps_trigger_softirq)
+            self.cpu.raise_irq(self._ipi)
 
     def _rps_trigger_softirq(self) -> None:
         self._kicked = False

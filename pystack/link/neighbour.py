@@ -27,6 +27,7 @@ class NudState(enum.Enum):
     DELAY = "DELAY"  # stale and in use: give the upper layer a chance to confirm
     PROBE = "PROBE"  # asking again, by unicast
     FAILED = "FAILED"
+    PERMANENT = "PERMANENT"  # somebody has set it by hand
 
 
 class Neighbour:
@@ -119,6 +120,8 @@ class NeighbourTable(ABC):
             neigh = self._create(dev, ip) if create else None
             if neigh is None:
                 return None
+        if neigh.state is NudState.PERMANENT:
+            return neigh
         known = neigh.state not in (NudState.INCOMPLETE, NudState.FAILED)
         if known and mac != neigh.mac and not override:
             if neigh.state is NudState.REACHABLE:
@@ -157,6 +160,23 @@ class NeighbourTable(ABC):
             else:
                 self._fail(neigh)
         neigh.used = max(neigh.used, now)
+
+    def set_permanent(self, dev: NetDevice, ip: bytes, mac: bytes) -> None:
+        """`ip neigh replace IP lladdr MAC dev DEV`: nobody changes it but who sets it."""
+        self.delete(dev, ip)
+        neigh = self.table[dev.name, ip] = Neighbour(self, dev, ip)
+        neigh.mac = mac
+        neigh.state = NudState.PERMANENT
+
+    def delete(self, dev: NetDevice, ip: bytes) -> bool:
+        """Forget an entry, and lose what waits for it; whether it was there."""
+        neigh = self.table.pop((dev.name, ip), None)
+        if neigh is None:
+            return False
+        neigh.timer.delete()
+        while neigh.queue:
+            self.kernel.drop(neigh.queue.popleft(), Drop.NEIGH_FAILED)
+        return True
 
     def flush(self, dev: NetDevice) -> None:
         """Forget everything about `dev`, which goes down."""

@@ -73,6 +73,12 @@ class Igmp:
         link = self._links.get(dev)
         return group == ALL_HOSTS or (link is not None and group in link.groups)
 
+    def groups(self, dev: NetDevice) -> dict[bytes, int]:
+        """Of `dev`, with how many want each; all hosts belong to 224.0.0.1."""
+        link = self._links.get(dev)
+        found = {} if link is None else {g: group.users for g, group in link.groups.items()}
+        return found | {ALL_HOSTS: 1} if dev.up else found
+
     def join(self, dev: NetDevice, group: bytes) -> None:
         """As often as wanted; the first time the link is told (`igmp_group_added`)."""
         link = self._link(dev)

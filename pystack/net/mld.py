@@ -104,6 +104,11 @@ class Mld:
         link = self._links.get(dev)
         return link is not None and group in link.groups
 
+    def groups(self, dev: NetDevice) -> dict[bytes, int]:
+        """Of `dev`, with how many want each."""
+        link = self._links.get(dev)
+        return {} if link is None else dict(link.groups)
+
     def join(self, dev: NetDevice, group: bytes) -> None:
         """As often as wanted; the first time the link is told (`igmp6_group_added`)."""
         link = self._link(dev)

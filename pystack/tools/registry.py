@@ -4,37 +4,62 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
-from functools import partial
 
 from pystack.net.netfilter.xt import XtablesError
+from pystack.tools.ip import ip
+from pystack.tools.lsof import lsof
+from pystack.tools.netstat import netstat
 from pystack.tools.nstat import nstat
+from pystack.tools.ping import ping
+from pystack.tools.proc import cat
+from pystack.tools.ps import kill, ps
+from pystack.tools.route_table import route
 from pystack.tools.ss import ss
-from pystack.tools.tool import Net, Tool, ToolError
+from pystack.tools.sysctl import sysctl
+from pystack.tools.tc import tc
+from pystack.tools.tool import Net, Options, Tool, ToolError
 
 WRONG = 2  # iptables' exit status for a wrong parameter
 NOT_FOUND = 127  # the exit status of a shell that knows no such program
 
 
-def _iptables(net: Net, args: Sequence[str], version: int = 4) -> str:
-    try:
+def _iptables(version: int) -> Tool:
+    def tool(net: Net, args: Sequence[str]) -> str:
         return net.netfilter.iptables(shlex.join(args), version)
-    except XtablesError as exc:
-        raise ToolError(str(exc), WRONG) from None
+
+    return tool
+
+
+def _iptables_save(version: int) -> Tool:
+    def tool(net: Net, args: Sequence[str]) -> str:
+        options = Options("iptables-save", args, "c", {"counters": "c"})
+        return net.netfilter.save(version, counters="c" in options)
+
+    return tool
 
 
 def _conntrack(net: Net, args: Sequence[str]) -> str:
-    try:
-        return net.netfilter.conntrack_tool(shlex.join(args))
-    except XtablesError as exc:
-        raise ToolError(str(exc), WRONG) from None
+    return net.netfilter.conntrack_tool(shlex.join(args))
 
 
 tools: dict[str, Tool] = {
+    "cat": cat,
     "conntrack": _conntrack,
-    "ip6tables": partial(_iptables, version=6),
-    "iptables": _iptables,
+    "ip": ip,
+    "ip6tables": _iptables(6),
+    "ip6tables-save": _iptables_save(6),
+    "iptables": _iptables(4),
+    "iptables-save": _iptables_save(4),
+    "kill": kill,
+    "lsof": lsof,
+    "netstat": netstat,
     "nstat": nstat,
+    "ping": ping,
+    "ps": ps,
+    "route": route,
     "ss": ss,
+    "sysctl": sysctl,
+    "tc": tc,
 }
 
 
@@ -49,4 +74,7 @@ def run(net: Net, command: str) -> str:
     tool = tools.get(words[0])
     if tool is None:
         raise ToolError(f"bash: {words[0]}: command not found", NOT_FOUND)
-    return tool(net, words[1:])
+    try:
+        return tool(net, words[1:])
+    except XtablesError as exc:
+        raise ToolError(str(exc), WRONG) from None

@@ -175,7 +175,7 @@ def _port_test(side: str, operator: str, word: str) -> Test:
 def _port(word: str) -> int:
     port = port_of(word)
     if port is None:
-        raise ToolError(f'ss: "{word}" does not look like a port.')
+        raise ToolError(f'Error: "{word}" does not look like a port.')
     return port
 
 
@@ -190,7 +190,7 @@ def _host_test(side: str, word: str) -> Test:
         try:
             network = ip_network(host, strict=False)
         except ValueError:
-            raise ToolError(f'ss: an inet prefix is expected rather than "{host}".') from None
+            raise ToolError(f'Error: an inet prefix is expected rather than "{host}".') from None
 
     def test(entry: Entry) -> bool:
         if entry.family not in (so.AF_INET, so.AF_INET6):

@@ -54,7 +54,7 @@ def addresses(net: Net, entry: Entry, files: Files) -> tuple[tuple[str, str], tu
     """Of a row that is not IP's: local and peer, each as address and port."""
     sk = entry.sk
     if isinstance(sk, UnixSock):
-        name = "*" if not sk.name else _name(sk.name)
+        name = "*" if not sk.name else name_text(sk.name)
         return (f"{name} ", str(entry.lport)), ("* ", str(entry.rport))
     assert isinstance(sk, PacketSock)
     device = net.packet.device(sk.ifindex)
@@ -62,7 +62,7 @@ def addresses(net: Net, entry: Entry, files: Files) -> tuple[tuple[str, str], tu
     return (f"{protocol}:", "*" if device is None else device.name), ("*", "")
 
 
-def _name(name: bytes) -> str:
+def name_text(name: bytes) -> str:
     """An abstract name shows its zero bytes as @; a path keeps none."""
     if name[0] == 0:
         name = name.replace(b"\0", b"@")

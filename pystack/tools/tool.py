@@ -8,10 +8,13 @@ nothing is counted or kept for them.  `registry` knows them all.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
 from getopt import GetoptError, gnu_getopt
-from typing import Protocol
+from typing import Any, Protocol, TypeVar
 
+from pystack.core.engine import VirtualEngine
 from pystack.core.kernel import Kernel
+from pystack.core.task import TaskState
 from pystack.dev.core import NetCore
 from pystack.link.arp import Arp
 from pystack.net.inet import Inets
@@ -25,6 +28,8 @@ from pystack.transport.tcp import Tcp
 from pystack.transport.udp import Udp
 from pystack.transport.unix import Unix
 from pystack.uapi.system import System
+
+T = TypeVar("T")
 
 
 class Net(Protocol):
@@ -55,7 +60,7 @@ class ToolError(Exception):
     """A tool has failed: what it says, its exit status, and what it had printed before."""
 
     def __init__(self, message: str, status: int = 1, output: str = "") -> None:
-        super().__init__(message)
+        super().__init__(message or output)
         self.status = status
         self.output = output
 
@@ -103,3 +108,24 @@ def _complaint(exc: GetoptError) -> str:
             else (f"option requires an argument -- '{exc.opt}'")
         )
     return f"unrecognized option '--{name}'" if name else f"invalid option -- '{exc.opt}'"
+
+
+def in_task(net: Net, fn: Callable[..., T], *args: Any, **kwargs: Any) -> T:
+    """`fn(*args, **kwargs)` in a task of the host, which may wait: in the one that runs, or in one
+    of its own.
+
+    ToolError if the time is somebody else's and no task runs.
+    """
+    cpu = net.kernel.this_cpu
+    if cpu is not None and cpu.current is not None:
+        return fn(*args, **kwargs)
+    engine = net.kernel.engine
+    if not isinstance(engine, VirtualEngine):
+        raise ToolError("this waits for the simulated hardware: run it in a task of the host")
+    task = net.kernel.spawn(partial(fn, *args, **kwargs), name="tool")
+    task.on_exit.append(lambda task: None)  # its exception is ours
+    engine.run(stop=lambda: task.state is TaskState.DEAD)
+    if task.exception is not None:
+        raise task.exception
+    result: T = task.result
+    return result

@@ -207,7 +207,7 @@ def host() -> Host:
         ("ss --bogus", "ss: unrecognized option '--bogus'", 1),
         ("ss state bogus", "ss: wrong state name: bogus", 255),
         ("ss ( dport", "ss: bison bellows", 255),
-        ("ss dst 300.1.1.1", "ss: an inet prefix is expected", 1),
+        ("ss dst 300.1.1.1", "Error: an inet prefix is expected", 1),
         ("ss sport = :nobody", "does not look like a port", 1),
         ("ss -A bogus", "illegal socket table", 255),
         ("frobnicate", "bash: frobnicate: command not found", 127),

@@ -50,12 +50,14 @@ class SoftNic:
 
     def open(self) -> None:
         self.napi.enable()
+        self._irq = self.kernel.irqs.request(f"{self.dev.name}-TxRx-0", self.napi.schedule)
         self._irq_armed = True
         self._ups += 1
         self._done = partial(self._on_sent, self._ups)
 
     def stop(self) -> None:
         self.napi.disable()
+        self.kernel.irqs.free(self._irq)
         self._rx.clear()
         while self._in_flight:
             self.kernel.drop(self._in_flight.popleft(), Drop.DEV_DOWN)
@@ -105,7 +107,7 @@ class SoftNic:
         if self._irq_armed:
             self._irq_armed = False
             self.interrupts += 1
-            self.cpu.raise_irq(self.napi.schedule)
+            self.cpu.raise_irq(self._irq)
 
     # -- softirq side ----------------------------------------------------------------------
 

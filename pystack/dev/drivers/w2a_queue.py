@@ -64,7 +64,9 @@ class QueuePair:
         self._program(regs.Q_TX, self.tx)
         self.set_moderation(nic.moderation_cycles, nic.moderation_count)
         self.napi.enable()
-        nic.resources.request_irq(self.index, self.interrupt, self.cpu)
+        name = f"{nic.dev.name}-TxRx-{self.index}"
+        self.irq = nic.kernel.irqs.request(name, self.interrupt)
+        nic.resources.request_irq(self.index, self.irq, self.cpu)
         self.write32(regs.Q_RX_DOORBELL, self.rx.refill())
         self.write32(regs.Q_IRQ_ARM, 0)
         self.write32(regs.Q_IRQ_MASK, 0)
@@ -96,6 +98,7 @@ class QueuePair:
         self.nic.wait_clear(self.base + regs.Q_RX_STATUS, regs.RING_STATUS_ACTIVE)
         self.nic.wait_clear(self.base + regs.Q_TX_STATUS, regs.RING_STATUS_ACTIVE)
         self.nic.resources.free_irq(self.index)
+        self.nic.kernel.irqs.free(self.irq)
         self.receive.reset()
         self.rx.stop()
         for skb in self.tx.stop():

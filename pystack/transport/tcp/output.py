@@ -258,7 +258,7 @@ def queue_and_send(sk: TcpSock, segment: TxSegment, more_flags: int = 0) -> bool
     rate.sent(sk, segment)
     sk.rtx.append(segment)
     sk.snd_nxt = segment.end_seq
-    sk.kernel.mib["TcpExtTCPOrigDataSent"] += 1
+    sk.kernel.mib["TcpExtTCPOrigDataSent"] += not segment.flags & TH_SYN
     if was_empty:
         rearm_rto(sk)
     return True

@@ -86,6 +86,7 @@ def enter(sk: TcpSock, substate: TcpState, timeout: int = TIMEWAIT_LEN) -> None:
     `timeout` in ns, at least three and a half RTO, so that a lost last ACK can be repeated.
     """
     tw = TimeWaitSock(sk, substate)
+    sk.kernel.mib["TcpExtTW"] += 1
     tables = sk.tcp.tables
     tables.hold_port(tw, sk.lport, explicit=False)
     tables.connections[sk.key] = tw
