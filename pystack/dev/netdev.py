@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from pystack.dev.core import NetCore
     from pystack.dev.rps import Rps
 
+# `netdev_fix_features`: the first goes only with the second.
+_NEEDS = (("sg", "tx"), ("tso", "tx"), ("tso6", "tx"), ("tso", "sg"), ("tso6", "sg"))
 TX_QUEUE_LEN = 1000  # DEFAULT_TX_QUEUE_LEN
 SOFTWARE_FEATURES = frozenset(("gro", "gso"))
 FEATURES = (
@@ -86,6 +88,7 @@ class NetDevice:
         self.tx_queue_len = TX_QUEUE_LEN
         self.features = dict.fromkeys(FEATURES, False)  # `ethtool -k`
         self.features["gro"] = self.features["gso"] = True
+        self.wanted_features: dict[str, bool] = {}  # what was asked for, if it cannot be
         self.hw_features: frozenset[str] = SOFTWARE_FEATURES  # those that can be switched
         self.carrier = True  # the link is up
         self.ethtool: EthtoolOps | None = None
@@ -124,9 +127,15 @@ class NetDevice:
         self.mtu = mtu
 
     def set_features(self, wanted: dict[str, bool]) -> None:
-        """Switch offloads (`netdev_update_features`); must run in a task, for the driver may have
-        to tell the device."""
-        self.features.update(wanted)
+        """Switch offloads (`netdev_update_features`); what needs another one follows it off, and
+        on again.  Must run in a task, for the driver may have to tell the device."""
+        features = {**self.features, **self.wanted_features, **wanted}
+        self.wanted_features = {}
+        for name, needs in _NEEDS:
+            if features[name] and not features[needs]:
+                self.wanted_features[name] = True
+                features[name] = False
+        self.features.update(features)
         if self.ethtool is not None:
             self.ethtool.set_features(wanted)
         self.core.features_changed(self)

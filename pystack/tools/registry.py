@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Sequence
 
 from pystack.net.netfilter.xt import XtablesError
+from pystack.tools.ethtool import ethtool
 from pystack.tools.ip import ip
 from pystack.tools.lsof import lsof
 from pystack.tools.netstat import netstat
@@ -53,6 +54,7 @@ tools: dict[str, Tool] = {
     "kill": kill,
     "lsof": lsof,
     "netstat": netstat,
+    "ethtool": ethtool,
     "nstat": nstat,
     "ping": ping,
     "ps": ps,

@@ -1,0 +1,160 @@
+"""`ethtool` on the modelled NIC: its text is the real one's, and settings change live."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from typing import Any
+
+import pytest
+from test_nic_offloads import DATA, SECOND, Pair, is_tcp
+
+from pystack.core.wait import WaitQueue, wait_event
+from pystack.tools.tool import ToolError
+
+REAL = shutil.which("ethtool")
+
+
+def tool(pair: Pair, command: str) -> str:
+    """What it prints, failure included, as a terminal would show it."""
+
+    def run() -> str:
+        try:
+            return pair.a.tool(command)
+        except ToolError as exc:
+            return f"{exc.output}{exc}\nstatus {exc.status}\n"
+
+    text: str = pair.do(pair.a, run)
+    return text
+
+
+def real(*commands: str) -> list[str]:
+    """The same of this machine's ethtool on a veth and a TAP device."""
+    if REAL is None:
+        pytest.skip("no ethtool on this machine")
+    setup = "ip link add v0 type veth peer name v1 && ip tuntap add t0 mode tap && "
+    script = setup + "; ".join(f"{c} 2>&1 || echo status $?; echo ----" for c in commands)
+    done = subprocess.run(["unshare", "-rn", "sh", "-c", script], capture_output=True, text=True)
+    if done.returncode:
+        pytest.skip(f"no namespace with a veth: {done.stderr}")
+    return done.stdout.split("----\n")[:-1]
+
+
+def names(text: str) -> list[str]:
+    """What stands before each colon, indentation and all."""
+    return [line.partition(":")[0] for line in text.splitlines()[1:]]
+
+
+def test_the_forms_are_those_of_the_real_ethtool() -> None:
+    pair = Pair(queues=2)
+    there = real("ethtool -k v0", "ethtool -i v0", "ethtool -l v0", "ethtool -c t0")
+    here = [tool(pair, f"ethtool {option} eth0") for option in ("-k", "-i", "-l", "-c")]
+    for ours, theirs in zip(here, there, strict=True):
+        assert names(ours) == names(theirs)
+        assert ours.splitlines()[0].replace("eth0", "X") == re.sub(
+            "v0|t0", "X", theirs.splitlines()[0]
+        ).replace("driver: veth", "driver: w2a_nic")
+
+
+def test_complaints_are_those_of_the_real_ethtool() -> None:
+    pair = Pair()
+    options = (
+        *("-K eth0 foo off", "-k nosuch", "-i nosuch", "-S nosuch", "-x nosuch", "-g nosuch"),
+        *("-K eth0 tx maybe", "-K eth0 gso", "-L eth0 combined 9", "-L eth0 foo 1", "-q eth0"),
+        *("-i", "-X eth0", "-K eth0"),
+    )
+    there = real(*(f"ethtool {option}".replace("eth0", "v0") for option in options))
+    for option, theirs in zip(options, there, strict=True):
+        ours = tool(pair, f"ethtool {option}")
+        if option == "-K eth0 foo off":  # ethtool 6.1 says more, of another cause, in that case
+            ours, theirs = ours.splitlines()[0], theirs.splitlines()[0]
+        assert sorted(ours.splitlines()) == sorted(theirs.splitlines()), option
+
+
+def test_lo_has_no_driver_to_ask() -> None:
+    pair = Pair()
+    there = real(*(f"ethtool {option} lo" for option in ("-i", "-S", "-g", "-c", "-x", "-l")))
+    here = [tool(pair, f"ethtool {option} lo") for option in ("-i", "-S", "-g", "-c", "-x", "-l")]
+    assert here == there
+
+
+def test_a_feature_that_needs_another_goes_and_comes_back_with_it() -> None:
+    pair = Pair()
+    assert tool(pair, "ethtool -K eth0 tso off") == ""
+    assert tool(pair, "ethtool -K eth0 tso on").splitlines() == [
+        "Actual changes:",
+        "tx-tcp-segmentation: on",
+        "tx-tcp-ecn-segmentation: on",
+        "tx-tcp-mangleid-segmentation: off [requested on]",
+        "tx-tcp6-segmentation: on",
+        "tx-tcp-accecn-segmentation: off [requested on]",
+    ]
+    assert tool(pair, "ethtool -K eth0 sg off").splitlines() == [
+        "Actual changes:",
+        "tx-scatter-gather: off",
+        "tx-tcp-segmentation: off [not requested]",
+        "tx-tcp-ecn-segmentation: off [not requested]",
+        "tx-tcp6-segmentation: off [not requested]",
+    ]
+    assert "\ttx-tcp-segmentation: off [requested on]\n" in tool(pair, "ethtool -k eth0")
+    assert pair.dev.features["tx"] and not pair.dev.features["tso"]
+    tool(pair, "ethtool -K eth0 sg on")
+    assert pair.dev.features["tso"]
+    assert "Could not change" in tool(pair, "ethtool -K eth0 ntuple on")
+
+
+def test_settings_change_while_traffic_runs_and_nothing_is_lost_for_good() -> None:
+    pair = Pair(cpus=4, queues=4)
+    commands = (
+        *("ethtool -G eth0 rx 64 tx 32", "ethtool -L eth0 combined 2", "ethtool -K eth0 tso off"),
+        *("ethtool -C eth0 rx-usecs 20 rx-frames 16", "ethtool -X eth0 equal 1"),
+        *("ethtool -K eth0 sg off tx off", "ethtool -L eth0 combined 1", "ethtool -X eth0 default"),
+        *("ethtool -L eth0 combined 4", "ethtool -G eth0 rx 512 tx 512", "ethtool -K eth0 tx on"),
+        *("ethtool -C eth0 adaptive-rx on", "ethtool -X eth0 weight 1 2 3 2"),
+        "ethtool -K eth0 sg on tso on rx off rxhash off",
+    )
+    answers: list[str] = []
+
+    def admin() -> None:
+        for command in commands:
+            wait_event(pair.a.kernel, WaitQueue(), lambda: False, timeout=150_000)
+            answers.append(pair.a.tool(command))
+
+    pair.a.start(admin)
+    pair.send(DATA * 4)
+    pair.transfer(pair.b, pair.a, DATA * 4, "10.77.0.1", 81)
+    assert len(answers) == len(commands)
+    assert "Combined:\t4" in tool(pair, "ethtool -l eth0").partition("Current")[2]
+    assert "RX:\t\t\t512" in tool(pair, "ethtool -g eth0").partition("Current")[2]
+    assert tool(pair, "ethtool -c eth0").splitlines()[1] == "Adaptive RX: on  TX: n/a"
+    pair.close()
+
+
+def test_the_table_is_shown_as_it_steers() -> None:
+    pair = Pair(cpus=4, queues=4)
+    lines = tool(pair, "ethtool -x eth0").splitlines()
+    assert lines[0] == "RX flow hash indirection table for eth0 with 4 RX ring(s):"
+    assert lines[1] == "    0:      0     1     2     3     0     1     2     3"
+    assert lines[16] == "  120:      0     1     2     3     0     1     2     3"
+    tool(pair, "ethtool -X eth0 weight 3 1")
+    table = pair.nic.ethtool.get_rxfh().table
+    assert table == (0,) * 96 + (1,) * 32
+    key = ":".join(["6d"] * 40)
+    tool(pair, f"ethtool -X eth0 hkey {key}")
+    assert tool(pair, "ethtool -x eth0").splitlines()[18] == key
+    assert "Invalid argument" in tool(pair, "ethtool -X eth0 hkey 6d:5a")
+    assert "Invalid argument" in tool(pair, "ethtool -X eth0 equal 5")
+
+
+def test_statistics_name_what_the_hardware_counts() -> None:
+    pair = Pair()
+    pair.send(DATA[:3000])
+    text = tool(pair, "ethtool -S eth0")
+    counts = dict(re.findall(r"^     (\w+): (\d+)$", text, re.MULTILINE))
+    frames = [data for way, data in pair.wire if way == "tx"]
+    assert int(counts["tx_frames"]) == len(frames)
+    assert any(map(is_tcp, frames))
+    nic: Any = pair.nic
+    assert set(counts) == set(nic.get_stats())
+    pair.engine.run(until=pair.engine.now + SECOND)
