@@ -17,7 +17,7 @@ endif
 export SIM SEED WAVES BUS RTL FILE RUN T SECTION SCRIPTS SEEDS FIRST COUNT MODULE PARAM
 
 .DEFAULT_GOAL := help
-.PHONY: help setup sim live run lab waves bench packetdrill netsim fuzz synth mutate test test-stack test-rtl test-system lint regs clean
+.PHONY: $(shell awk -F: '/^[a-z-]+:/ {print $$1}' $(MAKEFILE_LIST))
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -63,6 +63,9 @@ test-system: .venv/ready-test  ## from wire to application (SIM SEED T)
 
 synth: .venv/ready-test  ## cells, clock and budget of the NIC in an FPGA (some minutes)
 	@$(W2A) synth
+
+coverage: .venv/ready-test  ## which lines, bits and kinds of traffic of the NIC its tests reach (some minutes)
+	@$(W2A) coverage
 
 mutate: .venv/ready-test  ## change the RTL one thing at a time: which change does no test notice? (COUNT SEED MODULE)
 	@$(W2A) mutate

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import functools
 import hashlib
+import os
 import re
 import shutil
 import subprocess
@@ -38,6 +39,7 @@ LIBRARY = "models.so"
 BUSES = ("fast", "pins")  # the default first
 FAST_PUBLIC = ("rst", "kick", "parked", "attention", "cycles", "idle", "irq")
 TRACE_FLAGS = ("--trace-fst", "--trace-structs")
+COVERAGE_FLAGS = ("--coverage-line", "--coverage-toggle")
 ICARUS_FLAGS = ("-Wall", "-Wno-timescale")
 
 
@@ -161,6 +163,7 @@ def _compile(
     inputs: list[Path] = list(sources)
     if sim == "verilator":
         flags = VERILATOR_FLAGS + (TRACE_FLAGS if traced else ())
+        flags += COVERAGE_FLAGS if coverage_folder() else ()
         flags += VERILATOR_TIMING if design.main is None else VERILATOR_CLOCKED
         public = folder / "public.vlt"
         rules = [
@@ -197,6 +200,12 @@ def _compile(
         mend(folder / "sim.vvp")
 
 
+def coverage_folder() -> Path | None:
+    """Where Verilator's runs leave their coverage counts, None if nobody counts."""
+    name = os.environ.get("W2A_COVERAGE")
+    return Path(name) if name else None
+
+
 def library_path(design: Design, built: Path) -> Path | None:
     """Where `build` leaves the shared library of a design that has one."""
     return built / LIBRARY if design.library else None
@@ -228,7 +237,8 @@ def _prune(folder: Path) -> None:
 def _digest(design: Design, sources: tuple[Path, ...], sim: str, traced: bool) -> str:
     """Names everything the compiled result depends on: text, parameters, flags, this file."""
     digest = hashlib.sha256(_tools_digest(sim).encode())
-    facts = (sorted(design.parameters.items()), design.public, design.optimize, traced)
+    covered = coverage_folder() is not None
+    facts = (sorted(design.parameters.items()), design.public, design.optimize, traced, covered)
     digest.update(repr(facts).encode())
     for path in (*sources, *design.library, *filter(None, (design.main,))):
         digest.update(path.name.encode() + b"\0" + path.read_bytes())

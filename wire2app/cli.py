@@ -240,6 +240,23 @@ def synth(
 
 
 @app.command()
+def coverage(
+    tests: Annotated[
+        list[str] | None, typer.Argument(help="files of tests; all of the RTL if none is named")
+    ] = None,
+    reuse: Annotated[
+        bool, typer.Option("--reuse", help="show the last run's, run nothing")
+    ] = False,
+    json: Annotated[bool, typer.Option("--json", help="print the figures as JSON")] = False,
+    seed: Seed = 1,
+) -> int:
+    """Count which lines, bits and kinds of traffic of the NIC its tests reach."""
+    from wire2app.coverage import CoverageOptions, run_coverage
+
+    return run_coverage(CoverageOptions(tests or (), reuse, json, seed))
+
+
+@app.command()
 def mutate(
     count: Annotated[int, typer.Option(envvar="COUNT", min=1, help="how many are drawn")] = 300,
     seed: Seed = 1,

@@ -11,6 +11,7 @@ import hashlib
 import os
 import re
 import shlex
+import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -19,7 +20,16 @@ from pathlib import Path
 from subprocess import Popen
 from xml.etree import ElementTree
 
-from wire2app.builds import BUSES, ROOT, Design, bench_design, build, library_path, nic_sources
+from wire2app.builds import (
+    BUSES,
+    ROOT,
+    Design,
+    bench_design,
+    build,
+    coverage_folder,
+    library_path,
+    nic_sources,
+)
 from wire2app.errors import ToolError
 from wire2app.runners import SIMULATORS, check_simulator, make_runner
 
@@ -157,11 +167,20 @@ def simulate(
             extra_env=run.env,
             timescale=("1ns", "1ps"),
         )
+    _keep_coverage(work_dir)
     tests = _read_results(results)
     reason = _judge(tests, runner.launch.failure, log, sim)
     passed = not reason and all(ok for _, ok, _ in tests)
     wall = time.monotonic() - started
     return SimResult(passed, results, log, tests, wall, run.replay(), reason)
+
+
+def _keep_coverage(work_dir: Path) -> None:
+    """Move Verilator's counts of a run to where the counts of all runs are put together."""
+    counts, folder = work_dir / "coverage.dat", coverage_folder()
+    if folder is not None and counts.exists():
+        name = hashlib.sha256(f"{work_dir} {time.time_ns()}".encode()).hexdigest()[:16]
+        shutil.move(counts, folder / f"{name}.dat")
 
 
 def _judge(tests: list[tuple[str, bool, str]], failure: str, log: Path, sim: str) -> str:

@@ -18,6 +18,9 @@
 #if VM_TRACE_FST
 #include "verilated_fst_c.h"
 #endif
+#if VM_COVERAGE
+#include "verilated_cov.h"
+#endif
 
 extern "C" void vlog_startup_routines_bootstrap(void);
 
@@ -176,6 +179,9 @@ void end(void *)
     ended = true;
     VerilatedVpi::callCbs(cbEndOfSimulation);
     close_trace();
+#if VM_COVERAGE
+    context->coveragep()->write("coverage.dat");
+#endif
 }
 
 }  // namespace

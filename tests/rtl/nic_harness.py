@@ -14,6 +14,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 import cocotb
+import nic_coverage
 import numpy as np
 from cocotb.triggers import Event, SimTimeoutError, Timer, with_timeout
 from conftest import SEED as SEED
@@ -86,7 +87,10 @@ class Nic:
         memory = HostMemory(MEMORY)
         memory.array[:] = GUARD
         self.rng = random.Random(SEED)
-        self.bench = Bench(dut, seed=SEED, settings=settings, memory=memory, idle_skip=idle_skip)
+        self.settings = settings or BusSettings()
+        self.bench = Bench(
+            dut, seed=SEED, settings=self.settings, memory=memory, idle_skip=idle_skip
+        )
         self.expected = memory.array.copy()
         self.changed = Event()
         self.sent: list[bytes] = []  # by the NIC, on the wire
@@ -216,6 +220,8 @@ class Nic:
         self._compare(0, MEMORY)
         self.let_go()
         self.bench.bus.close()
+        if nic_coverage.FOLDER:
+            nic_coverage.export()
 
     # -- counters --------------------------------------------------------------------------
 

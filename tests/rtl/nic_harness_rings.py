@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import nic_coverage
 import numpy as np
 from cocotb.triggers import Event
 
@@ -163,8 +164,19 @@ class Ring:
             status = code & regs.RX_CPL_STATUS
             data = self._release(self.consumer, length, status)
             stamp &= regs.RX_CPL_TIMESTAMP
-            self.done.append(Done(index, length, status, data, flags, hash_, vlan_tci, stamp))
+            done = Done(index, length, status, data, flags, hash_, vlan_tci, stamp)
+            if nic_coverage.FOLDER:
+                self._sample(done)
+            self.done.append(done)
             self.consumer += 1
+
+    def _sample(self, done: Done) -> None:
+        """Count the completion that is being taken: its descriptor is still in the ring."""
+        at = self.desc_base + self.consumer % self.entries * 16
+        layout = regs.RX_DESC if self.is_rx else regs.TX_DESC
+        nic_coverage.sample_of(
+            self, done, layout.unpack(self.nic.bench.memory.read(at, layout.size))
+        )
 
     def _release(self, index: int, length: int = 0, status: int = CplStatus.OK) -> bytes:
         """The buffer's bytes that the device may have written; then it is nobody's."""
