@@ -32,9 +32,11 @@ class Sysctl(dict[str, int]):
     # -- devices ---------------------------------------------------------------------------
 
     def add_device(self, prefix: str, dev: str) -> None:
-        """A new device gets its own copy of the settings under `prefix`.default."""
+        """A new device gets its own copy of the settings under `prefix`.default, but of those of
+        the whole table (gc_thresh3)."""
         for name in self._of(f"{prefix}.default."):
-            super().__setitem__(f"{prefix}.{dev}.{name}", self[f"{prefix}.default.{name}"])
+            if not name.startswith("gc_"):
+                super().__setitem__(f"{prefix}.{dev}.{name}", self[f"{prefix}.default.{name}"])
 
     def own_settings(self, prefix: str, dev: str) -> None:
         """What `default` says is no news to this device any more (`ipv4_devconf_setall`)."""

@@ -21,7 +21,7 @@ class Arp(NeighbourTable):
     `accepts(dev)` whether announcements of strangers are believed."""
 
     def __init__(self, ethernet: Ethernet) -> None:
-        super().__init__(ethernet, ETH_P_IP, "net.ipv4.neigh.default.")
+        super().__init__(ethernet, ETH_P_IP)
         self.is_local: Callable[[NetDevice, bytes], bool] = lambda dev, ip: False
         self.accepts: Callable[[NetDevice], bool] = lambda dev: False
         self.source_for: Callable[[NetDevice, bytes], bytes] = lambda dev, ip: bytes(4)
@@ -53,6 +53,9 @@ class Arp(NeighbourTable):
         if request and for_us:
             self._transmit(dev, ARPOP_REPLY, packet.target_ip, packet.sender_mac, packet.sender_ip)
         skb.free()
+
+    def setting(self, dev: str, name: str) -> int:
+        return self.kernel.sysctl[f"net.ipv4.neigh.{dev}.{name}"]
 
     def solicit(self, neigh: Neighbour, mac: bytes) -> None:
         source = self.source_for(neigh.dev, neigh.ip)

@@ -42,30 +42,28 @@ class Neighbour:
         self.queue: deque[SkBuff] = deque()
         self.probes = 0
         self.used = table.kernel.now
-        self.confirmed = table.never_confirmed()
+        self.confirmed = table.never_confirmed(dev)
         self.timer = table.kernel.timer(lambda: table.timer_expired(self))
 
 
 class NeighbourTable(ABC):
-    """`unreachable(skb)` hears of a packet that found no neighbour, and must not free it.
+    """`unreachable(skb)` hears of a packet that found no neighbour, and must not free it."""
 
-    `sysctl` is where the family's settings are, as "net.ipv4.neigh.default.".
-    """
-
-    def __init__(self, ethernet: Ethernet, ethertype: int, sysctl: str) -> None:
+    def __init__(self, ethernet: Ethernet, ethertype: int) -> None:
         self.ethernet = ethernet
         self.kernel = ethernet.kernel
         self.unreachable: Callable[[SkBuff], None] = lambda skb: None
         self.table: dict[tuple[str, bytes], Neighbour] = {}
         self._ethertype = ethertype
-        self._sysctl = sysctl
 
     @abstractmethod
     def solicit(self, neigh: Neighbour, mac: bytes) -> None:
         """Ask for the neighbour's address: everybody if `mac` is empty, else the one it had."""
 
-    def setting(self, name: str) -> int:
-        return self.kernel.sysctl[self._sysctl + name]
+    @abstractmethod
+    def setting(self, dev: str, name: str) -> int:
+        """The family's, of a device by name: a router may have told what holds on its link; those
+        of the whole table are `default`'s."""
 
     def send(self, skb: SkBuff, dev: NetDevice, next_hop: bytes) -> bool:
         """Send a packet to the neighbour `next_hop` on `dev`; takes ownership.
@@ -83,7 +81,7 @@ class NeighbourTable(ABC):
             neigh.state = NudState.INCOMPLETE
             neigh.probes = 0
         if neigh.state is NudState.INCOMPLETE:
-            if len(neigh.queue) >= self.setting("unres_qlen"):
+            if len(neigh.queue) >= self.setting(dev.name, "unres_qlen"):
                 self.kernel.drop(neigh.queue.popleft(), Drop.NEIGH_QUEUE_FULL)
             neigh.queue.append(skb)
             if not neigh.timer.pending:
@@ -91,7 +89,7 @@ class NeighbourTable(ABC):
             return True
         if neigh.state is NudState.STALE:
             neigh.state = NudState.DELAY
-            neigh.timer.mod(self.kernel.now + self._delay())
+            neigh.timer.mod(self.kernel.now + self._delay(neigh))
         return self.ethernet.send(skb, dev, neigh.mac, self._ethertype)
 
     def confirm(self, dev: NetDevice, ip: bytes) -> None:
@@ -129,7 +127,7 @@ class NeighbourTable(ABC):
             return neigh
         changed = neigh.mac != mac
         if changed:
-            neigh.confirmed = self.never_confirmed()
+            neigh.confirmed = self.never_confirmed(dev)
         neigh.mac = mac
         if reachable:
             self._reachable(neigh)
@@ -146,7 +144,7 @@ class NeighbourTable(ABC):
                 neigh.timer.mod(self._reachable_until(neigh))
             else:
                 neigh.state = NudState.STALE
-        elif neigh.state is NudState.DELAY and now <= neigh.confirmed + self._delay():
+        elif neigh.state is NudState.DELAY and now <= neigh.confirmed + self._delay(neigh):
             neigh.state = NudState.REACHABLE
             neigh.timer.mod(self._reachable_until(neigh))
         elif neigh.state is NudState.DELAY:
@@ -155,7 +153,9 @@ class NeighbourTable(ABC):
             self._probe(neigh)
         elif neigh.state in (NudState.INCOMPLETE, NudState.PROBE):
             unicast = neigh.state is NudState.PROBE
-            if neigh.probes < self.setting("ucast_solicit" if unicast else "mcast_solicit"):
+            if neigh.probes < self.setting(
+                neigh.dev.name, "ucast_solicit" if unicast else "mcast_solicit"
+            ):
                 self._probe(neigh)
             else:
                 self._fail(neigh)
@@ -189,7 +189,7 @@ class NeighbourTable(ABC):
     # -- inside ----------------------------------------------------------------------------
 
     def _create(self, dev: NetDevice, ip: bytes) -> Neighbour | None:
-        if len(self.table) >= self.setting("gc_thresh3"):
+        if len(self.table) >= self.setting("default", "gc_thresh3"):
             victims = [
                 n for n in self.table.values() if n.state in (NudState.STALE, NudState.FAILED)
             ]
@@ -206,15 +206,15 @@ class NeighbourTable(ABC):
         neigh.confirmed = self.kernel.now
         neigh.timer.mod(self._reachable_until(neigh))
 
-    def never_confirmed(self) -> int:
+    def never_confirmed(self, dev: NetDevice) -> int:
         """A time too long ago to mean anything (`neigh_create`)."""
-        return self.kernel.now - 2 * self.setting("base_reachable_time_ms") * MS
+        return self.kernel.now - 2 * self.setting(dev.name, "base_reachable_time_ms") * MS
 
     def _reachable_until(self, neigh: Neighbour) -> int:
-        return neigh.confirmed + self.setting("base_reachable_time_ms") * MS
+        return neigh.confirmed + self.setting(neigh.dev.name, "base_reachable_time_ms") * MS
 
-    def _delay(self) -> int:
-        return self.setting("delay_first_probe_time") * 1000 * MS
+    def _delay(self, neigh: Neighbour) -> int:
+        return self.setting(neigh.dev.name, "delay_first_probe_time") * 1000 * MS
 
     def _stale(self, neigh: Neighbour) -> None:
         neigh.state = NudState.STALE
@@ -222,7 +222,7 @@ class NeighbourTable(ABC):
 
     def _probe(self, neigh: Neighbour) -> None:
         neigh.probes += 1
-        neigh.timer.mod(self.kernel.now + self.setting("retrans_time_ms") * MS)
+        neigh.timer.mod(self.kernel.now + self.setting(neigh.dev.name, "retrans_time_ms") * MS)
         self.solicit(neigh, neigh.mac if neigh.state is NudState.PROBE else b"")
 
     def _fail(self, neigh: Neighbour) -> None:

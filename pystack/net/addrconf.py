@@ -211,7 +211,7 @@ class Addrconf:
             self._dad_completed(address)
             return
         address.probes -= 1
-        retrans = self.ip.ndisc.setting("retrans_time_ms") * 1_000_000
+        retrans = self.ip.ndisc.setting(address.dev.name, "retrans_time_ms") * 1_000_000
         address.timer.mod(self.ip.kernel.now + retrans)
         self.ip.ndisc.solicit_duplicate(address.dev, address.ip)
 

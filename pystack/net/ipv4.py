@@ -33,7 +33,7 @@ from pystack.net.ip_output import Output
 from pystack.net.route import Route, Routing
 from pystack.net.route_input import RouteInput
 
-CONF = "net.ipv4.conf"
+CONF, NEIGH = "net.ipv4.conf", "net.ipv4.neigh"
 IP_FORWARD = "net.ipv4.ip_forward"
 
 
@@ -95,6 +95,7 @@ class Ipv4:
         core.notifiers.append(self._netdev_event)
         for dev in core.devices.values():
             sysctl.add_device(CONF, dev.name)
+            sysctl.add_device(NEIGH, dev.name)
         for name in (f"{CONF}.", IP_FORWARD):
             sysctl.watch(name, self._conf_changed)
         self.add_address(loopback, "127.0.0.1/8")
@@ -235,6 +236,7 @@ class Ipv4:
         """A device that goes down takes its routes along (`fib_disable_ip`)."""
         if event is NetdevEvent.REGISTER:
             self.kernel.sysctl.add_device(CONF, dev.name)
+            self.kernel.sysctl.add_device(NEIGH, dev.name)
             return
         if event is NetdevEvent.UP:
             self.igmp.up(dev)

@@ -72,6 +72,7 @@ class Ipv6:
         core.notifiers.append(self._netdev_event)
         for dev in core.devices.values():
             self.kernel.sysctl.add_device("net.ipv6.conf", dev.name)
+            self.kernel.sysctl.add_device("net.ipv6.neigh", dev.name)
         self.addrconf.add(loopback, LOOPBACK, 128, dad=False)
         ethernet.register(ETH_P_IPV6, self.receive)
 
@@ -89,6 +90,7 @@ class Ipv6:
         """A device that goes down loses addresses, routes and neighbours (`addrconf_ifdown`)."""
         if event is NetdevEvent.REGISTER:
             self.kernel.sysctl.add_device("net.ipv6.conf", dev.name)
+            self.kernel.sysctl.add_device("net.ipv6.neigh", dev.name)
         elif event is NetdevEvent.DOWN:
             self.addrconf.down(dev)
             self.ndisc.flush(dev)

@@ -59,12 +59,15 @@ _FIXED = {NDISC_ROUTER_SOLICITATION: 8, NDISC_ROUTER_ADVERTISEMENT: 16, NDISC_RE
 
 class Ndisc(NeighbourTable):
     def __init__(self, ip: Ipv6) -> None:
-        super().__init__(ip.ethernet, ETH_P_IPV6, "net.ipv6.neigh.default.")
+        super().__init__(ip.ethernet, ETH_P_IPV6)
         self.ip = ip
         self.unreachable = ip.icmp.neighbour_failed
         self.redirects = Redirects(ip, self)
         for icmp_type in _COUNTERS:
             ip.icmp.register(icmp_type, self.receive)
+
+    def setting(self, dev: str, name: str) -> int:
+        return self.kernel.sysctl[f"net.ipv6.neigh.{dev}.{name}"]
 
     # -- receive ---------------------------------------------------------------------------
 

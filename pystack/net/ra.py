@@ -123,10 +123,10 @@ class RouterDiscovery:
         if advert.hop_limit:
             link.hop_limit = advert.hop_limit
         if advert.reachable_time:
-            sysctl["net.ipv6.neigh.default.base_reachable_time_ms"] = advert.reachable_time
+            sysctl[f"net.ipv6.neigh.{dev.name}.base_reachable_time_ms"] = advert.reachable_time
         if advert.retrans_timer:
             retrans = max(advert.retrans_timer, MIN_RETRANS_MS)
-            sysctl["net.ipv6.neigh.default.retrans_time_ms"] = retrans
+            sysctl[f"net.ipv6.neigh.{dev.name}.retrans_time_ms"] = retrans
         option = first.get(ND_OPT_MTU)
         if option is not None and len(option) == 6:
             mtu = int.from_bytes(option[2:], "big")

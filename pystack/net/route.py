@@ -9,10 +9,13 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable, Mapping
+from functools import partial
 from types import MappingProxyType
+from typing import NamedTuple
 
 from pystack.core.kernel import Kernel
 from pystack.core.skb import SkBuff
+from pystack.core.timer import Timer
 from pystack.dev.netdev import NetDevice
 from pystack.net.devinet import SCOPE_GLOBAL, SCOPE_LINK, Devinet
 from pystack.net.fib import ROUTE_ERRORS, Fib, FibEntry, RouteType, os_error
@@ -102,6 +105,15 @@ class Route:
         return self.path is not None and self.path.locked and self.path.valid
 
 
+class Redirect(NamedTuple):
+    """In place of the configured gateway `old` the next hop is `gateway`, until `timer` says
+    otherwise (`struct fib_nh_exception`)."""
+
+    old: bytes
+    gateway: bytes
+    timer: Timer
+
+
 InputKey = tuple[bytes, bytes, NetDevice]
 
 
@@ -117,6 +129,7 @@ class Routing:
         self._local = local
         self._main = main
         self.paths: dict[bytes, PathMtu] = {}
+        self._redirects: dict[bytes, Redirect] = {}
         self._outputs: dict[tuple[bytes, bytes, int], Route] = {}
         self.inputs: dict[InputKey, Route] = {}
         self.device: Callable[[int], NetDevice | None] = lambda ifindex: None
@@ -146,6 +159,9 @@ class Routing:
                 self.flush()
             route = self._outputs[key] = self._resolve(daddr, saddr, oif)
             route.path = self.paths.get(daddr)
+            redirect = self._redirects.get(daddr)
+            if redirect is not None and redirect.old == route.gateway:
+                route.gateway = redirect.gateway
         return route
 
     def _resolve(self, daddr: bytes, saddr: bytes, oif: int) -> Route:
@@ -268,9 +284,24 @@ class Routing:
             return
         if not self.conf_any("shared_media", dev) and not self._secure(dev, old, gateway):
             return
-        for (to, _, _), cached in list(self._outputs.items()):
-            if to == daddr:
-                cached.gateway = gateway
+        if len(self._redirects) >= CACHED:
+            for to in list(self._redirects):
+                self._forget(to)
+        before = self._redirects.get(daddr)
+        if before is None:
+            timer = self._kernel.timer(partial(self._forget, daddr))
+        else:
+            timer = before.timer
+            old = before.old if before.gateway == old else old
+        self._redirects[daddr] = Redirect(old, gateway, timer)
+        lifetime = self._kernel.sysctl["net.ipv4.route.gc_timeout"] * SECOND
+        timer.mod(self._kernel.now + lifetime)
+        self.flush()
+
+    def _forget(self, daddr: bytes) -> None:
+        """The way is the configured one again."""
+        self._redirects.pop(daddr).timer.delete()
+        self.flush()
 
     def _secure(self, dev: NetDevice, old: bytes, gateway: bytes) -> bool:
         """Is the link one subnet to both, and with secure_redirects the new one a router that is

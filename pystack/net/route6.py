@@ -9,9 +9,11 @@ from __future__ import annotations
 import errno
 import ipaddress
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple
 
 from pystack.core.headers.ipv6 import IPV6_MIN_MTU, is_linklocal, is_multicast
+from pystack.core.timer import Timer
 from pystack.dev.netdev import NetDevice
 from pystack.net.fib import ROUTE_ERRORS, Fib, FibEntry, Network, RouteType, os_error
 from pystack.net.route import CACHED, SECOND, PathMtu, Route
@@ -22,12 +24,20 @@ if TYPE_CHECKING:
 ROUTE_METRIC = 1024  # IP6_RT_PRIO_USER
 
 
+class _Redirect(NamedTuple):
+    """Over `entry` a destination is reached through `gateway`, or directly if that is empty."""
+
+    entry: FibEntry
+    gateway: bytes
+    timer: Timer
+
+
 class Routing6:
     def __init__(self, ip: Ipv6) -> None:
         self.ip = ip
         self.fib = Fib(128)
         self._paths: dict[bytes, PathMtu] = {}
-        self._redirects: dict[bytes, tuple[FibEntry, bytes]] = {}
+        self._redirects: dict[bytes, _Redirect] = {}
         self._outputs: dict[tuple[bytes, bytes, int], Route] = {}
 
     # -- the table -------------------------------------------------------------------------
@@ -148,8 +158,10 @@ class Routing6:
 
     def _gateway(self, entry: FibEntry, daddr: bytes) -> bytes:
         """The entry's, unless it has sent us to a better one for this destination."""
-        redirected, gateway = self._redirects.get(daddr, (None, b""))
-        return gateway if redirected is entry else entry.gateway
+        redirect = self._redirects.get(daddr)
+        if redirect is None or redirect.entry is not entry:
+            return entry.gateway
+        return redirect.gateway
 
     def redirect(self, dev: NetDevice, daddr: bytes, old: bytes, gateway: bytes) -> bool:
         """The router `old` says that `gateway`, empty for the destination itself, is nearer to
@@ -160,14 +172,35 @@ class Routing6:
         if self.ip.is_local(daddr) or self._gateway(entry, daddr) != old:
             return False
         if len(self._redirects) >= CACHED:
-            self._redirects.clear()
-        self._redirects[daddr] = entry, gateway
+            for to in list(self._redirects):
+                self.link_failure(to)
+        before = self._redirects.get(daddr)
+        timer = self.ip.kernel.timer(partial(self._age, daddr)) if before is None else before.timer
+        self._redirects[daddr] = _Redirect(entry, gateway, timer)
+        timer.mod(self.ip.kernel.now + self._unused_time)
         self.flush()
         return True
 
+    @property
+    def _unused_time(self) -> int:
+        return self.ip.kernel.sysctl["net.ipv6.route.gc_timeout"] * SECOND
+
+    def _age(self, daddr: bytes) -> None:
+        """Forget a redirect that nobody has used lately, or to what is a router no more
+        (`rt6_age_examine_exception`).  Used: its neighbour was sent something."""
+        entry, gateway, timer = self._redirects[daddr]
+        neigh = self.ip.ndisc.table.get((entry.dev.name, gateway or daddr))
+        until = 0 if neigh is None else neigh.used + self._unused_time
+        if neigh is None or until <= self.ip.kernel.now or (gateway and not neigh.is_router):
+            self.link_failure(daddr)
+        else:
+            timer.mod(until)
+
     def link_failure(self, daddr: bytes) -> None:
         """The next hop does not answer: the router had better choose again (`ip6_link_failure`)."""
-        if self._redirects.pop(daddr, None) is not None:
+        redirect = self._redirects.pop(daddr, None)
+        if redirect is not None:
+            redirect.timer.delete()
             self.flush()
 
     def link_mtu(self, dev: NetDevice, metrics: Mapping[str, int]) -> int:

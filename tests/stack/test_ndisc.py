@@ -130,6 +130,21 @@ def router(*options: Any, lifetime: int = 1800, **fields: Any) -> Any:
     return packet
 
 
+def test_times_a_router_advertises_hold_on_its_link_only(wire: Wire6) -> None:
+    wire.send(router(reachabletime=20_000, retranstimer=250))
+    read = wire.host.kernel.sysctl.read
+    times = ("base_reachable_time_ms", "retrans_time_ms")
+    found = {d: [read(f"net.ipv6.neigh.{d}.{t}") for t in times] for d in ("eth0", "lo", "default")}
+    assert found == {
+        "eth0": ["20000", "250"],
+        "lo": ["30000", "1000"],
+        "default": ["30000", "1000"],
+    }
+    wire.send(wire.ip(src="fd00::77") / ICMPv6EchoRequest())
+    asked = [frame for frame in wire.run(600) if ICMPv6ND_NS in frame]
+    assert len(asked) == 2  # and one at once: 250 ms apart
+
+
 def prefix(valid: int = 3600, preferred: int = 1800, **fields: Any) -> Any:
     return ICMPv6NDOptPrefixInfo(
         **{"prefix": "fd99::", "prefixlen": 64, "L": 1, "A": 1, **fields},

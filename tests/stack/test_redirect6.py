@@ -88,6 +88,20 @@ def test_router_that_does_not_answer_is_given_up(wire: Wire6) -> None:
     assert ping(wire) == PEER_MAC
 
 
+def test_redirect_is_forgotten_when_unused_for_a_minute(wire: Wire6) -> None:
+    """`rt6_age_examine_exception`, net.ipv6.route.gc_timeout"""
+    wire.send(redirect())
+    for _ in range(3):
+        wire.run(50_000)
+        ip = IPv6(src=OTHER_LL, dst=US, hlim=255)
+        answer = ICMPv6ND_NA(tgt=OTHER_LL, R=1, S=1, O=1) / ICMPv6NDOptDstLLAddr(lladdr=OTHER_MAC)
+        wire.send(Ether(src=OTHER_MAC, dst=OUR_MAC) / ip / answer)
+        assert ping(wire) == OTHER_MAC
+    wire.run(200_000)
+    wire.teach(PEER_LL)
+    assert ping(wire) == PEER_MAC
+
+
 def test_route_that_goes_takes_its_redirects_along(wire: Wire6) -> None:
     def again() -> None:
         wire.host.ipv6.del_route("default")
