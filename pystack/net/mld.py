@@ -107,7 +107,7 @@ class Mld:
     def groups(self, dev: NetDevice) -> dict[bytes, int]:
         """Of `dev`, with how many want each."""
         link = self._links.get(dev)
-        return {} if link is None else dict(link.groups)
+        return {} if link is None else {name: it.users for name, it in link.groups.items()}
 
     def join(self, dev: NetDevice, group: bytes) -> None:
         """As often as wanted; the first time the link is told (`igmp6_group_added`)."""

@@ -54,10 +54,8 @@ class QueuePair:
 
     def start(self) -> None:
         nic = self.nic
-        pool = PagePool(
-            *(nic.resources.dma, nic.rx_buffer, nic.pool_limit, self.rx.name),
-            on_put=self._pool_refilled,
-        )
+        dma, name = nic.resources.dma, self.rx.name
+        pool = PagePool(dma, nic.rx_buffer, nic.pool_limit, name, self._pool_refilled)
         self.rx.start(pool)
         self.tx.start()
         self._program(regs.Q_RX, self.rx)
