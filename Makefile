@@ -73,6 +73,9 @@ mutate: .venv/ready-test  ## change the RTL one thing at a time: which change do
 lint: .venv/ready-test  ## formats, types and lint of Python and RTL
 	@$(W2A) lint
 
+docs: .venv/ready-test  ## the documentation as a site, build/docs/index.html
+	@NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build --strict --quiet && echo build/docs/index.html
+
 regs: .venv/ready-sim  ## write what is generated from hdl/nic.rdl
 	@$(W2A) regs
 

@@ -1,8 +1,11 @@
-"""The Python code of the documentation runs as it stands there."""
+"""The documentation's code runs as it stands there, and the pages make a site without a warning."""
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -23,3 +26,19 @@ def test_code_of_the_page_runs(page: str) -> None:
         lines_before = text[: block.start(1)].count("\n")
         code = compile("\n" * lines_before + block[1], str(DOCS / page), "exec")
         exec(code, names)
+
+
+def test_the_first_system_test_stands_in_the_docs_as_it_is_run() -> None:
+    page = (DOCS / "first-test.md").read_text()
+    source = (DOCS.parent / "tests" / "system" / "test_first.py").read_text()
+    _, _, code = source.partition('"""\n\n')
+    assert [block[1] for block in BLOCK.finditer(page)] == [code]
+
+
+def test_the_site_is_built_without_a_warning(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(tmp_path)]
+    environment = {**os.environ, "NO_MKDOCS_2_WARNING": "1"}
+    done = subprocess.run(command, cwd=DOCS.parent, env=environment, text=True, capture_output=True)
+    assert done.returncode == 0, done.stderr
+    assert "make sim" in (tmp_path / "index.html").read_text()
+    assert (tmp_path / "first-test.html").exists()

@@ -42,6 +42,7 @@ def _checks() -> list[tuple[str, list[str]]]:
         ("mypy --strict pystack", [*mypy, "--strict", "pystack"]),
         ("mypy --strict packetdrill", [*mypy, "--strict", "packetdrill"]),
         ("mypy --strict tb", [*mypy, "--strict", "tb"]),
+        ("mypy --strict labs", [*mypy, "--strict", "labs"]),
         ("mypy --strict wire2app", [*mypy, "--strict", "wire2app"]),
         ("verilator -Wall nic_top", [*verilator, "--top-module", "nic_top", *nic]),
         *(

@@ -10,8 +10,7 @@ import cocotb
 import pytest
 from conftest import SEED, SIMS
 
-from tb import accounts
-from tb.world import SECOND, SERVER, World, WorldSettings
+from tb.system import SERVER, WorldSettings, run_over_nic
 from wire2app.simulator import bench_design, simulate
 
 SIZES = (0, 1, 18, 512, 1472, 1473, 5000)
@@ -44,21 +43,8 @@ def client(socket: Any) -> tuple[list[bool], int | None]:
 
 @cocotb.test()
 async def datagrams_behind_the_nic(dut: Any) -> None:
-    world = World(dut, WorldSettings(seed=SEED))
-    await world.up()
-    serving = world.server.process("server", server)
-    asking = world.client.process("client", client)
-    ended = (serving, asking)
-    await world.engine.run(
-        stop=lambda: not any(p.alive for p in ended), until=world.engine.now + 10 * SECOND
-    )
-    for process in ended:
-        assert not process.tracebacks, process.tracebacks[0]
-        assert not process.alive, process
-    assert asking.result == ([True] * len(SIZES), errno.ECONNREFUSED)
-    await world.down()
-    bad = [line for line in accounts.balance(world) if not line.ok]
-    assert not bad, bad
+    result = await run_over_nic(dut, server, client, settings=WorldSettings(seed=SEED))
+    assert result == ([True] * len(SIZES), errno.ECONNREFUSED)
 
 
 @pytest.mark.parametrize("sim", SIMS)
