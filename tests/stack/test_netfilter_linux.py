@@ -11,18 +11,19 @@ import shutil
 import subprocess
 import sys
 from contextlib import suppress
+from ipaddress import ip_address
 from pathlib import Path
-from socket import AF_INET, inet_aton
+from socket import AF_INET, AF_INET6
 from typing import Any
 
 import pytest
-from netfilter_steps import HOSTS, NEIGHBOURS, ROUTER_MACS, ROUTES, SIDES, Steps
+from netfilter_steps import ROUTER_MACS, SIDES, Steps, World, is_discovery, to_ipv6
 from scapy.layers.l2 import Ether
 
 from pystack.core.checksum import ones_sum
 from pystack.core.engine import VirtualEngine
 from pystack.dev.wire import Link, LinkPort
-from pystack.host import Host
+from pystack.host import Host, finished
 
 ROOT = Path(__file__).resolve().parents[2]
 MS = 10**6
@@ -36,12 +37,17 @@ for _text in (ROOT / "tests" / "netfilter" / "router.rules").read_text().split("
 class Ours:
     """Our router, with the frames it has sent."""
 
-    def __init__(self, rules: str) -> None:
+    def __init__(self, version: int, rules: str) -> None:
+        self.world = World(version)
         self.engine = VirtualEngine()
         self.host = Host(self.engine, "router")
         sysctl = self.host.kernel.sysctl
         sysctl["net.ipv4.conf.default.forwarding"] = 1
-        sysctl["net.ipv4.neigh.default.delay_first_probe_time"] = 10_000
+        sysctl["net.ipv6.conf.all.forwarding"] = 1
+        sysctl["net.ipv6.icmp.ratelimit"] = 0
+        sysctl["net.ipv6.mld_qrv"] = 1
+        for family in ("ipv4", "ipv6"):
+            sysctl[f"net.{family}.neigh.default.delay_first_probe_time"] = 10_000
         sysctl["net.netfilter.nf_conntrack_acct"] = 1
         sysctl["net.ipv4.icmp_ratelimit"] = 0
         for conf in ("all", "default"):
@@ -50,9 +56,9 @@ class Ours:
         self.ports: dict[int, LinkPort] = {}
         for side in SIDES:
             self._add(side)
-        for prefix, gateway in ROUTES.items():
-            self.host.ipv4.add_route(prefix, gateway)
-        self.host.iptables_restore(rules)
+        for prefix, gateway in self.world.routes.items():
+            (self.host.ipv4 if version == 4 else self.host.ipv6).add_route(prefix, gateway)
+        self.host.netfilter.restore(rules, version)
         self._sockets: dict[int, Any] = {}
 
     def _add(self, side: int) -> None:
@@ -60,11 +66,16 @@ class Ours:
         self.ports[side] = link.a
         dev = self.host.add_softnic(f"eth{side}", ROUTER_MACS[side], link.b)
         link.a.on_receive(lambda frame, start, end: self.sent.append((side, frame)))
-        self.host.start(self.host.up, dev, f"10.77.{side}.1/24")
-        self._run()
-        for ip in HOSTS[side]:
-            packed = inet_aton(ip)
-            self.host.arp.update(dev, packed, NEIGHBOURS[ip][1], create=True)
+        host, world = self.host, self.world
+        length = 24 if world.version == 4 else 64
+        self._do(host.up, dev, f"{world.router[side]}/{length}")
+        table = host.arp if world.version == 4 else host.ipv6.ndisc
+        for ip in world.hosts[side]:
+            table.update(dev, ip_address(ip).packed, world.neighbours[ip][1], create=True)
+
+    def _do(self, fn: Any, *args: Any) -> None:
+        task = self.host.start(fn, *args)
+        self.engine.run(until=self.engine.now + 10_000 * MS, stop=finished(task))
 
     def _run(self) -> None:
         self.engine.run(until=self.engine.now + 25 * MS)
@@ -78,15 +89,26 @@ class Ours:
         else:
             self._send(*rest)
         self._run()
-        return [(side, frame) for side, frame in self.sent if frame[12:14] == b"\x08\x00"]
+        ethertype = b"\x08\x00" if self.world.version == 4 else b"\x86\xdd"
+        return [
+            (side, frame)
+            for side, frame in self.sent
+            if frame[12:14] == ethertype and not is_discovery(frame)
+        ]
+
+    def _address(self, ip: str, port: int) -> tuple[Any, ...]:
+        any_address = bytes(4) if self.world.version == 4 else bytes(16)
+        packed = ip_address(ip).packed if ip else any_address
+        return (packed, port) if self.world.version == 4 else (packed, port, 0, 0)
 
     def _send(self, sport: int, dst: str, dport: int, payload: str) -> None:
         def send() -> None:
             if sport not in self._sockets:
-                self._sockets[sport] = self.host.udp.socket(AF_INET)
-                self._sockets[sport].bind((bytes(4), sport))
+                family = AF_INET if self.world.version == 4 else AF_INET6
+                self._sockets[sport] = self.host.udp.socket(family)
+                self._sockets[sport].bind(self._address("", sport))
             with suppress(OSError):  # what an earlier packet met with
-                address = inet_aton(dst), dport
+                address = self._address(dst, dport)
                 self._sockets[sport].sendmsg(memoryview(bytes.fromhex(payload)), 0, address)
 
         self.host.start(send)
@@ -94,6 +116,8 @@ class Ours:
 
 def comparable(frame: bytes) -> str:
     """A frame without padding, IP identification and the header's checksum, which must be right."""
+    if frame[14] >> 4 == 6:
+        return frame[: 54 + int.from_bytes(frame[18:20], "big")].hex()
     length = int.from_bytes(frame[16:18], "big")
     packet = frame[14 : 14 + length]
     hlen = (packet[0] & 15) << 2
@@ -114,8 +138,9 @@ def blocks(save: str) -> dict[str, list[str]]:
 
 def missing() -> str:
     """Why this machine's kernel cannot be asked; empty if it can."""
-    if shutil.which("iptables-legacy-restore", path="/usr/sbin:/sbin:/usr/bin:/bin") is None:
-        return "iptables-legacy-restore is not installed"
+    for program in ("iptables-legacy-restore", "ip6tables-legacy-restore"):
+        if shutil.which(program, path="/usr/sbin:/sbin:/usr/bin:/bin") is None:
+            return f"{program} is not installed"
     probe = subprocess.run(["unshare", "-rn", "true"], capture_output=True, text=True)
     return f"no network namespaces here: {probe.stderr.strip()}" if probe.returncode else ""
 
@@ -134,9 +159,11 @@ def linux(cases: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return results
 
 
-def play(name: str) -> tuple[dict[str, Any], list[list[tuple[int, bytes]]], str]:
+def play(version: int, name: str) -> tuple[dict[str, Any], list[list[tuple[int, bytes]]], str]:
     """Our side of a case: what Linux shall do the same with, and what came out here."""
-    ours, steps = Ours(RULES[name]), Steps(name)
+    rules = RULES[name] if version == 4 else to_ipv6(RULES[name])
+    ours = Ours(version, rules)
+    steps = Steps(name, ours.world)
     played, came = [], []
     for _ in range(PACKETS):
         step = steps.next()
@@ -145,8 +172,9 @@ def play(name: str) -> tuple[dict[str, Any], list[list[tuple[int, bytes]]], str]
             steps.heard(side, frame)
         played.append(step)
         came.append(frames)
-    case = {"rules": RULES[name], "steps": played, "expected": [len(frames) for frames in came]}
-    return case, came, ours.host.iptables_save(counters=True)
+    expected = [len(frames) for frames in came]
+    case = {"version": version, "rules": rules, "steps": played, "expected": expected}
+    return case, came, ours.host.netfilter.save(version, counters=True)
 
 
 def describe(step: list[Any]) -> str:
@@ -156,23 +184,26 @@ def describe(step: list[Any]) -> str:
 
 
 @pytest.fixture(scope="module")
-def both() -> dict[str, Any]:
+def both() -> dict[tuple[int, str], Any]:
     """Both sides' results of every set of rules."""
     reason = missing()
     if reason:
         pytest.skip(reason)
-    ours = {name: play(name) for name in RULES}
+    ours = {(version, name): play(version, name) for version in (4, 6) for name in RULES}
     theirs = linux([case for case, _, _ in ours.values()])
-    return {name: (*ours[name], result) for name, result in zip(ours, theirs, strict=True)}
+    return {key: (*ours[key], result) for key, result in zip(ours, theirs, strict=True)}
 
 
 def test_there_are_enough_rules_and_packets() -> None:
     assert len(RULES) >= 20 and len(RULES) * PACKETS >= 1000
 
 
+@pytest.mark.parametrize("version", [4, 6])
 @pytest.mark.parametrize("name", RULES)
-def test_same_frames_and_counters_as_linux(both: dict[str, Any], name: str) -> None:
-    case, came, save, theirs = both[name]
+def test_same_frames_and_counters_as_linux(
+    both: dict[tuple[int, str], Any], name: str, version: int
+) -> None:
+    case, came, save, theirs = both[version, name]
     for number, (step, here, there) in enumerate(
         zip(case["steps"], came, theirs["frames"], strict=True)
     ):

@@ -13,6 +13,7 @@ from pystack.core.headers.icmp import (
     ICMP_PARAMETERPROB,
     ICMP_TIME_EXCEEDED,
 )
+from pystack.core.headers.icmpv6 import ND_OPT_REDIRECT_HDR, NDISC_REDIRECT
 from pystack.core.headers.ipv4 import IPPROTO_ICMP
 from pystack.core.sysctl import Sysctl
 from pystack.net.hooks import Hook
@@ -32,7 +33,8 @@ ICMP_ERRORS = (
     ICMP_PARAMETERPROB,
 )
 ICMPV6_ERRORS = range(128)
-NDISC = (*range(130, 138), 143)  # MLD and neighbour discovery: never tracked
+NDISC = (*range(130, 137), 143)  # MLD and neighbour discovery: never tracked
+_REDIRECT_LENGTH, _OPTION_LENGTH = 40, 8
 
 
 def packet(conn: Conn, protocol: int, sysctl: Sysctl) -> Track:
@@ -62,16 +64,27 @@ def receive(conntrack: Conntrack, packet: Packet) -> bool:
     if not icmp and data[0] in NDISC:
         skb.nfct = UNTRACKED
         return True
-    if data[0] not in (ICMP_ERRORS if icmp else ICMPV6_ERRORS):
+    quoted = ICMP_HLEN
+    if not icmp and data[0] == NDISC_REDIRECT:
+        quoted = _REDIRECT_LENGTH + _OPTION_LENGTH
+        if not _quotes_first(data):
+            return False
+    elif data[0] not in (ICMP_ERRORS if icmp else ICMPV6_ERRORS):
         return False
-    if not _related(conntrack, packet):
+    if not _related(conntrack, packet, quoted):
         conntrack.stats["invalid"] += 1
     return True
 
 
-def _related(conntrack: Conntrack, packet: Packet) -> bool:
-    """Find the flow the quoted packet belongs to (`nf_conntrack_inet_error`)."""
-    inner = parse(packet.skb, packet.thoff + ICMP_HLEN)
+def _quotes_first(redirect: bytes) -> bool:
+    """Only a redirect whose first option is the packet it is about is taken for an error
+    (`nf_conntrack_icmpv6_redirect`); others are of no flow."""
+    return len(redirect) > _REDIRECT_LENGTH and redirect[_REDIRECT_LENGTH] == ND_OPT_REDIRECT_HDR
+
+
+def _related(conntrack: Conntrack, packet: Packet, at: int) -> bool:
+    """Find the flow of the packet quoted `at` so many bytes (`nf_conntrack_inet_error`)."""
+    inner = parse(packet.skb, packet.thoff + at)
     if inner is None or inner.version != packet.version:
         return False
     key = tuple_of(inner)
