@@ -43,6 +43,7 @@ from pystack.net.ipv4 import Ipv4
 from pystack.net.ipv6 import Ipv6
 from pystack.net.netfilter.netfilter import Netfilter
 from pystack.tools import registry
+from pystack.tools.tcpdump.command import Live, live
 from pystack.transport.packet import Packet
 from pystack.transport.ping import Ping
 from pystack.transport.raw import Raw
@@ -182,6 +183,10 @@ class NetNamespace:
     def tool(self, command: str) -> str:
         """What a tool prints here, as `host.tool("ss -tan")`; ToolError as it fails."""
         return registry.run(self, command)
+
+    def tcpdump(self, arguments: str = "-n", on_line: Callable[[str], None] | None = None) -> Live:
+        """A live capture: `with host.tcpdump("-ni eth0 tcp port 80") as text:`; ToolError."""
+        return live(self, arguments, on_line)
 
     def process(self, name: str, fn: Callable[..., Any], *args: Any, cpu: int = 0) -> Process:
         """Start an application: `fn(socket, *args)` with this host's `socket` module."""

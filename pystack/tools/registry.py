@@ -18,6 +18,7 @@ from pystack.tools.route_table import route
 from pystack.tools.ss import ss
 from pystack.tools.sysctl import sysctl
 from pystack.tools.tc import tc
+from pystack.tools.tcpdump.command import tcpdump
 from pystack.tools.tool import Net, Options, Tool, ToolError
 
 WRONG = 2  # iptables' exit status for a wrong parameter
@@ -62,6 +63,7 @@ tools: dict[str, Tool] = {
     "ss": ss,
     "sysctl": sysctl,
     "tc": tc,
+    "tcpdump": tcpdump,
 }
 
 
