@@ -19,7 +19,7 @@ from pystack.tools.ss import ss
 from pystack.tools.sysctl import sysctl
 from pystack.tools.tc import tc
 from pystack.tools.tcpdump.command import tcpdump
-from pystack.tools.tool import Net, Options, Tool, ToolError
+from pystack.tools.tool import Net, Options, Tool, ToolError, in_task
 
 WRONG = 2  # iptables' exit status for a wrong parameter
 NOT_FOUND = 127  # the exit status of a shell that knows no such program
@@ -55,7 +55,7 @@ tools: dict[str, Tool] = {
     "kill": kill,
     "lsof": lsof,
     "netstat": netstat,
-    "ethtool": ethtool,
+    "ethtool": lambda net, args: in_task(net, ethtool, net, args),
     "nstat": nstat,
     "ping": ping,
     "ps": ps,

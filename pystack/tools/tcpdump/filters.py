@@ -50,7 +50,7 @@ _NOT.3: /not(?![\w.:-])|!(?!=)/
 FIELD.3: /tcpflags|icmptype|icmpcode/
 FLAG.3: /tcp-(syn|ack|fin|rst|push|urg|ece|cwr)/
 RELATION: "!=" | ">=" | "<=" | "==" | "=" | ">" | "<"
-NUMBER.2: /0x[0-9a-f]+(?![\w.:-])|\d+(?![\w.:-])/
+NUMBER.2: /0x[0-9a-f]+(?![\w.-])|\d+(?![\w.-])/
 MAC.2: /([0-9a-f]{1,2}:){5}[0-9a-f]{1,2}/
 WORD: /[\w.:\/-]+/
 %ignore /\s+/
@@ -216,10 +216,11 @@ class _ToTest(Transformer[Any, Any]):
 
         def read(frame: bytes) -> int | None:
             view = _View(frame)
-            wrong = str(proto) in _PROTOCOLS and view.kind != ETH_P_IP  # as libpcap has it
-            if wrong or not test(frame) or view.later:
+            inner = str(proto) in _PROTOCOLS
+            wrong = inner and (view.kind != ETH_P_IP or view.later)  # IPv4 only, as libpcap
+            if wrong or not test(frame):
                 return None
-            start = (view.at if str(proto) in _PROTOCOLS else ETH_HLEN) + at
+            start = (view.at if inner else ETH_HLEN) + at
             return int.from_bytes(frame[start : start + size], "big")
 
         return read
