@@ -46,14 +46,19 @@ _PLAIN = (
     *range(regs.MAC_FILTER_HI, regs.MAC_FILTER_HI + 4 * regs.MAC_FILTER_HI_COUNT, 4),
 )
 FEATURES = (
-    *(regs.FEATURES_RX_OFFLOAD, regs.FEATURES_RX_FILTERS, regs.FEATURES_CLOCK),
-    *(regs.FEATURES_TX_CHECKSUM, regs.FEATURES_TX_SEGMENT, regs.FEATURES_TX_VLAN),
-    regs.FEATURES_TX_TIMESTAMP,
+    regs.FEATURES_RX_OFFLOAD
+    | regs.FEATURES_RX_FILTERS
+    | regs.FEATURES_CLOCK
+    | regs.FEATURES_TX_CHECKSUM
+    | regs.FEATURES_TX_SEGMENT
+    | regs.FEATURES_TX_VLAN
+    | regs.FEATURES_TX_TIMESTAMP
 )
 
 
 class ModelNic:
-    """`bus`: how it reaches memory, by default through `dma`.  `max_frame` as the RTL's MaxFrame.
+    """`bus`: how it reaches memory, by default through `dma`.  `max_frame` as the RTL's MaxFrame,
+    `features` which of its offloads it has been built with.
 
     `on_irq(line)` sees every rising edge, for tests without a driver.
     """
@@ -66,6 +71,7 @@ class ModelNic:
         *,
         queues: int = 1,
         max_frame: int = 9618,
+        features: int = FEATURES,
         bus: HostBus | None = None,
         gbit: int = 10,
     ) -> None:
@@ -73,6 +79,7 @@ class ModelNic:
         self.dma = dma
         self.port = port
         self.gbit = gbit
+        self.features = features
         self.max_frame = max_frame
         self.bus: HostBus = MappedMemory(dma) if bus is None else bus
         self.clock = DeviceClock(engine)
@@ -142,7 +149,7 @@ class ModelNic:
 
     def _read_device(self, offset: int) -> int:
         if offset == regs.FEATURES:
-            return len(self.queues) | AXI_BYTES << regs.FEATURES_AXI_BYTES_SHIFT | sum(FEATURES)
+            return len(self.queues) | AXI_BYTES << regs.FEATURES_AXI_BYTES_SHIFT | self.features
         if offset == regs.STATUS:
             return self._link_up * regs.STATUS_LINK_UP | self.transmitter.idle * regs.STATUS_IDLE
         if offset == regs.EVENT_RINGS:

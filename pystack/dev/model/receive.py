@@ -53,23 +53,34 @@ class Receiver:
             nic.count("rx_runt")
         elif len(frame) > min(nic.registers[regs.MAX_FRAME], nic.max_frame):
             nic.count("rx_oversize")
-        elif _is_pause(frame):
+        elif nic.features & regs.FEATURES_PAUSE and _is_pause(frame):
             nic.count("rx_pause")
         elif not self._accepts(frame[:6]):
             nic.count("rx_filtered")
         else:
             nic.count("rx_frames")
             nic.count("rx_bytes", len(frame))
-            self._steer(frame, nic.clock.at(start))
+            stamp = nic.clock.at(start) if nic.features & regs.FEATURES_CLOCK else 0
+            if nic.features & regs.FEATURES_RX_OFFLOAD:
+                self._steer(frame, stamp)
+            else:
+                self.deliver(self._default_queue, RxFrame(frame, 0, 0, 0, stamp, 0))
+
+    @property
+    def _default_queue(self) -> int:
+        steering = self._nic.registers[regs.RX_STEERING] & regs.RX_STEERING_DEFAULT_QUEUE
+        return min(steering, len(self._nic.queues) - 1)
 
     def _accepts(self, dst: bytes) -> bool:
         read = self._nic.registers
         ctrl = read[regs.CTRL]
         if ctrl & regs.CTRL_PROMISCUOUS or dst in (self._address(), _BROADCAST):
             return True
+        if dst[0] & 1 and ctrl & regs.CTRL_ALL_MULTICAST:
+            return True
+        if not self._nic.features & regs.FEATURES_RX_FILTERS:
+            return False
         if dst[0] & 1:
-            if ctrl & regs.CTRL_ALL_MULTICAST:
-                return True
             bit = multicast_bit(dst)
             if read[regs.MULTICAST_HASH_HI if bit & 32 else regs.MULTICAST_HASH_LO] >> bit % 32 & 1:
                 return True
@@ -106,10 +117,9 @@ class Receiver:
         if type_:
             entry = hash_ & 127
             word = nic.registers[regs.RSS_TABLE + (entry & ~3)]
-            queue = word >> 8 * (entry & 3) & regs.RSS_TABLE_ENTRY0
+            queue = min(word >> 8 * (entry & 3) & regs.RSS_TABLE_ENTRY0, len(nic.queues) - 1)
         else:
-            queue = nic.registers[regs.RX_STEERING] & regs.RX_STEERING_DEFAULT_QUEUE
-        queue = min(queue, len(nic.queues) - 1)
+            queue = self._default_queue
         self.deliver(queue, RxFrame(frame, flags, hash_, tci, timestamp, split))
 
     def _hash(self, frame: bytes, found: Dissected) -> tuple[HashType, int]:

@@ -19,6 +19,14 @@ if TYPE_CHECKING:
 BUFFER = 32 << 10  # bytes that wait for the wire
 
 
+_NEEDS = {
+    regs.FEATURES_TX_CHECKSUM: regs.TX_DESC_CSUM_START | regs.TX_DESC_CSUM_OFFSET,
+    regs.FEATURES_TX_SEGMENT: regs.TX_DESC_SEGMENT,
+    regs.FEATURES_TX_VLAN: regs.TX_DESC_VLAN_INSERT,
+    regs.FEATURES_TX_TIMESTAMP: regs.TX_DESC_TIMESTAMP,
+}
+
+
 @dataclass
 class _Fragment:
     index: int
@@ -105,7 +113,7 @@ class Transmitter:
                 break
         else:
             return None
-        order = _order(fetched[0][0])
+        order = _order(fetched[0][0], self._nic.features)
         frame = _Frame([], order)
         total = sum(fields[1] for fields, _ in fetched)
         refused = bad_length(
@@ -170,9 +178,12 @@ class Transmitter:
                 self._nic.queues[number].tx.complete(part.index, entry)
 
 
-def _order(fields: tuple[int, ...]) -> TxOrder:
-    """What the words of a frame's first descriptor ask for."""
+def _order(fields: tuple[int, ...], features: int) -> TxOrder:
+    """What the words of a frame's first descriptor ask for, as far as the device can do it."""
     _, _, what, tci, mss = fields
+    for feature, bits in _NEEDS.items():
+        if not features & feature:
+            what &= ~bits
     start = (what & regs.TX_DESC_CSUM_START) >> regs.TX_DESC_CSUM_START_SHIFT
     offset = (what & regs.TX_DESC_CSUM_OFFSET) >> regs.TX_DESC_CSUM_OFFSET_SHIFT
     return TxOrder(
