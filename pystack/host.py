@@ -108,13 +108,16 @@ class NetNamespace:
         """A NIC without hardware on `port`, not yet up."""
         return SoftNic(self.core, name, mac, port).dev
 
-    def add_nic(self, name: str, mac: bytes, port: Port, **settings: Any) -> NetDevice:
+    def add_nic(
+        self, name: str, mac: bytes, port: Port, *, hw_queues: int = 0, **settings: Any
+    ) -> NetDevice:
         """The wire2app NIC, modelled, behind its own driver; `settings` are those of `W2aNic`.
 
-        `queues` is also what the device has.
+        It has as many queues as the driver uses, or `hw_queues`.
         """
         dma = DmaMapper(self.kernel.memory, name)
-        model = ModelNic(self.engine, dma, port, queues=settings.get("queues", 1))
+        queues = hw_queues or settings.get("queues", 1)
+        model = ModelNic(self.engine, dma, port, queues=queues)
         return W2aNic(self.core, name, mac, model.resources(), **settings).dev
 
     def add_veth(

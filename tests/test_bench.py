@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from wire2app.bench import command, cosim, ratios, simjob, stack, xdp
+from wire2app.bench import command, cosim, forward, ratios, simjob, stack, xdp
 from wire2app.bench.context import Context
 from wire2app.bench.figures import Figure, Tree, alternate, plain, ratio, rounded, spread
 from wire2app.bench.hosts import Two
@@ -28,7 +28,7 @@ from wire2app.errors import ToolError
 from wire2app.report import PIPE_WIDTH
 from wire2app.simulator import Design
 
-DOCUMENTED = ("cosim", "stack", "xdp", "ratios", "memory", "rtl", "startup", "idle")
+DOCUMENTED = ("cosim", "stack", "xdp", "forward", "ratios", "memory", "rtl", "startup", "idle")
 
 
 # -- figures -------------------------------------------------------------------------------
@@ -239,6 +239,11 @@ def test_flood_measurements_drop_every_frame_where_they_say() -> None:
     flood = xdp.Flood()
     assert flood.drop_in_driver(640) > 0
     assert flood.drop_at_socket(640) > 0
+
+
+def test_poll_mode_forwards_at_line_rate_and_the_kernel_does_not() -> None:
+    kernel, poll = forward.by_kernel(600), forward.by_polling(600)
+    assert kernel.simulated < 4e6 < 13e6 < poll.simulated < 14.9e6
 
 
 def test_stack_measurements_move_every_byte() -> None:

@@ -18,6 +18,8 @@ class Costs:
     rx_packet: int = 120  # driver: completion to skb
     tx_packet: int = 150  # driver: skb to descriptor
     doorbell: int = 60  # a posted MMIO write
+    poll: int = 50  # poll mode: a look at a ring
+    poll_packet: int = 15  # poll mode: a completion read, or a descriptor written
     ip_packet: int = 80
     tcp_packet: int = 250
     udp_packet: int = 150

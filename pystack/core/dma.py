@@ -96,9 +96,10 @@ class DmaMapper:
         """The IOMMU's test of one device access; DmaFault, counted in `faults`, if refused."""
         end = addr + length
         if addr >= 0 and end <= self.memory.size:
-            refused = self.rights[addr:end] & access == 0
-            if not refused.any():
+            rights = bytes(self._rights[addr:end])
+            if rights.count(access) + rights.count(Direction.BIDIRECTIONAL) == length:
                 return
+            refused = self.rights[addr:end] & access == 0
             first = addr + int(refused.argmax())
         else:
             first = addr

@@ -219,6 +219,4 @@ class Traffic:
             wanted = min(rng.choice((0, 0, 1, 2, 5)), len(frame) - 1)
             cuts = sorted(rng.sample(range(1, len(frame)), wanted))
         bounds = [0, *cuts, len(frame)]
-        return tuple(
-            (frame[a:b], rng.randrange(-40, 40)) for a, b in pairwise(bounds)
-        )
+        return tuple((frame[a:b], rng.randrange(-40, 40)) for a, b in pairwise(bounds))

@@ -32,6 +32,7 @@ class W2aEthtool:
         self._nic = nic
         self.key = nic.kernel.rng.randbytes(KEY_BYTES)  # netdev_rss_key_fill
         self._table: tuple[int, ...] | None = None  # None: evenly over the queues
+        self._stolen_by: int | None = None
 
     def apply(self) -> None:
         """Tell the device; it has been reset, or the number of queues has changed."""
@@ -39,6 +40,15 @@ class W2aEthtool:
             self._write_key()
             self._write_table()
             self._write_features()
+
+    def redirect(self, queue: int | None) -> None:
+        """Let a queue in poll mode have all flows; None: the kernel has them again."""
+        self._stolen_by = queue
+        if self._nic.device_features & regs.FEATURES_RX_OFFLOAD:
+            self._write_table()
+            self._write_features()
+        else:
+            self._nic.write32(regs.RX_STEERING, 0 if queue is None else queue)
 
     # -- features --------------------------------------------------------------------------
 
@@ -58,7 +68,7 @@ class W2aEthtool:
         nic = self._nic
         features = nic.dev.features
         nic.write32(regs.RX_OFFLOAD, features["rxvlan"] and regs.RX_OFFLOAD_VLAN_STRIP)
-        hashed = features["rxhash"] or nic.tx_queues > 1
+        hashed = features["rxhash"] or nic.tx_queues > 1 or self._stolen_by is not None
         nic.write32(regs.RSS_CTRL, sum(_ALL_HASHES) if hashed else 0)
 
     # -- rings and channels ----------------------------------------------------------------
@@ -86,7 +96,9 @@ class W2aEthtool:
         nic = self._nic
         if not 0 < combined <= nic.max_queues:
             raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
-        if self._table is not None and max(self._table) >= combined:
+        if any(queue < combined for queue in nic.lent) or (
+            self._table is not None and max(self._table) >= combined
+        ):
             raise OSError(errno.EBUSY, os.strerror(errno.EBUSY))
 
         def change() -> None:
@@ -173,7 +185,7 @@ class W2aEthtool:
             self._nic.write32(regs.RSS_KEY + at, word)
 
     def _write_table(self) -> None:
-        table = self.table
+        table = self.table if self._stolen_by is None else (self._stolen_by,) * TABLE
         for at in range(0, TABLE, 4):
             word = int.from_bytes(bytes(table[at : at + 4]), "little")
             self._nic.write32(regs.RSS_TABLE + at, word)

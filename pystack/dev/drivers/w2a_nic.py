@@ -86,6 +86,7 @@ class W2aNic:
         self.device_features = 0
         self.stamps = False
         self.queues: list[QueuePair] = []
+        self.lent: set[int] = set()  # queues in poll mode
         self._resetting: set[int] = set()
         core.register(self.dev)
 

@@ -26,13 +26,14 @@ class Ring:
         self.descriptors = 0
         self.completions = 0
 
-    def _alloc(self) -> None:
+    def alloc(self) -> None:
+        """Both rings in memory of the device's; `free` gives it back."""
         self.producer = self.consumer = 0
         size = self.entries * ENTRY
         self.descriptors = self.dma.alloc_coherent(size, f"{self.name} descriptors")
         self.completions = self.dma.alloc_coherent(size, f"{self.name} completions")
 
-    def _free(self) -> None:
+    def free(self) -> None:
         self.dma.free_coherent(self.descriptors)
         self.dma.free_coherent(self.completions)
 
@@ -74,7 +75,7 @@ class RxRing(Ring):
     pool: PagePool
 
     def start(self, pool: PagePool) -> None:
-        self._alloc()
+        self.alloc()
         self.pool = pool
         self.buffers: list[int] = [0] * self.entries
 
@@ -84,7 +85,7 @@ class RxRing(Ring):
             self.pool.put(self.buffers[self.consumer & (self.entries - 1)], cpu_owned=False)
             self.consumer = (self.consumer + 1) & 0xFFFF
         self.pool.destroy()
-        self._free()
+        self.free()
 
     def refill(self) -> int:
         """Post buffers until the ring or the pool is at its end; returns the producer index."""

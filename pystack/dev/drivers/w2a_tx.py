@@ -28,7 +28,7 @@ class TxRing(Ring):
         self.max_pieces = min(MAX_PIECES, entries)
 
     def start(self) -> None:
-        self._alloc()
+        self.alloc()
         self._buffers = self.dma.memory.alloc_pages(-(-self.entries * SLOT // PAGE_SIZE))
         self._skbs: list[SkBuff | None] = [None] * self.entries
         self._mapped: list[int] = [0] * self.entries  # bus address of each slot's piece
@@ -43,7 +43,7 @@ class TxRing(Ring):
                 left.append(skb)
             self.consumer = (self.consumer + 1) & 0xFFFF
         self.dma.memory.free_pages(self._buffers)
-        self._free()
+        self.free()
         return left
 
     def pieces(self, skb: SkBuff, scatter: bool) -> list[bytes | memoryview]:

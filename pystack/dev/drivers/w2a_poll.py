@@ -1,0 +1,199 @@
+"""Poll mode: a queue of the NIC in an application's hands, without interrupt and kernel stack.
+
+The application maps rings and buffers itself, as a poll-mode driver over VFIO does, and looks at
+the completion ring in a loop: `rx_burst`, `tx_burst`.  A buffer that was received can be sent as it
+stands.  The kernel keeps the queues before this one, and what is not steered away from them.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from pystack.core.dma import Direction
+from pystack.core.memory import PAGE_SIZE
+from pystack.dev.drivers import w2a_regs as regs
+from pystack.dev.drivers.w2a_rings import ENTRY, Ring
+
+if TYPE_CHECKING:
+    from pystack.dev.drivers.w2a_nic import W2aNic
+
+BUFFER = 2048
+BURST = 32
+
+
+@dataclass(slots=True)
+class PollPacket:
+    """A buffer and the frame in it: `data` may be changed in place.  The application owns it until
+    it is given to `tx_burst` or to `free`."""
+
+    addr: int
+    length: int
+    data: memoryview
+    hash: int = 0
+
+
+class PollQueue:
+    """Queue `index` of `nic`, which is up and has more queues than the kernel uses; a context
+    manager.  EBUSY for a queue of the kernel's or a second owner, EINVAL for one that is not there.
+
+    `steal`: frames that would go to the kernel's queues come here, those without a flow excepted
+    if the device hashes.
+    """
+
+    def __init__(
+        self,
+        nic: W2aNic,
+        index: int,
+        entries: int = 256,
+        buffers: int = 1024,
+        *,
+        steal: bool = True,
+    ) -> None:
+        if index >= nic.max_queues or entries & (entries - 1) or buffers < entries:
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+        if index < nic.tx_queues or index in nic.lent:
+            raise OSError(errno.EBUSY, os.strerror(errno.EBUSY))
+        self._nic = nic
+        self._base = regs.queue_block(index)
+        self._kernel = nic.kernel
+        self._steal = steal
+        self.index = index
+        self.received = self.sent = self.refused = 0
+        dma, name = nic.resources.dma, f"{nic.dev.name} poll{index}"
+        self._rx, self._tx = Ring(dma, entries, f"{name} rx"), Ring(dma, entries, f"{name} tx")
+        self._posted = [0] * entries
+        self._sending: list[PollPacket | None] = [None] * entries
+        self._view = dma.memory.view
+        self._pages = dma.memory.alloc_pages(-(-buffers * BUFFER // PAGE_SIZE))
+        self._size = buffers * BUFFER
+        dma.map_single(self._pages, self._size, Direction.BIDIRECTIONAL, f"{name} buffers")
+        self._free = list(range(self._pages, self._pages + self._size, BUFFER))
+        nic.lent.add(index)
+        self._start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _write(self, offset: int, value: int) -> None:
+        self._nic.write32(self._base + offset, value)
+
+    def _start(self) -> None:
+        for block, ring in ((regs.Q_RX, self._rx), (regs.Q_TX, self._tx)):
+            ring.alloc()
+            self._write(block + regs.RING_SIZE, ring.entries.bit_length() - 1)
+            self._write(block + regs.RING_DESC_BASE_LO, ring.descriptors & 0xFFFFFFFF)
+            self._write(block + regs.RING_DESC_BASE_HI, ring.descriptors >> 32)
+            self._write(block + regs.RING_CPL_BASE_LO, ring.completions & 0xFFFFFFFF)
+            self._write(block + regs.RING_CPL_BASE_HI, ring.completions >> 32)
+            self._write(block + regs.RING_CTRL, regs.RING_CTRL_ENABLE)
+        self._write(regs.Q_IRQ_MASK, 1)
+        self._refill()
+        if self._steal:
+            self._nic.ethtool.redirect(self.index)
+
+    def close(self) -> None:
+        """Stop the queue and give everything back; packets of the application's end with it."""
+        nic = self._nic
+        if self._steal:
+            nic.ethtool.redirect(None)
+        for block in (regs.Q_RX, regs.Q_TX):
+            self._write(block + regs.RING_CTRL, 0)
+            nic.wait_clear(self._base + block + regs.RING_STATUS, regs.RING_STATUS_ACTIVE)
+        for ring in (self._rx, self._tx):
+            ring.free()
+        nic.resources.dma.unmap_single(self._pages)
+        nic.resources.dma.memory.free_pages(self._pages)
+        nic.lent.discard(self.index)
+
+    # -- packets ---------------------------------------------------------------------------
+
+    def rx_burst(self, count: int = BURST) -> list[PollPacket]:
+        """At most `count` frames that are there; an empty look costs time, too."""
+        kernel, ring, view = self._kernel, self._rx, self._view
+        kernel.charge(kernel.costs.poll)
+        packets: list[PollPacket] = []
+        while len(packets) < count and (at := ring.next_completion()) is not None:
+            index, length, who, _, hash_, _, _ = regs.RX_CPL.unpack_from(view, at)
+            addr = self._posted[ring.reaped(index)]
+            kernel.charge(kernel.costs.poll_packet)
+            if who & regs.RX_CPL_STATUS:
+                self.refused += 1
+                self._free.append(addr)
+                continue
+            packets.append(PollPacket(addr, length, view[addr : addr + length], hash_))
+        self.received += len(packets)
+        if packets:
+            self._refill()
+        else:
+            kernel.cpu.flush()
+        return packets
+
+    def _refill(self) -> None:
+        ring, free = self._rx, self._free
+        before = ring.producer
+        while ring.room and free:
+            slot = ring.producer & (ring.entries - 1)
+            self._posted[slot] = addr = free.pop()
+            regs.RX_DESC.pack_into(self._view, ring.descriptors + slot * ENTRY, addr, BUFFER)
+            ring.producer = (ring.producer + 1) & 0xFFFF
+        if ring.producer != before:
+            self._write(regs.Q_RX_DOORBELL, ring.producer)
+
+    def alloc(self, length: int) -> PollPacket | None:
+        """An empty packet of `length` bytes to be filled; None while all buffers are in use."""
+        if not self._free:
+            return None
+        addr = self._free.pop()
+        return PollPacket(addr, length, self._view[addr : addr + length])
+
+    def free(self, packet: PollPacket) -> None:
+        self._free.append(packet.addr)
+
+    def tx_burst(self, packets: Sequence[PollPacket]) -> int:
+        """Send from the first on; returns how many the ring took.  The others stay the caller's."""
+        kernel, ring, view = self._kernel, self._tx, self._view
+        self._reap()
+        taken = min(len(packets), ring.room)
+        for packet in packets[:taken]:
+            kernel.charge(kernel.costs.poll_packet)
+            slot = ring.producer & (ring.entries - 1)
+            at = ring.descriptors + slot * ENTRY
+            regs.TX_DESC.pack_into(view, at, packet.addr, packet.length, regs.TX_DESC_LAST, 0, 0)
+            self._sending[slot] = packet
+            ring.producer = (ring.producer + 1) & 0xFFFF
+        if taken:
+            self._write(regs.Q_TX_DOORBELL, ring.producer)
+        return taken
+
+    def _reap(self) -> None:
+        ring = self._tx
+        while (at := ring.next_completion()) is not None:
+            index, _, who, _, _ = regs.TX_CPL.unpack_from(self._view, at)
+            slot = ring.reaped(index)
+            packet, self._sending[slot] = self._sending[slot], None
+            assert packet is not None, "a slot completed twice"
+            self._free.append(packet.addr)
+            if who & regs.TX_CPL_STATUS:
+                self.refused += 1
+            else:
+                self.sent += 1
+
+    def drain(self) -> None:
+        """Wait until all that was sent has left the buffers."""
+        while self._tx.consumer != self._tx.producer:
+            self._kernel.charge(self._kernel.costs.poll)
+            self._kernel.cpu.flush()
+            self._reap()
