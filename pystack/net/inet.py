@@ -66,12 +66,17 @@ class Inet(Protocol):
         ttl: int | None = None,
         tos: int = 0,
         dont_fragment: bool = True,
+        identification: int | None = None,
     ) -> int:
         """Send a transport packet; takes ownership.  `tos` is IPv6's traffic class.
+        `identification` is given by sockets that number their packets; IPv6 needs none.
 
         0, or the errno of what is known to have stopped it here: ENOBUFS if the device's queue was
         full, so that the sender may wait a little, EPERM if netfilter dropped it, EMSGSIZE.
         """
+
+    def first_identification(self) -> int:
+        """Where a socket begins to number its packets when it is connected."""
 
     def register(self, protocol: int, receive: Callable[[SkBuff], None]) -> None:
         """`receive(skb)` owns the packet; `skb.off` is at the transport header."""

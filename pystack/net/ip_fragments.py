@@ -80,13 +80,16 @@ class Identifications:
         noise = kernel.rng.randbytes(2 * _BUCKETS)
         self._counters: list[int] = [*struct.unpack(f"{_BUCKETS}H", noise)]
         self._stamps = [0] * _BUCKETS
-        self._atomic = kernel.rng.randrange(1 << 16)
+        self._start = kernel.rng.randrange(1 << 16)
+
+    def first(self) -> int:
+        """Where a socket that is connected now begins to count."""
+        return (self._start + self._kernel.now // _TICK) & 0xFFFF
 
     def next(self, saddr: bytes, daddr: bytes, protocol: int, dont_fragment: bool) -> int:
-        """Of a packet that is never cut it means nothing (RFC 6864, 4.1)."""
+        """Of a packet that is never cut it means nothing (RFC 6864, 4.1): it is 0."""
         if dont_fragment:
-            self._atomic = (self._atomic + 1) & 0xFFFF
-            return self._atomic
+            return 0
         where = saddr + daddr + bytes([protocol])
         digest = hashlib.blake2s(where, key=self._key, digest_size=2).digest()
         bucket = int.from_bytes(digest, "big") % _BUCKETS

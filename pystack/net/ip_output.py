@@ -36,7 +36,7 @@ class Output:
         self._kernel = ipv4.kernel
         self._hooks = ipv4.hooks
         self._active = ipv4.hooks.active
-        self._idents = Identifications(self._kernel)
+        self.identifications = Identifications(self._kernel)
 
     def send(
         self,
@@ -49,6 +49,7 @@ class Output:
         ttl: int | None = None,
         tos: int = 0,
         dont_fragment: bool = True,
+        identification: int | None = None,
         options: bytes = b"",
     ) -> int:
         """Give a transport's packet its header (`ip_queue_xmit`); takes ownership.
@@ -56,6 +57,8 @@ class Output:
         `options` are padded to whole words.  0, or why it has not left the host, as `Inet.send`.
         """
         kernel = self._kernel
+        if identification is None:
+            identification = self.identifications.next(saddr, daddr, protocol, dont_fragment)
         length = IP_HLEN + len(options) + len(skb)
         skb.head = (
             pack_header(
@@ -64,7 +67,7 @@ class Output:
                 saddr,
                 daddr,
                 kernel.sysctl[_TTL] if ttl is None else ttl,
-                self._idents.next(saddr, daddr, protocol, dont_fragment),
+                identification,
                 IP_DF if dont_fragment else 0,
                 tos,
                 options,

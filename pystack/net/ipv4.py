@@ -186,6 +186,9 @@ class Ipv4:
         """The way to `daddr`; OSError as `Routing.output`.  No rule looks at `mark`."""
         return self.routing.output(daddr, saddr, oif)
 
+    def first_identification(self) -> int:
+        return self.output.identifications.first()
+
     def update_pmtu(self, daddr: bytes, mtu: int) -> None:
         """A transport believes that `mtu` is all that gets to `daddr` (RFC 1191)."""
         self.routing.update_pmtu(daddr, mtu)

@@ -195,6 +195,10 @@ class Ipv6:
             skb.pull(at - skb.off)
             handler(icmp_type, code, info, skb)
 
+    def first_identification(self) -> int:
+        """Only fragments have one."""
+        return 0
+
     # -- send ------------------------------------------------------------------------------
 
     def send(
@@ -208,6 +212,7 @@ class Ipv6:
         ttl: int | None = None,
         tos: int = 0,
         dont_fragment: bool = True,
+        identification: int | None = None,
         flow_label: int = 0,
     ) -> int:
         """Send a transport packet; takes ownership.  0, or an errno, as `Inet.send`.

@@ -81,6 +81,7 @@ class InetDatagramSock(DatagramSock):
                 self.laddr = flow.saddr
             self.inet = target.inet
             self.raddr, self.rport = flow.daddr, target.port
+            self.inet_id = self.inet.first_identification()
             self.redirect(flow)
             if self.reuseport is not None:
                 self.reuseport.connected = True
@@ -133,6 +134,7 @@ class InetDatagramSock(DatagramSock):
             ttl=flow.ttl,
             tos=flow.tos,
             dont_fragment=flow.dont_fragment(len(skb)),
+            identification=self.number_packets() if self.has_peer else None,
         )
         return self.sent(error)
 

@@ -57,7 +57,17 @@ class InetSock(Sock):
 
     __slots__ = (
         *("bound_address", "bound_port", "error_queue", "hop_limit", "inet", "inet_flags"),
-        *("inets", "laddr", "lport", "mc", "pmtudisc", "pmtudisc6", "raddr", "rcv_saddr"),
+        *(
+            "inet_id",
+            "inets",
+            "laddr",
+            "lport",
+            "mc",
+            "pmtudisc",
+            "pmtudisc6",
+            "raddr",
+            "rcv_saddr",
+        ),
         *("rport", "tclass", "tos", "ttl", "v6only"),
     )
 
@@ -71,6 +81,7 @@ class InetSock(Sock):
         self.lport = 0
         self.raddr = self.inet.any_address
         self.rport = 0
+        self.inet_id = 0
         self.bound_address = False  # by bind, so that it outlives a connection
         self.bound_port = False
         self.tos = self.tclass = 0
@@ -80,6 +91,13 @@ class InetSock(Sock):
         self.inet_flags = MC_LOOP | MC_ALL | MC_LOOP6 | MC_ALL6
         self.mc: Multicast | None = None
         self.error_queue: deque[ErrorReport] | None = None
+
+    def number_packets(self, packets: int = 1) -> int:
+        """The identification of the first of so many: a connected socket counts, so that nobody
+        else can guess (`ip_select_ident_segs`)."""
+        number = self.inet_id
+        self.inet_id = (number + packets) & 0xFFFF
+        return number
 
     @property
     def peeks_at_offset(self) -> bool:

@@ -101,13 +101,16 @@ class FakeIpv4:
 
     def send(
         self, skb: SkBuff, route: Route, saddr: bytes, daddr: bytes, protocol: int, **_: Any
-    ) -> bool:
+    ) -> int:
         assert protocol == IPPROTO_TCP
         assert len(skb) + 20 <= route.mtu, "segment longer than the path allows"
         self.sent.append((self.kernel.now, bytes(skb), saddr, daddr))
         skb.free()
         self.on_send()
-        return True
+        return 0
+
+    def first_identification(self) -> int:
+        return 0
 
 
 class Dialogue:

@@ -51,6 +51,7 @@ def init_child(sk: TcpSock, req: RequestSock, segment: RxSegment) -> None:
         setattr(sk, name, getattr(parent, name))
     sk.sk_bound_dev_if = sk.sk_bound_dev_if or req.iif
     sk.iss = req.snt_isn
+    sk.inet_id = sk.inet.first_identification()
     sk.snd_una = sk.snd_nxt = sk.write_seq = sk.snd_sml = seq_add(req.snt_isn, 1)
     sk.pushed_seq = sk.snd_nxt
     sk.rcv_nxt = sk.rcv_wup = sk.copied_seq = req.rcv_nxt

@@ -66,6 +66,7 @@ def start(sk: TcpSock, address: Address) -> None:
     lifecycle.set_state(sk, TcpState.SYN_SENT)
     secrets = sk.tcp.secrets
     sk.iss = secrets.isn(sk.laddr, sk.raddr, sk.lport, sk.rport, sk.kernel.now)
+    sk.inet_id = sk.inet.first_identification()
     sk.ts_offset = secrets.timestamp_offset(sk.laddr, sk.raddr)
     _send_syn(sk, route.mtu)
 

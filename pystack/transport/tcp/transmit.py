@@ -161,6 +161,7 @@ def transmit(
         ttl=sk.ttl if v4 else sk.hop_limit,
         tos=tos,
         dont_fragment=ip_dont_fragment(sk, route),
+        identification=sk.number_packets(segments),
     )
     return error != errno.ENOBUFS
 
