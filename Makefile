@@ -37,6 +37,9 @@ bench: .venv/ready-sim  ## measure all speeds, in some minutes (SECTION="stack r
 run: .venv/ready-sim  ## Python programs on simulated hosts (A="server.py 80" B="client.py" RTL SIM SEED)
 	@$(W2A) run $(A) $(if $(B),-- $(B))
 
+shell: .venv/ready-sim  ## ss, tcpdump, ip and the like on running simulated hosts; `go` moves time (SEED)
+	@$(W2A) shell
+
 lab: .venv/ready-sim  ## an experiment, or the list of them (NAME=syn-flood RTL=0|1 SIM PARAM="a=1 b=2" SEED)
 	@$(W2A) lab $(NAME)
 

@@ -208,6 +208,19 @@ def lab(
 
 
 @app.command()
+def shell(
+    command: Annotated[
+        list[str] | None, typer.Option("-c", help="carry this out instead of asking; repeatable")
+    ] = None,
+    seed: Seed = 1,
+) -> int:
+    """ss, tcpdump, ip and the like on two hosts in virtual time: a server and its clients."""
+    from wire2app.shell.run import ShellOptions, run_shell
+
+    return run_shell(ShellOptions(seed, tuple(command or ())))
+
+
+@app.command()
 def bench(
     sections: Annotated[
         list[str] | None,
