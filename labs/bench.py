@@ -8,9 +8,11 @@ Labs are plain synchronous code: `run` lets time pass until programs have ended,
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from types import TracebackType
 from typing import Any, Self
 from unittest import mock
@@ -18,6 +20,7 @@ from unittest import mock
 from labs.labwire import LabWire
 from pystack.core.engine import Engine, VirtualEngine
 from pystack.core.task import Task, TaskState
+from pystack.dev.drivers.w2a_nic import W2aNic
 from pystack.dev.netdev import NetDevice
 from pystack.dev.qdisc import Emulation, Netem
 from pystack.dev.wire import Link, Port
@@ -62,14 +65,16 @@ class LabBench:
         self.tell = tell
         self.server = server
         self.client = Host(engine, "client", seed=seed)
-        self.nic = self._server_device()
-        self.wire = LabWire(self._far_end(), engine)
+        self.driver = self._server_driver()
+        self.nic = self.driver.dev
+        self.far_end = self._far_end()
+        self.wire = LabWire(self.far_end, engine)
         self.peer = self.client.add_softnic("eth0", CLIENT_MAC, self.wire)
         self._undo = ExitStack()
 
     # -- what differs between virtual time and a simulator ------------------------------------
 
-    def _server_device(self) -> NetDevice:
+    def _server_driver(self) -> W2aNic:
         raise NotImplementedError
 
     def _far_end(self) -> Port:
@@ -87,6 +92,14 @@ class LabBench:
             self.server.start(self.server.up, self.nic, f"{SERVER}/24"),
             self.client.start(self.client.up, self.peer, f"{CLIENT}/24"),
         )
+        self._know(self.server, self.nic, CLIENT, CLIENT_MAC)
+        self._know(self.client, self.peer, SERVER, SERVER_MAC)
+
+    def _know(self, host: Host, dev: NetDevice, address: str, mac: bytes) -> None:
+        """As if `host` had asked by ARP, so that no lab begins with that."""
+        ip = socket.inet_aton(address)
+        learn = partial(host.arp.update, dev, ip, mac, reachable=True, create=True)
+        self.run(host.start(learn, name="ip-neigh"))
 
     def __enter__(self) -> Self:
         return self
@@ -103,7 +116,7 @@ class LabBench:
 
     def patch(self, owner: object, name: str, value: object) -> None:
         """Replace `owner.name` until the bench is left: how a break breaks a function."""
-        self._undo.enter_context(mock.patch.object(owner, name, value))
+        self._undo.enter_context(mock.patch.object(owner, name, value, create=True))
 
     # -- programs and time --------------------------------------------------------------------
 
@@ -199,7 +212,7 @@ def _over(wanted: Wanted) -> bool:
 
 
 class VirtualBench(LabBench):
-    """Virtual time: a software NIC takes the place of the RTL one."""
+    """Virtual time: a model of the NIC takes the place of the RTL, behind the same driver."""
 
     engine: VirtualEngine
 
@@ -208,8 +221,10 @@ class VirtualBench(LabBench):
         self.link = Link(engine)
         super().__init__(engine, seed, tell, Host(engine, "server", cpus=cpus, seed=seed))
 
-    def _server_device(self) -> NetDevice:
-        return self.server.add_softnic("eth0", SERVER_MAC, self.link.a)
+    def _server_driver(self) -> W2aNic:
+        driver = self.server.add_nic("eth0", SERVER_MAC, self.link.a).ops
+        assert isinstance(driver, W2aNic)
+        return driver
 
     def _far_end(self) -> Port:
         return self.link.b

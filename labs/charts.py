@@ -41,18 +41,23 @@ class Curves:
 
 @dataclass(frozen=True)
 class Bars:
-    """A group of bars a label, a colour a series: `series[name][n]` belongs to `labels[n]`."""
+    """A group of bars a label, a colour a series: `series[name][n]` belongs to `labels[n]`.
+
+    `log`: of the picture; the terminal's bars are linear.
+    """
 
     title: str
     y: str
     labels: Sequence[str]
     series: Mapping[str, Sequence[float]]
     levels: Mapping[str, float] = field(default_factory=dict)
+    log: bool = False
 
 
 @dataclass(frozen=True)
 class Ladder:
-    """Who sent what when.  A rung is (to the right?, text, lost?, label before it: a time)."""
+    """Who sent what when.  A rung is (to the right?, text, lost?, the time); a heading has None
+    for its direction."""
 
     title: str
     left: str
@@ -166,12 +171,15 @@ def _finish(axes: Axes, chart: Curves | Bars) -> None:
         axes.text(0.995, level, name, fontsize=8, color="#555555", ha="right", va="bottom",
                   transform=axes.get_yaxis_transform())  # fmt: skip
     axes.set_ylabel(chart.y)
-    axes.set_ylim(bottom=0)
+    if isinstance(chart, Bars) and chart.log:
+        axes.set_yscale("log")
+    else:
+        axes.set_ylim(bottom=0)
     axes.yaxis.set_major_formatter("{x:,.5g}")
     axes.grid(axis="y", color="#eeeeee")
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
-    if (isinstance(chart, Curves) and len(chart.lines) > 1) or isinstance(chart, Bars):
+    if len(chart.lines if isinstance(chart, Curves) else chart.series) > 1:
         axes.legend(fontsize=9, frameon=False)
 
 
@@ -186,7 +194,7 @@ def _draw_curves(axes: Axes, chart: Curves) -> None:
             color=color,
             linewidth=1.6,
             linestyle="" if chart.marks else "-",
-            marker="o" if chart.marks or len(xs) <= 12 else "",
+            marker="o" if chart.marks or (len(xs) <= 12 and not chart.steps) else "",
             markersize=4,
             drawstyle=STEPS if chart.steps else "default",
         )
@@ -198,7 +206,7 @@ def _draw_bars(axes: Axes, chart: Bars) -> None:
     for index, (name, values) in enumerate(chart.series.items()):
         places = [n + (index - (len(chart.series) - 1) / 2) * width for n in range(len(values))]
         bars = axes.bar(places, values, width * 0.92, label=name, color=COLORS[index])
-        axes.bar_label(bars, fmt="{:,.4g}", fontsize=8, padding=2)
+        axes.bar_label(bars, fmt=lambda value: f"{value:,.4g}" if value < 1000 else f"{value:,.0f}", fontsize=8, padding=2)
     axes.set_xticks(range(len(chart.labels)), chart.labels)
 
 
@@ -208,6 +216,9 @@ def _draw_ladder(axes: Axes, chart: Ladder) -> None:
         axes.plot([side, side], [-0.6, count - 0.2], color="#444444", linewidth=1.4)
         axes.text(side, -0.8, name, ha="center", va="bottom", fontsize=10, fontweight="bold")
     for row, (to_right, text, lost, time) in enumerate(chart.rungs):
+        if to_right is None:
+            axes.text(0.5, row + 0.2, text, ha="center", va="center", fontweight="bold")
+            continue
         start, end = (0.0, 1.0) if to_right else (1.0, 0.0)
         color = "#c8501e" if lost else COLORS[0]
         stop = start + (end - start) * (0.62 if lost else 1.0)

@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from packetdrill import frames
+from packetdrill import frames, tcpopts
 from packetdrill.frames import Frame
 from pystack.core.engine import Engine
 from pystack.core.headers.ethernet import ETH_HLEN, ETH_P_IP
+from pystack.core.headers.tcp import TcpOptions
 from pystack.dev.wire import Port, Receive
 
 
@@ -38,6 +39,7 @@ class LabWire:
         self.seen: list[Seen] = []
         self.recording = True
         self.lose: Callable[[Seen], bool] | None = None
+        self._scales: dict[tuple[bytes, int], int] = {}  # of each end, from its SYN
 
     def send(self, frame: bytes, on_sent: Callable[[], None] | None = None) -> None:
         if self._passes(frame, to_server=True):
@@ -59,9 +61,17 @@ class LabWire:
         if packet is None:
             return True
         seen = Seen(self._engine.now, to_server, packet, bytes(frame))
+        if packet.tcp is not None and packet.tcp.syn:
+            self._scales[packet.ip.src, packet.tcp.sport] = syn_options(seen).wscale or 0
         lost = self.lose is not None and self.lose(seen)
         self.seen.append(Seen(seen.when, to_server, packet, seen.raw, lost))
         return not lost
+
+    def window(self, seen: Seen) -> int:
+        """The window a segment offers, in bytes."""
+        tcp = seen.packet.tcp
+        assert tcp is not None
+        return tcp.window << (0 if tcp.syn else self._scales[seen.packet.ip.src, tcp.sport])
 
     def segments(self) -> list[Seen]:
         """The TCP segments among those seen."""
@@ -75,3 +85,8 @@ class LabWire:
             tcp = seen.packet.tcp
             by_port.setdefault(tcp.sport if seen.to_server else tcp.dport, []).append(seen)
         return list(by_port.values())[number]
+
+
+def syn_options(seen: Seen) -> TcpOptions:
+    assert seen.packet.tcp is not None
+    return TcpOptions.parse(tcpopts.pack(seen.packet.tcp.options))

@@ -22,7 +22,6 @@ from labs.catalogue import lab_class
 from labs.lab import Lab
 from pystack.core.memory import HostMemory
 from pystack.dev.drivers.w2a_nic import W2aNic
-from pystack.dev.netdev import NetDevice
 from pystack.dev.wire import Port
 from pystack.host import Host
 from tb.bench import Bench
@@ -41,10 +40,9 @@ class RtlBench(LabBench):
         server = Host(bench.engine, "server", cpus=cpus, seed=seed, memory=bench.memory)
         super().__init__(bench.engine, seed, tell, server)
 
-    def _server_device(self) -> NetDevice:
+    def _server_driver(self) -> W2aNic:
         resources = self.bench.resources(self.server.kernel)
-        self.driver = W2aNic(self.server.core, "eth0", SERVER_MAC, resources)
-        return self.driver.dev
+        return W2aNic(self.server.core, "eth0", SERVER_MAC, resources)
 
     def _far_end(self) -> Port:
         return self.bench.wire

@@ -6,10 +6,8 @@ RTL NIC.
 
 from __future__ import annotations
 
-import io
 import json
-import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +17,9 @@ from labs.catalogue import LABS, lab_class
 from labs.charts import Ladder, in_terminal, write_png
 from labs.lab import BadParameter, Break, Lab, NotShown, break_name
 from labs.launch import run_virtual
+from wire2app.cli import run_command
 from wire2app.lab_docs import PAGES, still_parts
 
-ROOT = Path(__file__).resolve().parent.parent
 SEED = 1
 BREAKS = [(lab, broken) for lab in LABS for broken in lab.breaks]
 
@@ -81,31 +79,38 @@ def test_parameters_are_taken_by_name_type_and_bounds() -> None:
             lab.with_parameters(None, given)
 
 
-def wire2app(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "wire2app", "lab", *arguments],
-        cwd=ROOT,
-        text=True,
-        capture_output=True,
-        timeout=120,
-    )
+Wire2app = Callable[..., tuple[int, str, str]]
 
 
-def test_command_lists_the_labs_plain_and_as_json() -> None:
-    assert {row["name"] for row in json.load(io.StringIO(wire2app("--json").stdout))} == {
-        lab.name for lab in LABS
-    }
-    listed = wire2app().stdout
+@pytest.fixture
+def wire2app(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Wire2app:
+    """`wire2app lab ...`: its status, and what it wrote to either output."""
+    for name in ("SIM", "SEED", "BUS", "RTL", "PARAM"):
+        monkeypatch.delenv(name, raising=False)
+
+    def command(*arguments: str) -> tuple[int, str, str]:
+        status = run_command(["lab", *arguments])
+        return status, *capsys.readouterr()
+
+    return command
+
+
+def test_command_lists_the_labs_plain_and_as_json(wire2app: Wire2app) -> None:
+    rows = json.loads(wire2app("--json")[1])
+    assert [(row["name"], row["row"]) for row in rows] == [(lab.name, lab.row) for lab in LABS]
+    listed = wire2app()[1]
     assert all(f" {lab.name} " in listed and f" {lab.row} " in listed for lab in LABS)
 
 
-def test_command_exits_1_with_the_sentence_when_the_mechanism_did_not_show() -> None:
-    good = wire2app("echo", "--no-rtl")
-    assert (good.returncode, good.stderr) == (0, "")
-    assert "30 came back right" in good.stdout.replace("\n", " ")
-    bad = wire2app("echo", "--no-rtl", "--break", "no-wake-up", "--json")
-    report = json.loads(bad.stdout)
-    assert (bad.returncode, report["shown"]) == (1, False)
+def test_command_exits_1_with_the_sentence_when_the_mechanism_did_not_show(
+    wire2app: Wire2app,
+) -> None:
+    status, out, err = wire2app("echo", "--no-rtl")
+    assert (status, err) == (0, "")
+    assert "30 came back right" in out.replace("\n", " ")
+    status, out, err = wire2app("echo", "--no-rtl", "--break", "no-wake-up", "--json")
+    report = json.loads(out)
+    assert (status, report["shown"]) == (1, False)
     assert report["verdict"] == "0 of 30 lines came back right."
 
 
@@ -119,6 +124,7 @@ def test_command_exits_1_with_the_sentence_when_the_mechanism_did_not_show() -> 
         (["echo", "--sim", "vcs"], "Unknown simulator 'vcs': SIM is verilator or icarus."),
     ],
 )
-def test_bad_requests_get_one_sentence_and_status_2(arguments: list[str], said: str) -> None:
-    done = wire2app(*arguments)
-    assert (done.returncode, done.stdout, done.stderr) == (2, "", f"wire2app: {said}\n")
+def test_bad_requests_get_one_sentence_and_status_2(
+    wire2app: Wire2app, arguments: list[str], said: str
+) -> None:
+    assert wire2app(*arguments) == (2, "", f"wire2app: {said}\n")

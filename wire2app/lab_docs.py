@@ -50,7 +50,7 @@ def still_parts(cls: type[Lab]) -> list[str]:
 
 def _head(cls: type[Lab]) -> Iterator[str]:
     yield f"# {cls.title()}\n"
-    yield f"Row {cls.row}. The program: [`{source(cls)}`](../../{source(cls)}).\n"
+    yield f"Row {cls.row}. The program: `{source(cls)}`.\n"
     yield from (_fill(text) + "\n" for text in cls.look_for().split("\n\n"))
     yield f"```\nmake lab NAME={cls.name}\n```\n"
 
