@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
+import pty
 import re
+import shlex
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
 
 from tb.summary import Balance, Hop, Latency, LatencyStep, Napi, Summary, Transfer
+from wire2app.cli import app
+from wire2app.examples import EXAMPLES, PANELS
 from wire2app.progress import Event, show
 from wire2app.report import console, print_report
 from wire2app.sim import make_empty
@@ -175,3 +182,63 @@ def test_progress_shows_whole_lines_and_skips_what_is_not_an_event(tmp_path: Pat
         time.sleep(0.3)  # several looks at half a line
         file.write('tch", "done": 1, "total": 2}\nnot json\n{"no": "phase"}\n{"phase": "post"}\n')
     assert seen == [Event("fetch", 1, 2), Event("post")]
+
+
+# -- help, examples, completion ------------------------------------------------------------
+
+
+def commands() -> dict[str, Any]:
+    return dict(typer.main.get_command(app).commands)  # type: ignore[attr-defined]
+
+
+def test_every_command_has_a_panel_and_examples() -> None:
+    assert set(EXAMPLES) == set(commands()) == {name for names in PANELS.values() for name in names}
+
+
+@pytest.mark.parametrize("line", [line for lines in EXAMPLES.values() for line, _ in lines])
+def test_every_example_is_a_command_line(line: str) -> None:
+    name, *arguments = shlex.split(line)
+    with commands()[name].make_context(name, arguments):
+        pass
+
+
+def test_help_in_a_pipe_is_plain_and_shows_the_examples() -> None:
+    done = wire2app("shell", "--help")
+    assert done.stdout.startswith("Usage: wire2app shell [OPTIONS]\n")
+    assert "  Examples:\n    wire2app shell " in done.stdout
+    assert done.stdout.isascii()
+
+
+def test_help_in_a_terminal_shows_the_examples_too() -> None:
+    primary, secondary = pty.openpty()
+    environment = {**os.environ, "TERM": "xterm", "COLUMNS": "120"}
+    subprocess.run(
+        [sys.executable, "-m", "wire2app", "run", "--help"],
+        **{"cwd": ROOT, "stdout": secondary, "stderr": secondary, "env": environment},
+        check=True,
+    )
+    os.close(secondary)
+    shown = b""
+    with contextlib.suppress(OSError):
+        while data := os.read(primary, 65536):
+            shown += data
+    os.close(primary)
+    text = re.sub(r"\x1b\[[0-9;]*m", "", shown.decode())
+    assert "wire2app run server.py 8000 -- client.py" in text and "\u256d" in text
+
+
+@pytest.mark.parametrize(
+    ("words", "offered"),
+    [
+        ("wire2app sh", ["shell"]),
+        ("wire2app sim --sim ", ["verilator", "icarus"]),
+        ("wire2app live --bus f", ["fast"]),
+        ("wire2app test s", ["stack", "system"]),
+        ("wire2app lab syn", ["syn-flood"]),
+    ],
+)
+def test_the_shell_completes_commands_options_and_names(words: str, offered: list[str]) -> None:
+    done = wire2app(
+        _WIRE2APP_COMPLETE="complete_bash", COMP_WORDS=words, COMP_CWORD=str(words.count(" "))
+    )
+    assert done.stdout.split() == offered

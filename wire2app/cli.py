@@ -15,21 +15,22 @@ from typing import Annotated
 import typer
 
 from wire2app.errors import ToolError
+from wire2app.examples import epilog, panel
+from wire2app.options import LAB, SUITE, Bus, Out, Seed, Sim
 
 __all__ = ["app", "main", "run_command"]
+
+PIPE_WIDTH = 100
+RICH = sys.stdout.isatty()  # help for a pipe is plain
 
 app = typer.Typer(
     name="wire2app",
     help="A NIC in RTL, a kernel in Python: follow a byte from the wire to recv().",
     no_args_is_help=True,
-    add_completion=False,
+    rich_markup_mode="rich" if RICH else None,
+    context_settings={} if RICH else {"terminal_width": PIPE_WIDTH},
     pretty_exceptions_enable=False,
 )
-
-Sim = Annotated[str, typer.Option(envvar="SIM", help="verilator or icarus")]
-Seed = Annotated[int, typer.Option(envvar="SEED", min=0, help="decides everything random")]
-Out = Annotated[Path | None, typer.Option(help="folder of the artifacts, made empty first")]
-Bus = Annotated[str, typer.Option(envvar="BUS", help="how Python meets the NIC: fast or pins")]
 
 
 @app.command()
@@ -82,7 +83,10 @@ def waves() -> int:
 
 @app.command()
 def test(
-    suite: Annotated[str, typer.Argument(help="all, stack, rtl or system")] = "all",
+    suite: Annotated[
+        str,
+        SUITE,
+    ] = "all",
     sim: Annotated[str, typer.Option(envvar="SIM", help="verilator, icarus or both")] = "both",
     seed: Seed = 1,
     only: Annotated[str, typer.Option("-k", envvar="T", help="tests with this in the name")] = "",
@@ -181,7 +185,7 @@ def run(
 
 @app.command()
 def lab(
-    name: Annotated[str, typer.Argument(help="which; lists them if none")] = "",
+    name: Annotated[str, LAB] = "",
     rtl: Annotated[bool, typer.Option("--rtl/--no-rtl", envvar="RTL", help="with the NIC")] = True,
     sim: Sim = "verilator",
     bus: Bus = "fast",
@@ -214,7 +218,7 @@ def shell(
     ] = None,
     seed: Seed = 1,
 ) -> int:
-    """ss, tcpdump, ip and the like on two hosts in virtual time: a server and its clients."""
+    """Ask ss, tcpdump, ip and the like of two running hosts: a server and its clients."""
     from wire2app.shell.run import ShellOptions, run_shell
 
     return run_shell(ShellOptions(seed, tuple(command or ())))
@@ -305,6 +309,12 @@ def regs(
     if not check:
         generator.write()
     return 1 if check and stale else 0
+
+
+for _info in app.registered_commands:
+    _name = str(_info.name or getattr(_info.callback, "__name__", ""))
+    _info.epilog = epilog(_name, RICH)
+    _info.rich_help_panel = panel(_name)
 
 
 def run_command(arguments: Sequence[str]) -> int:
