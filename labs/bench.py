@@ -188,7 +188,9 @@ class LabBench:
 
     def show(self, host: NetNamespace, command: str, lines: int = 12) -> str:
         """Run a tool on `host` and show its output, at most so many lines of it."""
-        output = str(host.tool(command))
+        asking = host.start(host.tool, command, name=command)
+        self.run(asking)
+        output = str(asking.result)
         self._show(f"{host.name}# {command}", output.splitlines(), lines)
         return output
 

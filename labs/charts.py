@@ -206,7 +206,8 @@ def _draw_bars(axes: Axes, chart: Bars) -> None:
     for index, (name, values) in enumerate(chart.series.items()):
         places = [n + (index - (len(chart.series) - 1) / 2) * width for n in range(len(values))]
         bars = axes.bar(places, values, width * 0.92, label=name, color=COLORS[index])
-        axes.bar_label(bars, fmt=lambda value: f"{value:,.4g}" if value < 1000 else f"{value:,.0f}", fontsize=8, padding=2)
+        texts = [f"{value:,.0f}" if value >= 1000 else f"{value:.4g}" for value in values]
+        axes.bar_label(bars, texts, fontsize=8, padding=2)
     axes.set_xticks(range(len(chart.labels)), chart.labels)
 
 
