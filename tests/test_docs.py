@@ -35,6 +35,15 @@ def test_the_first_system_test_stands_in_the_docs_as_it_is_run() -> None:
     assert [block[1] for block in BLOCK.finditer(page)] == [code]
 
 
+def test_the_programs_of_the_tour_print_what_it_says(tmp_path: Path) -> None:
+    page = (DOCS / "tour.md").read_text()
+    for name, block in zip(("server.py", "client.py"), BLOCK.finditer(page), strict=True):
+        (tmp_path / name).write_text(block[1])
+    command = [sys.executable, "-m", "wire2app", "run", "server.py", "--", "client.py"]
+    done = subprocess.run(command, cwd=tmp_path, text=True, capture_output=True, check=True)
+    assert f"prints\n\n```\n{done.stdout}```\n" in page
+
+
 def test_the_site_is_built_without_a_warning(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(tmp_path)]
     environment = {**os.environ, "NO_MKDOCS_2_WARNING": "1"}
