@@ -113,7 +113,9 @@ def balance(world: World) -> list[Balance]:
             "kernel to MAC",
             server.tx_packets,
             stats["tx_frames"],
-            sum(_queues(world, name) for name in QUEUE_TX_DROPS) + _sum(stats, TX_UNDERRUN),
+            sum(_queues(world, name) for name in QUEUE_TX_DROPS)
+            + world.nic.lost_segments
+            + _sum(stats, TX_UNDERRUN),
         ),
     ]
     return [

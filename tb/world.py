@@ -35,7 +35,10 @@ WireProbe = Callable[[str, bytes, int, int], None]
 
 @dataclass(frozen=True)
 class WorldSettings:
-    """`probes` see every frame beside the NIC: ("tx" into it, frame, start, end)."""
+    """`probes` see every frame beside the NIC: ("tx" into it, frame, start, end).
+
+    `queues` and `cpus` are the server's; the toplevel has at least as many queues.
+    """
 
     seed: int = 1
     bus_settings: BusSettings | None = None
@@ -45,6 +48,9 @@ class WorldSettings:
     ring_entries: int = 256
     moderation_cycles: int = 0
     moderation_count: int = 1
+    queues: int = 1
+    cpus: int = 1
+    mtu: int = 1500
 
 
 class World:
@@ -55,13 +61,16 @@ class World:
         self.settings = s
         self.bench = Bench(dut, seed=s.seed, settings=s.bus_settings, memory=HostMemory(MEMORY))
         self.engine = self.bench.engine
-        self.server = Host(self.engine, "server", seed=s.seed, memory=self.bench.memory)
+        self.server = Host(
+            self.engine, "server", cpus=s.cpus, seed=s.seed, memory=self.bench.memory
+        )
         self.client = Host(self.engine, "client", seed=s.seed)
         self.nic = W2aNic(
             self.server.core,
             "eth0",
             SERVER_MAC,
             self.bench.resources(self.server.kernel),
+            queues=s.queues,
             ring_entries=s.ring_entries,
             moderation_cycles=s.moderation_cycles,
             moderation_count=s.moderation_count,
@@ -70,6 +79,7 @@ class World:
         self._probes = [*s.probes, *([self._record] if self.capture is not None else [])]
         self.impaired: Impaired | None = None
         self.softnic = SoftNic(self.client.core, "eth0", CLIENT_MAC, self._port())
+        self.nic.dev.mtu = self.softnic.dev.mtu = s.mtu
         self.hw_stats: dict[str, int] = {}
 
     def _port(self) -> Port:

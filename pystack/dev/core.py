@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pystack.core.drop import Drop
 from pystack.core.kernel import Kernel
 from pystack.core.skb import CHECKSUM_PARTIAL, SkBuff
-from pystack.dev.gso import validate_xmit
+from pystack.dev.gso import segments, validate_xmit
 from pystack.dev.netdev import NetDevice, TxQueue
 from pystack.dev.softnet import Softnet
 
@@ -208,7 +208,9 @@ class NetCore:
         queue.running = False
 
     def _start_xmit(self, dev: NetDevice, queue: TxQueue, skb: SkBuff, more: bool) -> bool:
-        length = len(skb)
+        length, packets = len(skb), 1
+        if skb.gso_size:
+            packets, length = segments(skb)
         if self._tp_xmit.enabled:
             self._tp_xmit(skb.packet_id, dev.name, length)
         for tap in self.taps:
@@ -216,9 +218,9 @@ class NetCore:
         if not dev.ops.start_xmit(skb, queue.index, more):
             return False
         stats = queue.qdisc.stats
-        stats.packets += 1
+        stats.packets += packets
         stats.bytes += length
-        dev.stats.tx_packets += 1
+        dev.stats.tx_packets += packets
         dev.stats.tx_bytes += length
         return True
 

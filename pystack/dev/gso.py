@@ -79,6 +79,18 @@ def _write(skb: SkBuff, at: int, data: bytes) -> None:
     skb.buf[skb.off + inside : skb.off + inside + len(data)] = data
 
 
+def segments(skb: SkBuff) -> tuple[int, int]:
+    """How many frames a packet of many segments leaves as, and all their bytes
+    (`qdisc_pkt_len_init`)."""
+    transport = len(skb) - skb.csum_length
+    at = transport + _DATA_OFFSET
+    inside = at - len(skb.head)
+    first = skb.head[at] if inside < 0 else skb.buf[skb.off + inside]
+    header = transport + (first >> 4 << 2)
+    count = -(-(len(skb) - header) // skb.gso_size)
+    return count, len(skb) + (count - 1) * header
+
+
 def longest(skb: SkBuff) -> int:
     """Bytes of the longest packet it will leave as."""
     if skb.gso_size and skb.frags is None:

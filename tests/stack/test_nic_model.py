@@ -261,3 +261,22 @@ def test_multicast_bits_are_those_of_ether_crc() -> None:
                 feedback = (crc >> 31) ^ (byte >> bit & 1)
                 crc = (crc << 1 & 0xFFFFFFFF) ^ (0x04C11DB7 if feedback else 0)
         assert multicast_bit(group) == crc >> 26
+
+
+def test_a_pause_frame_holds_what_is_sent_and_is_not_delivered() -> None:
+    bench = Bench()
+    bench.write(regs.PAUSE, regs.PAUSE_RX_ENABLE)
+    bench.buffers(100)
+    addr = bench.memory.alloc_pages(1)
+    bench.dma.map_single(addr, 100, Direction.TO_DEVICE, "frame")
+    regs.TX_DESC.pack_into(
+        bench.memory.view, bench.tx.descriptors, addr, 100, regs.TX_DESC_LAST, 0, 0
+    )
+    pause = bytes.fromhex("0180c2000001") + OWN + bytes.fromhex("880800010400")
+    bench.wire.send(pause.ljust(60, b"\0"))
+    bench.engine.run(until=2_000)
+    bench.write(TX + regs.RING_DOORBELL, 1)
+    bench.engine.run(until=0x400 * 512 // 10)
+    assert (bench.sent, bench.completions(), bench.counter("rx_pause")) == ([], [], 1)
+    bench.engine.run()
+    assert len(bench.sent) == 1

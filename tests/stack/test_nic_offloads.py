@@ -17,6 +17,13 @@ from pystack.dev.drivers.w2a_nic import W2aNic
 from pystack.dev.netdev import NetDevice
 from pystack.dev.wire import Link, Tapped
 from pystack.host import Host, NetNamespace, finished
+from pystack.transport.packet.constants import (
+    TP_STATUS_CSUM_VALID,
+    TP_STATUS_CSUMNOTREADY,
+    TP_STATUS_VLAN_TPID_VALID,
+    TP_STATUS_VLAN_VALID,
+)
+from pystack.transport.packet.frame import Frame
 
 MACS = bytes.fromhex("020000000001"), bytes.fromhex("020000000002")
 SECOND = 10**9
@@ -304,6 +311,27 @@ def test_vlan_tags_are_put_in_and_taken_out_by_the_device() -> None:
         assert all(data[12:16] == b"\x81\0\0\x05" for _, data in pair.wire)
         assert ours.features["tso"] == pair.dev.features["txvlan"]
     pair.close()
+
+
+def test_a_packet_socket_sees_the_tag_beside_the_frame_and_sums_to_come() -> None:
+    pair = Pair()
+    ours, theirs = pair.a.add_vlan(pair.dev, 5), pair.b.add_vlan(pair.peer, 5)
+    pair.do(pair.a, pair.a.up, ours, "10.77.5.1/24")
+    pair.do(pair.b, pair.b.up, theirs, "10.77.5.2/24")
+    seen: list[tuple[bool, int, tuple[int, int]]] = []
+
+    def tap(dev: NetDevice, skb: SkBuff, outgoing: bool) -> None:
+        frame = Frame(dev, skb, outgoing)
+        if dev is pair.dev and frame.data[12:14] == b"\x08\0":
+            seen.append((outgoing, frame.status, frame.vlan))
+
+    pair.a.core.taps.append(tap)
+    pair.send(b"text", "10.77.5.2")
+    tagged = TP_STATUS_VLAN_VALID | TP_STATUS_VLAN_TPID_VALID
+    assert set(seen) == {
+        (True, tagged | TP_STATUS_CSUMNOTREADY, (5, 0x8100)),
+        (False, tagged | TP_STATUS_CSUM_VALID, (5, 0x8100)),
+    }
 
 
 def test_stamps_of_31_bits_become_times() -> None:

@@ -74,6 +74,7 @@ class W2aNic:
         self.cycles_per_usec = 1_000_000 // CYCLE_PS
         self.hw_errors: Counter[str] = Counter()
         self.resets = 0
+        self.lost_segments = 0  # beyond the first of frames that could not be sent
         trace = core.kernel.trace
         self.tp_irq = trace.point("irq_handler_entry", "line")
         self.tp_rx = trace.point("nic_rx", "packet_id", "addr", "length", "completion")

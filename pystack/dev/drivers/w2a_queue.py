@@ -15,6 +15,7 @@ from pystack.dev.drivers.dim import Dim
 from pystack.dev.drivers.w2a_rings import Ring, RxRing
 from pystack.dev.drivers.w2a_rx import Receive
 from pystack.dev.drivers.w2a_tx import TxRing
+from pystack.dev.gso import segments
 from pystack.dev.napi import Napi
 from pystack.dev.page_pool import PagePool
 
@@ -190,6 +191,7 @@ class QueuePair:
         nic = self.nic
         if status != regs.CplStatus.OK:
             nic.hw_errors[regs.CplStatus(status).name] += 1
+            nic.lost_segments += segments(skb)[0] - 1 if skb.gso_size else 0
             nic.kernel.drop(skb, nic.tx_drop_reason(status))
             return
         if skb.tx_stamped is not None and flags & regs.TX_CPL_TIMESTAMP_VALID:

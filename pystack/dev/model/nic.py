@@ -53,6 +53,7 @@ FEATURES = (
     | regs.FEATURES_TX_SEGMENT
     | regs.FEATURES_TX_VLAN
     | regs.FEATURES_TX_TIMESTAMP
+    | regs.FEATURES_PAUSE
 )
 
 
@@ -70,7 +71,7 @@ class ModelNic:
         port: Port,
         *,
         queues: int = 1,
-        max_frame: int = 9618,
+        max_frame: int = 9018,
         features: int = FEATURES,
         bus: HostBus | None = None,
         gbit: int = 10,

@@ -55,6 +55,8 @@ class Receiver:
             nic.count("rx_oversize")
         elif nic.features & regs.FEATURES_PAUSE and _is_pause(frame):
             nic.count("rx_pause")
+            if nic.registers[regs.PAUSE] & regs.PAUSE_RX_ENABLE:
+                nic.transmitter.pause(int.from_bytes(frame[16:18], "big"))
         elif not self._accepts(frame[:6]):
             nic.count("rx_filtered")
         else:

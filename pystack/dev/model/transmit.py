@@ -16,6 +16,7 @@ from pystack.dev.wire import MIN_FRAME, WIRE_OVERHEAD
 if TYPE_CHECKING:
     from pystack.dev.model.nic import ModelNic
 
+_QUANTUM_BITS = 512
 BUFFER = 32 << 10  # bytes that wait for the wire
 
 
@@ -62,6 +63,7 @@ class Transmitter:
         self._in_buffer = 0
         self._queues = [_Queue() for _ in self._nic.queues]
         self._serving = False
+        self._paused_until = 0
         self._era = getattr(self, "_era", 0) + 1  # frames of before a reset are nobody's
 
     @property
@@ -70,7 +72,7 @@ class Transmitter:
 
     def serve(self) -> None:
         """Take frames while there are any and room for them; one a queue, in turn."""
-        if self._serving:
+        if self._serving or self._nic.engine.now < self._paused_until:
             return
         self._serving = True
         count = len(self._queues)
@@ -79,6 +81,12 @@ class Transmitter:
             queue, self._next = self._next, (self._next + 1) % count
             passed = 0 if self._one(queue) else passed + 1
         self._serving = False
+
+    def pause(self, quanta: int) -> None:
+        """Nothing is begun for that time (IEEE 802.3 annex 31B); 0 ends it."""
+        engine = self._nic.engine
+        self._paused_until = engine.now + quanta * _QUANTUM_BITS // self._nic.gbit
+        engine.call_at(self._paused_until, self.serve)
 
     def _one(self, number: int) -> bool:
         """A frame of this queue, if it has a whole one."""

@@ -81,7 +81,7 @@ class BlockRing:
         time = wall(frame.skb.tstamp or self.kernel.now)
         rxhash = frame.hash if self.request.features & 1 else 0
         status = TP_STATUS_USER | TP_STATUS_TS_SOFTWARE | frame.status
-        fields = *time, keep, len(data), status, mac, net, rxhash, 0, 0
+        fields = *time, keep, len(data), status, mac, net, rxhash, *frame.vlan
         _HDR3.pack_into(self.memory, begin, 0, *fields)
         address = begin + _HDR3.size
         self.memory[address : address + SOCKADDR_LL] = frame.sockaddr_ll

@@ -8,7 +8,7 @@ from functools import cached_property
 
 from pystack.core import bpf
 from pystack.core.flow import flow_hash
-from pystack.core.headers.ethernet import ETH_HLEN
+from pystack.core.headers.ethernet import ETH_HLEN, ETH_P_8021Q
 from pystack.core.skb import CHECKSUM_PARTIAL, CHECKSUM_UNNECESSARY, SkBuff
 from pystack.dev.netdev import NetDevice
 from pystack.transport.packet.constants import (
@@ -21,6 +21,8 @@ from pystack.transport.packet.constants import (
     PACKET_OUTGOING,
     TP_STATUS_CSUM_VALID,
     TP_STATUS_CSUMNOTREADY,
+    TP_STATUS_VLAN_TPID_VALID,
+    TP_STATUS_VLAN_VALID,
 )
 from pystack.transport.sock import Address
 
@@ -85,11 +87,20 @@ class Frame:
 
     @property
     def status(self) -> int:
-        """What the ring's header says of the checksum."""
+        """What the ring's header says of the checksum, and whether `vlan` holds a tag."""
+        status = 0
+        if self.skb.vlan_tci >= 0:
+            status = TP_STATUS_VLAN_VALID | TP_STATUS_VLAN_TPID_VALID
         if self.skb.ip_summed == CHECKSUM_PARTIAL:
-            return TP_STATUS_CSUMNOTREADY
+            return status | TP_STATUS_CSUMNOTREADY
         valid = not self.outgoing and self.skb.ip_summed == CHECKSUM_UNNECESSARY
-        return TP_STATUS_CSUM_VALID if valid else 0
+        return status | (TP_STATUS_CSUM_VALID if valid else 0)
+
+    @property
+    def vlan(self) -> tuple[int, int]:
+        """TCI and TPID of the tag beside the frame; zeros if there is none."""
+        tci = self.skb.vlan_tci
+        return (tci, ETH_P_8021Q) if tci >= 0 else (0, 0)
 
     def hold(self) -> PageRef | None:
         """Keep the page while somebody reads `data`; None if it is nobody's page."""

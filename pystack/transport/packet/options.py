@@ -99,7 +99,7 @@ def _number(value: int | bytes) -> int:
 def auxdata(frame: Frame, length: int, keep: int, cooked: bool) -> bytes:
     """`struct tpacket_auxdata`"""
     net = 0 if cooked else ETH_HLEN
-    return _AUX.pack(TP_STATUS_USER | frame.status, length, keep, 0, net, 0, 0)
+    return _AUX.pack(TP_STATUS_USER | frame.status, length, keep, 0, net, *frame.vlan)
 
 
 # -- membership ----------------------------------------------------------------------------

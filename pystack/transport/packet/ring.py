@@ -134,7 +134,7 @@ class FrameRing:
         """Everything first, the status last: then the slot is the application's."""
         begin = self.slot(index)
         seconds, ns = wall(frame.skb.tstamp or frame.skb.kernel.now)
-        _HDR2.pack_into(self.memory, begin, TP_STATUS_KERNEL, *lengths, seconds, ns, 0, 0)
+        _HDR2.pack_into(self.memory, begin, TP_STATUS_KERNEL, *lengths, seconds, ns, *frame.vlan)
         address = begin + _HDR2.size
         self.memory[address : address + SOCKADDR_LL] = frame.sockaddr_ll
         self.set_status(index, TP_STATUS_USER | TP_STATUS_TS_SOFTWARE | status)
