@@ -225,3 +225,32 @@ def echo_server(poll: Netpoll, host: str, port: int, connections: int) -> int:
 
     scheduler.go(accept, poll.listen(host, port, backlog=1024))
     return sum(done.receive() for _ in range(connections))
+
+
+def echo_clients(poll: Netpoll, host: str, port: int, connections: int) -> int:
+    """A goroutine a connection, all open at once; returns how many had the right answer."""
+    scheduler = poll.scheduler
+    right: Channel[bool] = Channel(scheduler)
+    opened: Channel[None] = Channel(scheduler)
+    go_on: Channel[None] = Channel(scheduler, connections)
+
+    def ask(number: int) -> None:
+        conn = poll.dial(host, port, timeout=10)
+        opened.send(None)
+        go_on.receive()
+        message = b"%d" % number * 100
+        conn.write(message)
+        conn.close_write()
+        answer = b""
+        while data := conn.read(1000):
+            answer += data
+        conn.close()
+        right.send(answer == message)
+
+    for number in range(connections):
+        scheduler.go(ask, number)
+    for _ in range(connections):
+        opened.receive()
+    for _ in range(connections):
+        go_on.send(None)
+    return sum(right.receive() for _ in range(connections))

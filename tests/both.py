@@ -38,6 +38,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import pytest
+from leaks import left_over
 from realsys import RealSys
 
 from pystack.core.engine import VirtualEngine
@@ -146,24 +147,6 @@ def on_host(program: Program, *args: Any, seconds: float = 1000) -> Any:
     engine.run(until=engine.now + 300 * SECOND)  # past TIME_WAIT
     assert left_over(host) == {}
     return process.result
-
-
-def left_over(host: Host) -> dict[str, int]:
-    """The kernel objects alive on `host` by kind, without those of which there are none."""
-    objects = {
-        "processes": len(host.system.processes),
-        "open files": host.system.open_files.count,
-        "TCP sockets": host.tcp.alive(),
-        "UDP sockets": host.udp.alive(),
-        "raw sockets": host.raw.alive(),
-        "ping sockets": host.ping.alive(),
-        "AF_UNIX sockets": len(host.system.unix.inflight.socks),
-        "files in flight": host.system.unix.inflight.by_user.total(),
-        "packet sockets": host.packet.alive,
-        "packets": host.kernel.skbs_alive,
-        "timers": sum(base.active for base in host.kernel.timer_bases),
-    }
-    return {kind: count for kind, count in objects.items() if count}
 
 
 # -- this machine ------------------------------------------------------------------------------

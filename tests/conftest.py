@@ -8,14 +8,18 @@ from __future__ import annotations
 
 import os
 import weakref
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from pystack.core.engine import VirtualEngine
 from pystack.core.kernel import Kernel
+from pystack.host import Host
 from wire2app.simulator import SIMULATORS
 
+STACK = Path(__file__).parent / "stack"
 SIMS: list[str] = []
 SEED: int = int(os.environ.get("COCOTB_RANDOM_SEED", "1"))
 
@@ -58,6 +62,31 @@ def machines_off() -> Iterator[None]:
         kernel = reference()
         if kernel is not None:
             kernel.power_off()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, Any]:
+    """Of the hosts a test of the stack has made nothing may be left (`leaks`)."""
+    if item.path.parent != STACK or item.get_closest_marker("leaves"):
+        return (yield)
+    from leaks import shut_down  # not before pytest has told where tests are
+
+    made: list[weakref.ref[Host]] = []
+    build = Host.__init__
+
+    def remember(host: Host, *args: Any, **kwargs: Any) -> None:
+        build(host, *args, **kwargs)
+        made.append(weakref.ref(host))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Host, "__init__", remember)
+        result = yield
+    hosts = [host for reference in made if (host := reference()) is not None]
+    for engine in {host.engine for host in hosts}:
+        if isinstance(engine, VirtualEngine):
+            left = shut_down(engine, [host for host in hosts if host.engine is engine])
+            assert not left, f"left over: {left}"
+    return result
 
 
 @pytest.fixture

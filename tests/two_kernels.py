@@ -20,7 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from actor import Actor
-from both import left_over, machine_of
+from both import machine_of
+from leaks import left_over
 
 from pystack.core.engine import VirtualEngine
 from pystack.host import Host

@@ -233,6 +233,7 @@ def test_device_with_gro_off_delivers_at_once() -> None:
     assert [len(skb.parts()) for skb in bench.delivered] == [1, 1, 1]
 
 
+@pytest.mark.leaves("the packets it has seen")
 def test_nothing_is_held_after_a_poll_nor_once_it_is_complete() -> None:
     engine = VirtualEngine()
     host = Host(engine, "h")
@@ -290,6 +291,7 @@ class Socket:
         return b"".join(b"".join(skb.views()) for skb in self.sk.receive_queue)
 
 
+@pytest.mark.leaves("a socket without a process")
 def test_full_receive_buffer_collapses_merged_packets() -> None:
     socket = Socket(1000)
     text = socket.queue(1000, 4) + socket.queue(1400, 3) + socket.queue(1700, 5)
@@ -303,6 +305,7 @@ def test_full_receive_buffer_collapses_merged_packets() -> None:
     assert socket.unread() == text
 
 
+@pytest.mark.leaves("a socket without a process")
 def test_segment_size_is_learnt_from_merged_packets() -> None:
     socket = Socket(1000)
     ack = socket.sk.ack
@@ -311,6 +314,7 @@ def test_segment_size_is_learnt_from_merged_packets() -> None:
     assert ack.rcv_mss == 100
 
 
+@pytest.mark.leaves("a socket without a process")
 def test_merged_packet_that_overlaps_is_cut() -> None:
     socket = Socket(1150)
     text = socket.queue(1000, 3)

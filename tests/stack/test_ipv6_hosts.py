@@ -319,6 +319,7 @@ WRONG = (  # a packet that an error quotes is cut off: its checksum cannot be ri
 )
 
 
+@pytest.mark.leaves("hosts whose capture is closed")
 def test_tshark_finds_nothing_wrong_with_what_hosts_and_router_send(tmp_path: Path) -> None:
     if shutil.which("tshark") is None:
         pytest.skip("tshark is not installed")

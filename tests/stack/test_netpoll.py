@@ -8,15 +8,12 @@ from typing import Any
 
 import pytest
 from both import Machine, both
+from netpoll_echo import Echo
 from programs_run import two_hosts
 
 from labs.goroutines import Channel, Closed, Scheduler
-from labs.netpoll import KEEPALIVE, Netpoll, echo_server
+from labs.netpoll import KEEPALIVE, Netpoll
 from pystack.core.engine import VirtualEngine
-from pystack.uapi.process import Process
-from pystack.uapi.selectmod import SelectModule
-from pystack.uapi.sockmod import SocketModule
-from pystack.uapi.timemod import TimeModule
 
 CONNECTIONS = 400
 
@@ -33,55 +30,11 @@ def go_program(m: Machine, main: Callable[[Scheduler, Netpoll], Any]) -> Any:
 
 def test_echo_server_parks_hundreds_of_connections_in_one_thread() -> None:
     hosts = two_hosts()
-    stats: dict[str, int] = {}
-
-    def start(process: Process, main: Callable[[Scheduler, Netpoll], Any]) -> Any:
-        scheduler = Scheduler(TimeModule(process).monotonic)
-        poll = Netpoll(scheduler, SocketModule(process), SelectModule(process))
-        results: list[Any] = []
-        scheduler.run(lambda: results.append(main(scheduler, poll)))
-        assert len(process.threads) == 1
-        stats[process.name] = scheduler.parks
-        return results[0]
-
-    def client(scheduler: Scheduler, poll: Netpoll) -> int:
-        right: Channel[bool] = Channel(scheduler)
-        opened: Channel[None] = Channel(scheduler)
-        go_on: Channel[None] = Channel(scheduler, CONNECTIONS)
-
-        def ask(number: int) -> None:
-            conn = poll.dial("10.0.0.1", 7000, timeout=10)
-            opened.send(None)
-            go_on.receive()
-            message = b"%d" % number * 100
-            conn.write(message)
-            conn.close_write()
-            answer = b""
-            while data := conn.read(1000):
-                answer += data
-            conn.close()
-            right.send(answer == message)
-
-        for number in range(CONNECTIONS):
-            scheduler.go(ask, number)
-        for _ in range(CONNECTIONS):
-            opened.receive()
-        for _ in range(CONNECTIONS):
-            go_on.send(None)
-        return sum(right.receive() for _ in range(CONNECTIONS))
-
-    processes = [Process(host.kernel, host.system, host.name, nofile=4096) for host in hosts]
-    server = lambda _, poll: echo_server(poll, "", 7000, CONNECTIONS)  # noqa: E731
-    processes[0].start(start, processes[0], server)
-    processes[1].start(start, processes[1], client)
+    echo = Echo(hosts, "10.0.0.1", CONNECTIONS)
     engine = hosts[0].engine
     assert isinstance(engine, VirtualEngine)
-    engine.run(until=10**12, stop=lambda: not any(process.alive for process in processes))
-    for process in processes:
-        assert not process.tracebacks, process.tracebacks[0]
-    assert processes[1].result == CONNECTIONS
-    assert processes[0].result == sum(len(b"%d" % n) * 100 for n in range(CONNECTIONS))
-    assert min(stats.values()) > CONNECTIONS  # all of them parked
+    engine.run(until=10**12, stop=echo.ended)
+    echo.check()
 
 
 def test_channels_hand_over_in_order_and_close() -> None:

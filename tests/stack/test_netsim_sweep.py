@@ -83,6 +83,7 @@ def _forget_file(host: Host) -> None:
         (_forget_file, "'files': 1"),
     ],
 )
+@pytest.mark.leaves("one object on purpose")
 def test_what_is_left_behind_fails_the_run_by_name(
     forget: Callable[[Host], None], name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -111,6 +112,7 @@ def test_a_frame_lost_without_being_counted_unbalances_the_wire(
     assert run_seed(lossy).failure.startswith("wire: ")
 
 
+@pytest.mark.leaves("a run that is stuck")
 def test_a_wire_that_loses_everything_is_a_stuck_run_that_tells_its_state() -> None:
     scenario = draw(1)
     dead = replace(scenario, impairment=replace(scenario.impairment, loss=1.0))

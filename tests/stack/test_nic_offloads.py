@@ -370,6 +370,7 @@ def test_a_sent_packet_comes_back_with_the_time_it_left() -> None:
     pair.close()
 
 
+@pytest.mark.leaves("the packets it has seen")
 def test_tso_and_software_segmentation_make_the_same_frames() -> None:
     from pystack.dev.gso import segment
     from pystack.dev.model.txoffload import TxOrder, frames

@@ -1,6 +1,7 @@
 """Random sequences of socket calls: this machine's kernel and ours agree (hypothesis).
 
-`W2A_SEQUENCES=100000` looks longer, at other sequences each time.
+`W2A_SEQUENCES=100000` looks longer, at other sequences each time, and does not stop at the first
+difference; `pytest -s` shows each when it is found.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import hypothesis.strategies as st
 import pytest
 from actor import EVENTS, INQUIRIES, KINDS, OPTIONS
 from both import _isolate
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from two_kernels import Linux, Step, linux, on_host
 
 SEQUENCES = int(os.environ.get("W2A_SEQUENCES", "0"))
@@ -24,6 +25,7 @@ SETTINGS = settings(
     derandomize=not SEQUENCES,
     database=None,
     suppress_health_check=list(HealthCheck),
+    phases=[Phase.generate] if SEQUENCES else [Phase.generate, Phase.shrink],
 )
 PAUSE = 0.01  # seconds a call is given when a sequence is repeated to rule out timing
 SLOT, PORT = st.integers(0, 7), st.integers(0, 1)
@@ -125,16 +127,31 @@ def told(steps: list[Step], ours: list[Any], real: list[Any]) -> str:
 
 
 def test_random_calls_give_the_same_on_both_kernels(kernel: Linux) -> None:
+    differences: list[str] = []
+    count = 0
+
     @SETTINGS
     @given(SEQUENCE)
     def check(steps: list[Step]) -> None:
+        nonlocal count
+        count += 1
         ours = on_host(steps)
         real = kernel.run(steps)
         if real != ours:
             real = kernel.run(steps, PAUSE)
-        assert ours == real, told(steps, ours, real)
+        if real != ours and SEQUENCES:
+            differences.append(told(steps, ours, real))
+            print(f"\nsequence {count} differs:\n{differences[-1]}", flush=True)
+        elif SEQUENCES and count % 1000 == 0:
+            print(f"{count} sequences, {len(differences)} differ", flush=True)
+        else:
+            assert ours == real, told(steps, ours, real)
 
     check()
+    assert count >= (SEQUENCES or 1000)
+    assert not differences, (
+        f"{len(differences)} of {count} sequences differ, first:\n{differences[0]}"
+    )
 
 
 def test_a_difference_is_found(kernel: Linux) -> None:
