@@ -14,10 +14,12 @@ from pystack.host import Host
 
 def _busy(socket: Any) -> None:
     listener = socket.create_server(("127.0.0.1", 7000))
-    socket.create_connection(("127.0.0.1", 7000))
-    socket.socket(socket.AF_UNIX).bind("/run/sock")
-    listener.accept()
-    listener.accept()
+    connected = socket.create_connection(("127.0.0.1", 7000))
+    named = socket.socket(socket.AF_UNIX)
+    named.bind("/run/sock")
+    accepted, _ = listener.accept()
+    accepted.recv(1)
+    del connected, named
 
 
 def test_shut_down_ends_processes_with_what_they_held() -> None:
