@@ -64,7 +64,7 @@ def _established(sk: TcpSock, skb: SkBuff) -> None:
                     rcvspace.measure_echo(sk, skb, segment)
                 sk.snd_wl1 = segment.seq
                 data.queue(sk, skb)
-                after_segment(sk)
+                ack_check(sk)  # it acknowledges nothing, so nothing more may be sent
                 return
             flag |= DATA
     else:

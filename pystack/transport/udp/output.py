@@ -35,6 +35,12 @@ class Cork:
         self.pieces: list[bytes] = []
         self.length = 0
 
+    def needs_packet(self, length: int) -> bool:
+        """So many bytes more do not fit into the packet begun (`__ip_append_data`)."""
+        most = self.flow.fits
+        begun = UDP_HLEN + self.length
+        return not self.pieces or (begun + length - 1) // most > (begun - 1) // most
+
 
 def sendmsg(
     sk: UdpSock, data: memoryview, flags: int, address: Address | None, control: Sequence[Cmsg]
@@ -93,7 +99,8 @@ def _append(
         cork = Cork(flowmod.find(sk, _target(sk, address), ctl.sent(sk, control)))
     try:
         flowmod.check_length(sk, cork.flow, UDP_HLEN + cork.length + len(data))
-        sk.check_can_send()
+        if cork.needs_packet(len(data)):
+            sk.check_can_send()
     except BlockingIOError:
         raise
     except OSError:
