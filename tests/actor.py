@@ -183,7 +183,13 @@ class Actor:
             sock.setsockopt(so.SOL_SOCKET, option, _TIMEVAL.pack(0, milliseconds * 1000))
 
     def send(self, number: int, size: int, flags: int) -> int:
-        return int(self._sock(number).send(b"d" * size, flags))
+        sock = self._sock(number)
+        return int(sock.send(b"d" * size, self._sent(sock, flags)))
+
+    def _sent(self, sock: Any, flags: int) -> int:
+        """When TCP lets go of what MSG_MORE holds back depends, on Linux, on how much memory a
+        socket has been given in advance, and on time."""
+        return flags if sock.type == so.SOCK_DGRAM else flags & ~so.MSG_MORE
 
     def sendto(self, number: int, size: int, place: str, port: int) -> int:
         sock = self._sock(number)
@@ -195,6 +201,7 @@ class Actor:
         if passed is not None:
             rights = array.array("i", [self._sock(passed).fileno()])
             control.append((so.SOL_SOCKET, so.SCM_RIGHTS, rights.tobytes()))
+        flags = self._sent(sock, flags)
         return int(sock.sendmsg([b"m" * size, b"n" * size], control, flags))
 
     def recv(self, number: int, size: int, flags: int) -> Any:

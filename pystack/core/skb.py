@@ -42,7 +42,8 @@ class SkBuff:
     `vlan_tci` is the tag that does not stand in the frame, -1 if there is none.
     `tstamp` is the time of reception in ns, `hwtstamp` that by the NIC's own clock or 0,
     `packet_id` a number that stays with the packet.  `tx_stamped`, if set, asks for the time of
-    sending by the NIC's clock, and gets it in ns (`skb_tstamp_tx`).
+    sending by the NIC's clock, and gets it in ns (`skb_tstamp_tx`); so does `tx_software` for the
+    kernel's, when the driver is given the packet.
     """
 
     __slots__ = (
@@ -80,6 +81,7 @@ class SkBuff:
         "transport_header",
         "truesize",
         "tstamp",
+        "tx_software",
         "tx_stamped",
         "vlan_tci",
         "xmit_done",
@@ -116,6 +118,7 @@ class SkBuff:
         self.nfct: Any = None
         self.sk: Any = None
         self.cb: Any = None  # of the layer that has the packet, as in Linux
+        self.tx_software: Callable[[int], None] | None = None
         self.tx_stamped: Callable[[int], None] | None = None
         self.xmit_done: Callable[[], None] | None = None  # TX completed: socket wmem uncharge
         kernel.skbs_alive += 1

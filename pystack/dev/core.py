@@ -215,6 +215,9 @@ class NetCore:
             self._tp_xmit(skb.packet_id, dev.name, length)
         for tap in self.taps:
             tap(dev, skb, True)
+        if skb.tx_software is not None:
+            skb.tx_software(self.kernel.now)
+            skb.tx_software = None
         if not dev.ops.start_xmit(skb, queue.index, more):
             return False
         stats = queue.qdisc.stats

@@ -43,6 +43,8 @@ if TYPE_CHECKING:
     from pystack.core.skb import SkBuff
 
 NS = 1_000_000_000
+SOF_TIMESTAMPING_TX_RECORD = 0x303  # TX_HARDWARE, TX_SOFTWARE, TX_SCHED, TX_ACK
+UDP_SEGMENT = 103
 _INT = struct.Struct("=i")
 _IN_PKTINFO = struct.Struct("=i4s4s")
 _IN6_PKTINFO = struct.Struct("=16sI")
@@ -137,6 +139,7 @@ class SendControl:
     tos: int | None = None
     mark: int | None = None
     tsflags: int | None = None
+    gso_size: int | None = None
 
 
 NOTHING = SendControl()
@@ -152,9 +155,18 @@ def sent(sk: InetSock, control: Sequence[Cmsg]) -> SendControl:
             _socket_control(sk, cookie, type_, data)
         elif level == so.IPPROTO_IP:
             _ipv4_control(cookie, type_, data)
+        elif level == so.IPPROTO_UDP and sk.protocol == so.IPPROTO_UDP:
+            cookie.gso_size = _gso_size(type_, data)
         elif level == so.IPPROTO_IPV6 and sk.family == so.AF_INET6:
             _ipv6_control(cookie, type_, data)
     return cookie
+
+
+def _gso_size(type_: int, data: bytes) -> int:
+    """`__udp_cmsg_send`"""
+    if type_ != UDP_SEGMENT or len(data) != 2:
+        raise os_error(errno.EINVAL)
+    return int.from_bytes(data, "little")
 
 
 def _number(data: bytes) -> int:
@@ -177,6 +189,8 @@ def _socket_control(sk: InetSock, cookie: SendControl, type_: int, data: bytes) 
         cookie.mark = _number(data) & 0xFFFFFFFF
     elif type_ == SO_TIMESTAMPING:
         cookie.tsflags = _number(data)
+        if cookie.tsflags & ~SOF_TIMESTAMPING_TX_RECORD:
+            raise os_error(errno.EINVAL)
     elif type_ == so.SO_PRIORITY:
         _number(data)  # no queueing discipline here tells packets of one socket apart
     elif type_ not in (so.SCM_RIGHTS, so.SCM_CREDENTIALS):

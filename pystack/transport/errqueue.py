@@ -35,7 +35,8 @@ _SOCKADDR_IN6 = struct.Struct("=H2xI16sI")
 
 class ErrorReport(NamedTuple):
     """`info` is the MTU for EMSGSIZE; `daddr` and `dport` say where the packet went, `offender`
-    who complained, `data` what is known of its payload; `control` goes with it."""
+    who complained, `data` what is known of its payload; `control` goes with it.  `key` numbers the
+    packet a time stamp is of, which tells no address."""
 
     number: int
     origin: int
@@ -47,6 +48,7 @@ class ErrorReport(NamedTuple):
     info: int = 0
     offender: bytes = b""
     control: tuple[Cmsg, ...] = ()
+    key: int = 0
 
     @property
     def is_icmp(self) -> bool:
@@ -82,7 +84,7 @@ def receive(sk: InetSock, n: int) -> Message:
     if not queue:
         sk.error_queue = None
     flags = MSG_ERRQUEUE | (MSG_TRUNC if n < len(report.data) else 0)
-    address = to_user(sk.family, report.daddr, report.dport)
+    address = to_user(sk.family, report.daddr, report.dport) if report.daddr else None
     control = (*report.control, _control(sk, report))
     return Message(report.data[:n], address, control, flags, len(report.data))
 
@@ -90,7 +92,7 @@ def receive(sk: InetSock, n: int) -> Message:
 def _control(sk: InetSock, report: ErrorReport) -> Cmsg:
     """The extended error and the offender's address, none for a local error."""
     error = _EXTENDED_ERR.pack(
-        report.number, report.origin, report.type, report.code, 0, report.info, 0
+        report.number, report.origin, report.type, report.code, 0, report.info, report.key
     )
     offender = report.offender
     if sk.family == so.AF_INET:

@@ -28,7 +28,7 @@ from pystack.transport.inetsock import (
 )
 from pystack.transport.mcast import is_multicast
 from pystack.transport.sock import Address, os_error
-from pystack.transport.sockopt import SOCK_BROADCAST
+from pystack.transport.sockopt import SOCK_BROADCAST, SOF_TIMESTAMPING_TX
 
 if TYPE_CHECKING:
     from pystack.transport.datagram import DatagramSock
@@ -51,6 +51,7 @@ class Flow(NamedTuple):
     fits: int
     want_df: bool
     always_df: bool
+    tsflags: int = 0
 
     def dont_fragment(self, length: int) -> bool:
         """Shall IP set DF on a packet with `length` bytes behind its header?"""
@@ -82,6 +83,8 @@ def find(sk: DatagramSock, target: Endpoint, cookie: SendControl) -> Flow:
     v4 = inet.family == AF_INET
     size = len(daddr)
     oif = cookie.oif or sk.sk_bound_dev_if
+    if not v4:
+        oif = oif or sk.sticky_oif
     if is_link_scope(daddr) and not v4:
         oif = target.scope_id or oif
     if sk.sk_bound_dev_if not in (0, oif):
@@ -114,7 +117,9 @@ def find(sk: DatagramSock, target: Endpoint, cookie: SendControl) -> Flow:
     if tos is None:
         tos = sk.tos if v4 else sk.tclass
     ttl = ttl if cookie.ttl is None else cookie.ttl
-    return _flow(sk, target, route, saddr or route.saddr, daddr, ttl, tos)
+    flow = _flow(sk, target, route, saddr or route.saddr, daddr, ttl, tos)
+    tsflags = sk.sk_tsflags if cookie.tsflags is None else cookie.tsflags
+    return flow._replace(tsflags=tsflags) if tsflags & SOF_TIMESTAMPING_TX else flow
 
 
 def _flow(

@@ -11,7 +11,7 @@ import socket as so
 from typing import TYPE_CHECKING
 
 from pystack.core.skb import SkBuff
-from pystack.transport import errqueue, ip6opt, ipopt, sockopt
+from pystack.transport import errqueue, ip6opt, ipopt, sockopt, txstamp
 from pystack.transport.control import NOTHING
 from pystack.transport.datagram import DatagramSock
 from pystack.transport.flow import bind_address, find
@@ -125,6 +125,8 @@ class InetDatagramSock(DatagramSock):
 
     def transmit(self, flow: Flow, skb: SkBuff, protocol: int) -> bool:
         """Off to IP; `sent` of what becomes of it."""
+        if flow.tsflags:
+            txstamp.ask(self, skb, flow.tsflags)
         error = flow.inet.send(
             skb,
             flow.route,

@@ -68,7 +68,7 @@ class InetSock(Sock):
             "raddr",
             "rcv_saddr",
         ),
-        *("rport", "tclass", "tos", "ttl", "v6only"),
+        *("rport", "sticky_oif", "tclass", "tos", "ttl", "v6only"),
     )
 
     def __init__(
@@ -85,6 +85,7 @@ class InetSock(Sock):
         self.bound_address = False  # by bind, so that it outlives a connection
         self.bound_port = False
         self.tos = self.tclass = 0
+        self.sticky_oif = 0  # IPV6_PKTINFO: the device packets of IPv6 leave by
         self.ttl: int | None = None
         self.hop_limit: int | None = None
         self.pmtudisc = self.pmtudisc6 = PMTUDISC_WANT

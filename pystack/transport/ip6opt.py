@@ -9,9 +9,11 @@ from collections.abc import Callable
 
 from pystack.core.headers.ipv4 import ECN_MASK
 from pystack.transport import mcast
+from pystack.transport.inetflag import Flag, get_flag, set_flag
 from pystack.transport.inetsock import (
     DONTFRAG6,
     FREEBIND,
+    HDRINCL,
     MC_ALL6,
     MC_LOOP6,
     PKTINFO6,
@@ -32,25 +34,29 @@ IPV6_RECVERR = 25
 IPV6_MULTICAST_ALL = 29
 IPV6_TRANSPARENT = 75
 IPV6_FREEBIND = 78
+IPV6_HDRINCL = 36
 _INT = struct.Struct("i")
-_FLAGS: dict[int, int] = {
-    so.IPV6_RECVPKTINFO: PKTINFO6,
-    so.IPV6_RECVHOPLIMIT: RECVHOPLIMIT,
-    so.IPV6_RECVTCLASS: RECVTCLASS,
-    IPV6_RECVERR: RECVERR6,
-    so.IPV6_DONTFRAG: DONTFRAG6,
-    so.IPV6_MULTICAST_LOOP: MC_LOOP6,
-    IPV6_MULTICAST_ALL: MC_ALL6,
-    IPV6_FREEBIND: FREEBIND,
-    IPV6_TRANSPARENT: TRANSPARENT,
+_FLAGS: dict[int, Flag] = {
+    so.IPV6_RECVPKTINFO: Flag(PKTINFO6),
+    so.IPV6_RECVHOPLIMIT: Flag(RECVHOPLIMIT),
+    so.IPV6_RECVTCLASS: Flag(RECVTCLASS),
+    IPV6_RECVERR: Flag(RECVERR6),
+    IPV6_HDRINCL: Flag(HDRINCL, raw=errno.ENOPROTOOPT),
+    so.IPV6_DONTFRAG: Flag(DONTFRAG6),
+    so.IPV6_MULTICAST_LOOP: Flag(MC_LOOP6, binary=True),
+    IPV6_MULTICAST_ALL: Flag(MC_ALL6, binary=True),
+    IPV6_FREEBIND: Flag(FREEBIND),
+    IPV6_TRANSPARENT: Flag(TRANSPARENT, admin=True),
 }
-_BINARY = (so.IPV6_MULTICAST_LOOP, IPV6_MULTICAST_ALL)  # only 0 and 1 will do
 
 
 def set_option(sk: InetSock, name: int, value: int | bytes) -> None:
     """EINVAL, ENOPROTOOPT (of an AF_INET socket, any), EPERM."""
     if sk.family != so.AF_INET6:
         raise os_error(errno.ENOPROTOOPT)
+    if name == so.IPV6_PKTINFO:
+        _set_pktinfo(sk, value)
+        return
     if name in _MEMBERSHIPS:
         _change_membership(sk, name, value)
         return
@@ -59,7 +65,7 @@ def set_option(sk: InetSock, name: int, value: int | bytes) -> None:
     if setter is not None:
         setter(sk, number)
     elif name in _FLAGS:
-        _set_flag(sk, name, number)
+        set_flag(sk, _FLAGS[name], number)
     else:
         raise os_error(errno.ENOPROTOOPT)
 
@@ -72,22 +78,22 @@ def get_option(sk: InetSock, level: int, name: int) -> int:
         raise os_error(errno.ENOPROTOOPT)
     flag = _FLAGS.get(name)
     if flag is not None:
-        return int(bool(sk.inet_flags & flag))
+        return get_flag(sk, flag)
     getter = _GETTERS.get(name)
     if getter is None:
         raise os_error(errno.ENOPROTOOPT)
     return getter(sk)
 
 
-def _set_flag(sk: InetSock, name: int, value: int) -> None:
-    if name in _BINARY and value not in (0, 1):
+def _set_pktinfo(sk: InetSock, value: int | bytes) -> None:
+    """struct in6_pktinfo that holds for every packet; Linux takes the device of it, not the
+    address."""
+    if isinstance(value, int) or len(value) < 20:
         raise os_error(errno.EINVAL)
-    if name == IPV6_TRANSPARENT and value and sk.sk_uid != 0:
-        raise os_error(errno.EPERM)
-    flag = _FLAGS[name]
-    sk.inet_flags = sk.inet_flags | flag if value else sk.inet_flags & ~flag
-    if name == IPV6_RECVERR and not value:
-        sk.error_queue = None
+    index = int(_INT.unpack_from(value, 16)[0])
+    if index and sk.sk_bound_dev_if not in (0, index):
+        raise os_error(errno.EINVAL)
+    sk.sticky_oif = index
 
 
 def _set_v6only(sk: InetSock, value: int) -> None:

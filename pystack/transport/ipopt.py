@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from pystack.core.headers.ipv4 import ECN_MASK
 from pystack.transport import mcast
+from pystack.transport.inetflag import Flag, get_flag, set_flag
 from pystack.transport.inetsock import (
     FREEBIND,
     HDRINCL,
@@ -38,18 +39,18 @@ IP_BIND_ADDRESS_NO_PORT = 24
 IP_MULTICAST_ALL = 49
 IP_MAX_MTU = 0xFFFF
 _INT = struct.Struct("i")
-_FLAGS: dict[int, int] = {
-    IP_PKTINFO: PKTINFO,
-    IP_RECVTTL: RECVTTL,
-    so.IP_RECVTOS: RECVTOS,
-    IP_RECVERR: RECVERR,
-    so.IP_HDRINCL: HDRINCL,
-    IP_FREEBIND: FREEBIND,
-    IP_TRANSPARENT: TRANSPARENT,
-    IP_RECVORIGDSTADDR: ORIGDSTADDR,
-    IP_BIND_ADDRESS_NO_PORT: NO_PORT,
-    so.IP_MULTICAST_LOOP: MC_LOOP,
-    IP_MULTICAST_ALL: MC_ALL,
+_FLAGS: dict[int, Flag] = {
+    IP_PKTINFO: Flag(PKTINFO),
+    IP_RECVTTL: Flag(RECVTTL),
+    so.IP_RECVTOS: Flag(RECVTOS),
+    IP_RECVERR: Flag(RECVERR),
+    so.IP_HDRINCL: Flag(HDRINCL, raw=errno.ENOPROTOOPT),
+    IP_FREEBIND: Flag(FREEBIND),
+    IP_TRANSPARENT: Flag(TRANSPARENT, admin=True),
+    IP_RECVORIGDSTADDR: Flag(ORIGDSTADDR),
+    IP_BIND_ADDRESS_NO_PORT: Flag(NO_PORT),
+    so.IP_MULTICAST_LOOP: Flag(MC_LOOP),
+    IP_MULTICAST_ALL: Flag(MC_ALL, binary=True),
 }
 
 
@@ -64,7 +65,7 @@ def set_option(sk: InetSock, name: int, value: int | bytes) -> None:
     if setter is not None:
         setter(sk, number)
     elif name in _FLAGS:
-        _set_flag(sk, name, number)
+        set_flag(sk, _FLAGS[name], number)
     else:
         raise os_error(errno.ENOPROTOOPT)
 
@@ -72,7 +73,7 @@ def set_option(sk: InetSock, name: int, value: int | bytes) -> None:
 def get_option(sk: InetSock, name: int) -> int | bytes:
     flag = _FLAGS.get(name)
     if flag is not None:
-        return int(bool(sk.inet_flags & flag))
+        return get_flag(sk, flag)
     getter = _GETTERS.get(name)
     if getter is None:
         raise os_error(errno.ENOPROTOOPT)
@@ -85,19 +86,6 @@ def _number(value: int | bytes) -> int:
     if not value:
         raise os_error(errno.EINVAL)
     return int(_INT.unpack_from(value)[0]) if len(value) >= _INT.size else value[0]
-
-
-def _set_flag(sk: InetSock, name: int, value: int) -> None:
-    if name == so.IP_HDRINCL and sk.type != so.SOCK_RAW:
-        raise os_error(errno.ENOPROTOOPT)
-    if name == IP_MULTICAST_ALL and value not in (0, 1):
-        raise os_error(errno.EINVAL)
-    if name == IP_TRANSPARENT and value and sk.sk_uid != 0:
-        raise os_error(errno.EPERM)
-    flag = _FLAGS[name]
-    sk.inet_flags = sk.inet_flags | flag if value else sk.inet_flags & ~flag
-    if name == IP_RECVERR and not value:
-        sk.error_queue = None
 
 
 def _set_tos(sk: InetSock, value: int) -> None:

@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING
 from pystack.core.checksum import checksum, ones_sum
 from pystack.core.drop import Drop
 from pystack.core.headers.ipv4 import IP_HLEN, Ipv4Header
+from pystack.core.headers.ipv6 import IPV6_HLEN, Ipv6Header
 from pystack.core.kernel import Kernel
 from pystack.core.skb import CHECKSUM_NONE, SkBuff
+from pystack.net import ip6_output
 from pystack.net.ipv4 import Ipv4
 from pystack.net.ipv6 import Ipv6
 from pystack.transport import control as ctl
@@ -98,7 +100,7 @@ class RawSock(InetDatagramSock):
         self.filter = 0
         icmpv6 = family == so.AF_INET6 and protocol == so.IPPROTO_ICMPV6
         self.checksum_offset = 2 if icmpv6 else None
-        if protocol == so.IPPROTO_RAW and family == so.AF_INET:
+        if protocol == so.IPPROTO_RAW:
             self.inet_flags |= HDRINCL
 
     def init(self) -> None:
@@ -154,6 +156,8 @@ class RawSock(InetDatagramSock):
         flow = find(self, self.target(address), ctl.sent(self, control))
         if self.inet_flags & HDRINCL and self.family == so.AF_INET:
             self._send_whole(flow, bytes(data))
+        elif self.inet_flags & HDRINCL:
+            self._send_whole6(flow, bytes(data))
         else:
             check_length(self, flow, len(data))
             self._send_payload(flow, bytes(data))
@@ -199,6 +203,18 @@ class RawSock(InetDatagramSock):
         skb.saddr, skb.daddr = bytes(fixed[12:16]), header.dst
         skb.protocol, skb.dst = header.protocol, flow.route
         self.sent(self.raw.ipv4.output.ip_local_out(skb))
+
+    def _send_whole6(self, flow: Flow, data: bytes) -> None:
+        """The user's header as it is, whatever it says (`rawv6_send_hdrinc`)."""
+        if len(data) > flow.route.dev.mtu:
+            raise os_error(errno.EMSGSIZE)
+        if len(data) < IPV6_HLEN:
+            raise os_error(errno.EINVAL)
+        self.check_can_send()
+        header = Ipv6Header.parse(data)
+        skb = self.packet(data[IPV6_HLEN:])
+        skb.saddr, skb.daddr = header.src, header.dst
+        self.sent(ip6_output.send(self.raw.ipv6, skb, flow.route, header, True))
 
     # -- the rest --------------------------------------------------------------------------
 

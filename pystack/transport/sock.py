@@ -192,8 +192,17 @@ class Sock(ABC):
             "sk_max_pacing_rate",
         ),
         *("sk_peek_off", "sk_priority", "sk_rcvbuf", "sk_rcvlowat", "sk_reuse", "sk_reuseport"),
-        *("sk_shutdown", "sk_sndbuf", "sk_rxhash", "sk_tsflags", "sk_uid", "sndbuf_locked", "type"),
-        *("wmem_queued", "wq"),
+        *(
+            "sk_shutdown",
+            "sk_sndbuf",
+            "sk_rxhash",
+            "sk_tsflags",
+            "sk_tskey",
+            "sk_uid",
+            "sndbuf_locked",
+            "type",
+        ),
+        *("sndbuf_locked", "type", "wmem_queued", "wq"),
     )
 
     def __init__(self, kernel: Kernel, family: int, type_: int, protocol: int) -> None:
@@ -228,7 +237,7 @@ class Sock(ABC):
 
     def _init_options(self) -> None:
         """What `sockopt` sets; flags are its SOCK_* and SOF_TIMESTAMPING_*."""
-        self.sk_flags = self.sk_tsflags = 0
+        self.sk_flags = self.sk_tsflags = self.sk_tskey = 0
         self.sk_reuse = self.sk_reuseport = False
         self.reuseport: ReuseportGroup | None = None
         self.sk_keepalive = False

@@ -60,6 +60,8 @@ SOF_TIMESTAMPING_RX_SOFTWARE = 1 << 3
 SOF_TIMESTAMPING_SOFTWARE = 1 << 4
 SOF_TIMESTAMPING_RAW_HARDWARE = 1 << 6
 SOF_TIMESTAMPING_OPT_ID = 1 << 7
+SOF_TIMESTAMPING_OPT_TSONLY = 1 << 11
+SOF_TIMESTAMPING_TX = SOF_TIMESTAMPING_TX_HARDWARE | SOF_TIMESTAMPING_TX_SOFTWARE
 SOF_TIMESTAMPING_MASK = (1 << 19) - 1
 
 SOCK_MIN_RCVBUF = SKB_MIN_TRUESIZE
@@ -265,6 +267,8 @@ def _set_timestamping(sk: Sock, value: int | bytes) -> None:
     flags = int_value(value)
     if flags & ~SOF_TIMESTAMPING_MASK:
         raise os_error(errno.EINVAL)
+    if flags & SOF_TIMESTAMPING_OPT_ID and not sk.sk_tsflags & SOF_TIMESTAMPING_OPT_ID:
+        sk.sk_tskey = 0
     sk.sk_tsflags = flags
 
 

@@ -64,7 +64,7 @@ def _established(sk: TcpSock, skb: SkBuff) -> None:
                     rcvspace.measure_echo(sk, skb, segment)
                 sk.snd_wl1 = segment.seq
                 data.queue(sk, skb)
-                ack_check(sk)  # it acknowledges nothing, so nothing more may be sent
+                after_segment(sk)
                 return
             flag |= DATA
     else:

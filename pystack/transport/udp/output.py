@@ -25,13 +25,17 @@ if TYPE_CHECKING:
     from pystack.transport.udp.sock import UdpSock
 
 
+UDP_MAX_SEGMENTS = 128
+
+
 class Cork:
     """A datagram in the making; its first piece has fixed where it goes."""
 
-    __slots__ = ("flow", "length", "pieces")
+    __slots__ = ("flow", "gso_size", "length", "pieces")
 
-    def __init__(self, flow: Flow) -> None:
+    def __init__(self, flow: Flow, gso_size: int) -> None:
         self.flow = flow
+        self.gso_size = gso_size
         self.pieces: list[bytes] = []
         self.length = 0
 
@@ -57,11 +61,16 @@ def sendmsg(
         with sk.lock:
             _append(sk, data, address, control, more)
         return length
-    flow = flowmod.find(sk, _target(sk, address), ctl.sent(sk, control))
+    cookie = ctl.sent(sk, control)
+    flow = flowmod.find(sk, _target(sk, address), cookie)
     flowmod.check_length(sk, flow, UDP_HLEN + length)
     sk.check_can_send()
-    _transmit(sk, flow, bytes(data))
+    _transmit_segments(sk, flow, bytes(data), _gso_size(sk, cookie))
     return length
+
+
+def _gso_size(sk: UdpSock, cookie: ctl.SendControl) -> int:
+    return sk.gso_size if cookie.gso_size is None else cookie.gso_size
 
 
 def _mapped(sk: UdpSock, address: Address | None) -> bool:
@@ -96,7 +105,8 @@ def _append(
     if cork is not None and cork.flow.inet.family != AF_INET and _mapped(sk, address):
         raise os_error(errno.EINVAL)
     if cork is None:
-        cork = Cork(flowmod.find(sk, _target(sk, address), ctl.sent(sk, control)))
+        cookie = ctl.sent(sk, control)
+        cork = Cork(flowmod.find(sk, _target(sk, address), cookie), _gso_size(sk, cookie))
     try:
         flowmod.check_length(sk, cork.flow, UDP_HLEN + cork.length + len(data))
         if cork.needs_packet(len(data)):
@@ -117,7 +127,19 @@ def push(sk: UdpSock) -> None:
     """The cork is out: send what there is (`udp_push_pending_frames`)."""
     cork, sk.pending = sk.pending, None
     if cork is not None:
-        _transmit(sk, cork.flow, b"".join(cork.pieces))
+        _transmit_segments(sk, cork.flow, b"".join(cork.pieces), cork.gso_size)
+
+
+def _transmit_segments(sk: UdpSock, flow: Flow, data: bytes, gso_size: int) -> None:
+    """UDP_SEGMENT: a datagram for each `gso_size` bytes.  EMSGSIZE if one would be fragmented,
+    EINVAL for too many."""
+    if gso_size:
+        if UDP_HLEN + min(len(data), gso_size) > flow.fits:
+            raise os_error(errno.EMSGSIZE)
+        if len(data) > gso_size * UDP_MAX_SEGMENTS or sk.sk_flags & SOCK_NO_CHECK:
+            raise os_error(errno.EINVAL)
+    for start in range(0, len(data) or 1, gso_size or UDP_MAX + 1):
+        _transmit(sk, flow, data[start : start + gso_size] if gso_size else data)
 
 
 # -- one datagram --------------------------------------------------------------------------

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from pystack.core.drop import Drop
 from pystack.transport import sockopt
+from pystack.transport.control import UDP_SEGMENT
 from pystack.transport.inetaddr import to_user
 from pystack.transport.inetdgram import InetDatagramSock
 from pystack.transport.sock import Address, Cmsg, os_error
@@ -21,13 +22,20 @@ if TYPE_CHECKING:
     from pystack.transport.udp.protocol import Udp
 
 UDP_CORK = 1
+UDP_GRO = 104
 UDP_NO_CHECK6_TX = 101
 UDP_NO_CHECK6_RX = 102
-_OPTIONS = {UDP_CORK: "corked", UDP_NO_CHECK6_TX: "no_check6_tx", UDP_NO_CHECK6_RX: "no_check6_rx"}
+_OPTIONS = {
+    UDP_CORK: "corked",
+    UDP_NO_CHECK6_TX: "no_check6_tx",
+    UDP_NO_CHECK6_RX: "no_check6_rx",
+    UDP_SEGMENT: "gso_size",
+    UDP_GRO: "gro",
+}
 
 
 class UdpSock(InetDatagramSock):
-    __slots__ = ("corked", "no_check6_rx", "no_check6_tx", "pending", "udp")
+    __slots__ = ("corked", "gro", "gso_size", "no_check6_rx", "no_check6_tx", "pending", "udp")
     rcvbuf_full = Drop.UDP_RCVBUF_FULL
 
     def __init__(self, udp: Udp, family: int = AF_INET) -> None:
@@ -36,6 +44,8 @@ class UdpSock(InetDatagramSock):
         self.corked = False  # UDP_CORK
         self.pending: Cork | None = None  # what MSG_MORE and UDP_CORK hold back
         self.no_check6_tx = self.no_check6_rx = False
+        self.gso_size = 0  # UDP_SEGMENT; 0: off
+        self.gro = False  # UDP_GRO: what GRO has merged need not be cut again; nothing merges
         udp.sockets[self] = None
 
     # -- ports -----------------------------------------------------------------------------
@@ -93,7 +103,13 @@ class UdpSock(InetDatagramSock):
             return False
         if name not in _OPTIONS:
             raise os_error(errno.ENOPROTOOPT)
-        setattr(self, _OPTIONS[name], bool(sockopt.int_value(value)))
+        number = sockopt.int_value(value)
+        if name == UDP_SEGMENT:
+            if not 0 <= number <= 0xFFFF:
+                raise os_error(errno.EINVAL)
+            self.gso_size = number
+        else:
+            setattr(self, _OPTIONS[name], bool(number))
         if not self.corked:
             output.push(self)
         return True
