@@ -108,7 +108,8 @@ class DataSocket(TimedSocket):
     def recvmsg(self, bufsize: int, ancbufsize: int = 0, flags: int = 0) -> _Received:
         """`(data, ancdata, msg_flags, address)`."""
         message = self._recvmsg(bufsize, ancbufsize, flags)
-        return message.data, list(message.control), message.flags, self._address(message)
+        control, address = list(message.control), self._address(message)
+        return message.data[:bufsize], control, message.flags, address
 
     def recvmsg_into(
         self, buffers: Iterable[Any], ancbufsize: int = 0, flags: int = 0

@@ -57,7 +57,8 @@ class StreamSock(ConnectedSock):
         if len(data) and not sent:
             raise self.would_block()
         self.kernel.cpu.charge_copy(sent)
-        peer.wake(READABLE)
+        if sent:
+            peer.wake(READABLE)
         return sent
 
     def recvmsg(self, n: int, flags: int) -> Message:
@@ -66,7 +67,7 @@ class StreamSock(ConnectedSock):
             raise os_error(errno.EINVAL)
         peek = bool(flags & MSG_PEEK)
         if flags & MSG_OOB:
-            return self._receive_urgent(n, peek)
+            return self._receive_urgent(peek)
         message = self._peek(n) if peek else self._read(n)
         if message is not None:
             self.kernel.cpu.charge_copy(len(message.data))
@@ -175,7 +176,7 @@ class StreamSock(ConnectedSock):
                 self.drop(lost)
         return at if at < len(queue) else None
 
-    def _receive_urgent(self, n: int, peek: bool) -> Message:
+    def _receive_urgent(self, peek: bool) -> Message:
         """EINVAL without an urgent byte, or where it is read with the others
         (`unix_stream_recv_urg`)."""
         message = self.oob
@@ -187,11 +188,8 @@ class StreamSock(ConnectedSock):
             if index and not len(self._at(index - 1)):
                 self.consumed(self._at(index - 1))
                 del self.queue[index - 1]
-        if not n:
-            raise os_error(errno.EFAULT)
-        if not peek:
             message.off = 1
-        return Message(message.data, flags=MSG_OOB)
+        return Message(message.data, flags=MSG_OOB)  # 1, even for who has no room for it
 
     def at_mark(self) -> bool:
         """The next byte is the urgent one, or the first behind it."""
