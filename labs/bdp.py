@@ -98,6 +98,7 @@ class Bdp(Lab):
             )
             bench.run_for((WARM + 1) * rtt)
             if kilobytes in (TEXTBOOK, 0):
+                bench.show(bench.server, "tc -s qdisc show dev eth0")
                 bench.show(bench.server, f"ss -tin state established sport = :{PORT}")
             bench.run(reading)
             bench.run_for(2 * rtt)

@@ -9,8 +9,8 @@ Labs are plain synchronous code: `run` lets time pass until programs have ended,
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from types import TracebackType
@@ -194,9 +194,13 @@ class LabBench:
         self._show(f"{host.name}# {command}", output.splitlines(), lines)
         return output
 
-    def show_wire(self, title: str, packets: list[str], lines: int = 40) -> None:
-        """Show lines of `LabWire.text`."""
-        self._show(f"{self.server.name}# {title}", packets, lines)
+    @contextmanager
+    def tcpdump(self, host: NetNamespace, lines: int = 14) -> Iterator[None]:
+        """Run `tcpdump -ni eth0 tcp` on `host` meanwhile, and show what it printed."""
+        arguments = "-ni eth0 tcp"
+        with host.tcpdump(arguments) as dump:
+            yield
+        self._show(f"{host.name}# tcpdump {arguments}", dump.lines, lines)
 
     def _show(self, command: str, output: list[str], lines: int) -> None:
         if len(output) > lines:

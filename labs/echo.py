@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 from labs.bench import PORT, SERVER, LabBench, Modules
@@ -63,8 +64,10 @@ class Echo(Lab):
         for number in range(self.clients):
             bench.progress("echo", number, self.clients)
             asking = bench.program(bench.client, client, self.lines, trips)
-            if not bench.wait(asking, limit=60):
-                break
+            with bench.tcpdump(bench.server) if not number else nullcontext():
+                if not bench.wait(asking, limit=60):
+                    break
+                bench.run_for(0.0001)
             right += asking.result
         bench.wait(serving, limit=60)
         drawn = rungs(bench.wire.connection(0))

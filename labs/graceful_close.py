@@ -107,9 +107,11 @@ class GracefulClose(Lab):
             zip((graceful, careless, brutal), WAYS, strict=True)
         ):
             leaving = bench.program(bench.client, client)
-            bench.wait(leaving, lambda number=number: len(seen) > number, limit=1)  # type: ignore[misc]
-            bench.run_for(0.001)
-            bench.say(f"The client has left: {way}.")
+            bench.say(f"The client leaves: {way}.")
+            with bench.tcpdump(bench.client, 20):
+                bench.wait(leaving, limit=1)
+                bench.wait(lambda number=number: len(seen) > number, limit=1)  # type: ignore[misc]
+                bench.run_for(0.001)
             bench.show(bench.client, "ss -tan")
             segments = bench.wire.connection(number)
             got.append(leaving.result)

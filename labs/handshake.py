@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from dataclasses import dataclass
 
 from labs.bench import PORT, SERVER, LabBench, Modules
@@ -87,6 +88,8 @@ class Handshake(Lab):
         bench.run_for(0.001)
         bench.every(0.0005, sample)
         asking = []
+        dump = ExitStack()
+        dump.enter_context(bench.tcpdump(bench.server, 16))
         for _ in range(self.clients):
             asking.append(bench.program(bench.client, client))
             bench.run_for(0.005)
@@ -94,6 +97,7 @@ class Handshake(Lab):
         bench.say("SYNs have been answered: requests in the SYN queue, nobody called accept.")
         bench.show(bench.server, "ss -tan")
         bench.wait(lambda: accept[-1][1] == self.clients, limit=FIRST_ACCEPT / 2)
+        dump.close()
         bench.say("The ACKs are here: Recv-Q of the listener is the accept queue.")
         bench.show(bench.server, "ss -tan")
         bench.wait(serving, *asking, limit=2)

@@ -71,8 +71,9 @@ class KeepAlive(Lab):
     def run(self, bench: LabBench) -> Result:
         serving = bench.program(bench.server, server, self.interval)
         bench.run_for(0.001)
-        bench.program(bench.client, client)
-        bench.run_for(CALM * self.interval + self.interval / 3)
+        with bench.tcpdump(bench.server):
+            bench.program(bench.client, client)
+            bench.run_for(CALM * self.interval + self.interval / 3)
         bench.say(f"{CALM} heartbeats.")
         bench.show(bench.server, f"ss -tno sport = :{PORT}")
         unplugged = bench.seconds

@@ -83,11 +83,12 @@ class LostP3(Lab):
         bench.run_for(0.001)
         asking = bench.program(bench.client, client, self.size, reads)
         bench.every(0.001, lambda: waiting.append(_out_of_order(bench)))
-        while not bench.wait(asking, limit=0.001) and bench.seconds < 10:
-            if waiting[-1] and not max(waiting[:-1]):
-                bench.say("P4 is here, P3 is not: the application has nothing new to read.")
-                bench.show(bench.client, "ss -tinm")
-        bench.wait(serving, limit=1)
+        with bench.tcpdump(bench.client):
+            while not bench.wait(asking, limit=0.001) and bench.seconds < 10:
+                if waiting[-1] and not max(waiting[:-1]):
+                    bench.say("P4 is here, P3 is not: the application has nothing new to read.")
+                    bench.show(bench.client, "ss -tinm")
+            bench.wait(serving, limit=1)
         bench.show(bench.server, "nstat -a")
         lost = [s for s in texts if s.packet.tcp.seq == texts[LOST - 1].packet.tcp.seq]  # type: ignore[union-attr]
         return Result(
