@@ -184,7 +184,7 @@ class Packets:
         without segmentation offload has no reason to: then PSH is taken as the script has it."""
         actual = matching.merge(parts)
         wanted = expected.frame.tcp
-        if wanted is None or actual.tcp is None or "tso" in self.session.machine.device.features:
+        if wanted is None or actual.tcp is None or self.session.machine.device.features.get("tso"):
             return actual
         flags = actual.tcp.flags & ~TH_PSH | wanted.flags & TH_PSH
         return replace(actual, transport=replace(actual.tcp, flags=flags))
