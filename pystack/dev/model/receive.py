@@ -60,8 +60,6 @@ class Receiver:
         elif not self._accepts(frame[:6]):
             nic.count("rx_filtered")
         else:
-            nic.count("rx_frames")
-            nic.count("rx_bytes", len(frame))
             stamp = nic.clock.at(start) if nic.features & regs.FEATURES_CLOCK else 0
             if nic.features & regs.FEATURES_RX_OFFLOAD:
                 self._steer(frame, stamp)
@@ -148,7 +146,13 @@ class Receiver:
     # -- buffers ---------------------------------------------------------------------------
 
     def deliver(self, queue: int, frame: RxFrame) -> None:
-        """Into the buffers of a queue: the headers into the first, if they are to be split."""
+        """Into the buffers of a queue: the headers into the first, if they are to be split.
+
+        What went wrong in one buffer is repeated in the completions behind it; a buffer that
+        cannot be written at all ends the frame.
+        """
+        self._nic.count("rx_frames")
+        self._nic.count("rx_bytes", len(frame.data))
         ring, count = self._nic.queues[queue].rx, self._nic.queues[queue].count
         if not ring.posted:
             count("rx_no_descriptor" if ring.running else "rx_disabled")
@@ -165,11 +169,11 @@ class Receiver:
                 status = data_status(self._nic.bus.write(addr, piece))
             header = bool(frame.split) and not at and len(piece) == frame.split
             at += len(piece)
-            last = at == len(frame.data) or status is CplStatus.BAD_LENGTH
+            last = at == len(frame.data) or not piece
             if not last and not ring.posted:
                 last, status = True, status or CplStatus.TRUNCATED
             verdict = verdict or status
-            self._complete(queue, index, len(piece), status, frame, last=last, header=header)
+            self._complete(queue, index, len(piece), verdict, frame, last=last, header=header)
             if last:
                 break
         if verdict in _BUS_ERRORS or ring.broken:
