@@ -25,6 +25,8 @@ from pystack.dev.netdev import NetDevice
 from pystack.dev.qdisc import Emulation, Netem
 from pystack.dev.wire import Link, Port
 from pystack.host import Host, NetNamespace
+from pystack.transport.tcp.state import TcpState
+from pystack.transport.tcp.timewait import TimeWaitSock
 from pystack.uapi.process import RLIMIT_NOFILE, Process
 from pystack.uapi.selectmod import SelectModule
 from pystack.uapi.sockmod import SocketModule
@@ -172,6 +174,12 @@ class LabBench:
         """Call `fn` now and from now on, as often as said: for curves."""
         fn()
         self.engine.call_later(round(seconds * SECOND), self.every, seconds, fn)
+
+    def count(self, host: NetNamespace, state: TcpState) -> int:
+        """`ss -tan state STATE | wc -l`"""
+        connections = host.tcp.tables.connections.values()
+        states = (sk.substate if isinstance(sk, TimeWaitSock) else sk.state for sk in connections)
+        return sum(other is state for other in states)
 
     @property
     def seconds(self) -> float:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import errno
 from dataclasses import dataclass
-from typing import Any
 
 from labs.bench import PORT, SERVER, LabBench, Modules
 from labs.charts import Curves
@@ -101,10 +100,12 @@ class FdLeak(Lab):
         bench.wire.recording = False
         curve: dict[str, list[list[float]]] = {"CLOSE-WAIT, server": [], "FIN-WAIT-2, client": []}
 
-        def sample() -> None:
-            here, there = self._states(bench)
-            curve["CLOSE-WAIT, server"].append([bench.seconds, here])
-            curve["FIN-WAIT-2, client"].append([bench.seconds, there])
+        def sample() -> list[int]:
+            here = bench.count(bench.server, TcpState.CLOSE_WAIT)
+            there = bench.count(bench.client, TcpState.FIN_WAIT2)
+            for line, value in zip(curve.values(), (here, there), strict=True):
+                line.append([bench.seconds, value])
+            return [here, there]
 
         errors: list[str] = []
         room = self.limit - STANDARD - 1  # one is the listener
@@ -112,36 +113,31 @@ class FdLeak(Lab):
         bench.run_for(0.001)
         leaking = bench.program(bench.client, client, room + 3)
         while not bench.wait(leaking, limit=room * 50e-6 / 10 + 0.05):
-            sample()
-            bench.progress("leak", round(curve["CLOSE-WAIT, server"][-1][1]), room)
+            bench.progress("leak", sample()[0], room)
         bench.run_for(1)
-        sample()
+        before, opened = sample(), len(serving.files)
         bench.say(f"{leaking.result} clients were greeted, and have closed.")
         bench.show(bench.server, f"lsof -nP -i :{PORT}", 6)
         bench.show(bench.server, f"ss -tan sport = :{PORT}", 6)
         bench.show(bench.client, f"ss -tan dport = :{PORT}", 5)
-        opened = len(serving.files)
-        before = self._states(bench)
         for _ in range(33):
             bench.run_for(2)
-            sample()
-        after = self._states(bench)
+            after = sample()
         bench.say("A minute later.")
         bench.show(bench.server, f"ss -tan state close-wait sport = :{PORT}", 4)
         bench.show(bench.client, f"ss -tan dport = :{PORT}", 5)
         serving.kill()
         bench.run(serving)
         bench.run_for(1)
-        sample()
-        healthy = self._healthy(bench, room)
+        killed = sample()[0]
         return Result(
             greeted=leaking.result,
             error=errors[0] if errors else "",
             opened=opened,
-            before=list(before),
-            after=list(after),
-            killed=self._states(bench)[0],
-            healthy=healthy,
+            before=before,
+            after=after,
+            killed=killed,
+            healthy=self._healthy(bench, room),
             curve=curve,
         )
 
@@ -154,12 +150,6 @@ class FdLeak(Lab):
         bench.run(asking)
         serving.kill()
         return int(asking.result)
-
-    def _states(self, bench: LabBench) -> tuple[int, int]:
-        """CLOSE_WAITs with a descriptor on the server, FIN_WAIT_2s on the client."""
-        here = sum(sk.state is TcpState.CLOSE_WAIT for sk in bench.server.tcp.sockets)
-        there = sum(map(_fin_wait2, bench.client.tcp.tables.connections.values()))
-        return here, there
 
     def check(self, result: Result) -> None:
         room = self.limit - STANDARD - 1
@@ -190,8 +180,3 @@ class FdLeak(Lab):
     def chart(self, result: Result) -> Curves:
         levels = {f"ulimit -n {self.limit}": self.limit}
         return Curves("A server that never closes", "seconds", "sockets", result.curve, levels)
-
-
-def _fin_wait2(sk: Any) -> bool:
-    state = sk.substate if isinstance(sk, timewait.TimeWaitSock) else sk.state
-    return state is TcpState.FIN_WAIT2

@@ -115,7 +115,7 @@ class GracefulClose(Lab):
             bench.show(bench.client, "ss -tan")
             segments = bench.wire.connection(number)
             got.append(leaving.result)
-            left.append(_time_waits(bench))
+            left.append(bench.count(bench.client, TcpState.TIME_WAIT))
             resets.append(sum(bool(s.packet.tcp.flags & 4) for s in segments))  # type: ignore[union-attr]
             drawn += [[None, way, False, ""], *rungs(segments)]
         bench.show(bench.client, "nstat -az TcpOutRsts TcpExtTCPAbortOn*")
@@ -149,8 +149,3 @@ class GracefulClose(Lab):
 
     def chart(self, result: Result) -> Ladder:
         return Ladder("Three ways to leave", "client", "server", result.rungs)
-
-
-def _time_waits(bench: LabBench) -> int:
-    connections = bench.client.tcp.tables.connections.values()
-    return sum(sk.state is TcpState.TIME_WAIT for sk in connections)

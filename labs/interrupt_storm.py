@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import socket
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
-from labs.bench import CLIENT, CLIENT_MAC, SECOND, SERVER, SERVER_MAC, LabBench, Modules
+from labs.bench import CLIENT, SECOND, LabBench, Modules
 from labs.charts import Curves
 from labs.lab import Lab, Result, param, require, sizes
-from packetdrill.frames import Frame, IpFields, UdpFields, encode
-from pystack.core.headers.ethernet import ETH_P_IP, EthernetHeader
+from labs.packets import datagram
 from pystack.dev.drivers.w2a_nic import W2aNic
 from pystack.dev.drivers.w2a_queue import NAIVE, NAPI, QueuePair
 
@@ -101,7 +98,7 @@ class InterruptStorm(Lab):
         """One rate for `duration_us`, and what the CPU made of it."""
         queue, duration = bench.driver.queues[0], self.duration_us * 1000
         packets = duration * rate // SECOND
-        frame, start = _frame(), bench.engine.now
+        frame, start = datagram(CLIENT, 40000, UDP_PORT), bench.engine.now
         before = {**counts, "interrupts": queue.interrupts, "packets": queue.receive.packets}
         for number in range(packets):
             when = start + number * SECOND // rate
@@ -154,19 +151,13 @@ class InterruptStorm(Lab):
         )
 
     def chart(self, result: Result) -> Curves:
-        def line(points: list[dict[str, Any]]) -> list[list[float]]:
-            return [[point["offered"], point["delivered"]] for point in points]
-
+        lines = {
+            name: [[point["offered"], point["delivered"]] for point in points]
+            for name, points in (("NAPI", result.napi), ("an interrupt a packet", result.naive))
+        }
         return Curves(
             "Packets offered and packets that reach the program",
             "offered, thousand a second",
             "delivered, thousand a second",
-            {"NAPI": line(result.napi), "an interrupt a packet": line(result.naive)},
+            lines,
         )
-
-
-def _frame() -> bytes:
-    """The smallest UDP packet."""
-    ip = IpFields(4, socket.inet_aton(CLIENT), socket.inet_aton(SERVER))
-    packet = encode(Frame(ip, UdpFields(40000, UDP_PORT), b"x"))
-    return (EthernetHeader(SERVER_MAC, CLIENT_MAC, ETH_P_IP).pack() + packet).ljust(60, b"\0")

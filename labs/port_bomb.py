@@ -100,20 +100,19 @@ class PortBomb(Lab):
         bench.run_for(0.001)
         curve: list[list[float]] = []
 
-        def sample() -> None:
-            curve.append([bench.seconds, time_wait(bench)])
+        def sample() -> int:
+            curve.append([bench.seconds, bench.count(bench.client, TcpState.TIME_WAIT)])
+            return round(curve[-1][1])
 
         bombing = bench.program(bench.client, bomb, self.ports + 10)
         while not bench.wait(bombing, limit=self.ports * 50e-6 / 20):
-            sample()
-            bench.progress("bomb", round(curve[-1][1]), self.ports)
+            bench.progress("bomb", sample(), self.ports)
         bench.run_for(0.1)  # the last FIN is on its way
-        sample()
+        in_time_wait = sample()
         done, error = bombing.result
         bench.say(f"After {done:,} connections connect failed: {errno.errorcode.get(error)}.")
         bench.show(bench.client, "ss -s", 8)
         bench.show(bench.client, "ss -tan state time-wait", 5)
-        in_time_wait = time_wait(bench)
         for _ in range(31):
             bench.run_for(2)
             sample()
@@ -132,9 +131,9 @@ class PortBomb(Lab):
             time_wait=in_time_wait,
             again=again[0],
             pooled=pooled[0],
-            pool_time_wait=time_wait(bench),
+            pool_time_wait=sample(),
             pool_seconds=took,
-            curve=curve,
+            curve=curve[:-1],
         )
 
     def _one(self, bench: LabBench, fn: Any, requests: int) -> list[int]:
@@ -172,9 +171,3 @@ class PortBomb(Lab):
             {"TIME_WAIT": result.curve},
             {f"all {self.ports:,} ports": self.ports},
         )
-
-
-def time_wait(bench: LabBench) -> int:
-    """`ss -tan state time-wait | wc -l`"""
-    connections = bench.client.tcp.tables.connections.values()
-    return sum(sk.state is TcpState.TIME_WAIT for sk in connections)

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import struct
 from dataclasses import dataclass
 from typing import Any
 
-from labs.bench import CLIENT, CLIENT_MAC, PORT, SERVER, SERVER_MAC, LabBench, Modules
+from labs.bench import CLIENT, PORT, SERVER, LabBench, Modules
 from labs.charts import Curves
 from labs.lab import Lab, Result, param, require, sizes
-from packetdrill.frames import Frame, IpFields, TcpFields, encode, flag_bits
-from pystack.core.headers.ethernet import ETH_P_IP, EthernetHeader
+from labs.packets import syn
 from pystack.transport.tcp import listen, syncookies
 
 BACKLOG = 128
@@ -33,14 +31,11 @@ def server(py: Modules) -> None:
 
 def attacker(py: Modules, syns: int, rate: int) -> None:
     """SYNs from addresses of 198.18.0.0/15, where nobody answers, out of a raw socket."""
-    header = EthernetHeader(SERVER_MAC, CLIENT_MAC, ETH_P_IP).pack()
     with py.socket.socket(py.socket.AF_PACKET, py.socket.SOCK_RAW) as raw:
         raw.bind(("eth0", 0))
         for n in range(syns):
-            source = struct.pack("!I", 0xC6120000 + n * 40503 % 0x20000)
-            ip = IpFields(4, source, py.socket.inet_aton(SERVER))
-            syn = TcpFields(1024 + n % 60000, PORT, n * 2654435761, 0, flag_bits("S"), 65535)
-            raw.send(header + encode(Frame(ip, syn)))
+            source = f"198.{18 + n % 2}.{n * 7 % 256}.{n * 13 % 256}"
+            raw.send(syn(source, 1024 + n % 60000, PORT, n * 2654435761 & 0xFFFFFFFF))
             py.time.sleep(1 / rate)
 
 
@@ -110,26 +105,18 @@ class SynFlood(Lab):
         serving = bench.program(bench.server, server)
         bench.run_for(0.01)
         start, queue = bench.seconds, list[list[float]]()
-
-        def sampling() -> None:
-            queue.append([bench.seconds - start, half_open(bench)])
-
+        bench.every(0.02, lambda: queue.append([bench.seconds - start, half_open(bench)]))
         flood = bench.program(bench.client, attacker, self.syns, self.syns // 2)
-        asking, options = [], list[int]()
-        came: list[float] = []
-        sampling()
-        while half_open(bench) <= BACKLOG and bench.seconds - start < 1:
-            bench.run_for(0.01)
-            sampling()
+        bench.wait(lambda: half_open(bench) > BACKLOG, limit=1)
+        asking, options, came = [], list[int](), list[float]()
         for number in range(self.clients):
             bench.run_for(1 / self.clients)
-            sampling()
             bench.progress(f"tcp_syncookies={cookies}", number + 1, self.clients)
             came.append(bench.seconds - start)
             asking.append(bench.program(bench.client, client, options))
         bench.show(bench.server, "ss -tn state syn-recv", 5)
         bench.run(flood)
-        sampling()
+        curve = queue.copy()
         bench.run(*asking, limit=60)
         bench.show(bench.server, "ss -ltn")
         bench.show(bench.server, "nstat -az TcpExtListenDrops TcpExtSyncookies* TcpExtTCPReqQFull*")
@@ -140,7 +127,7 @@ class SynFlood(Lab):
             "served": sum(wait is not None for wait in waits),
             "waits": waits,
             "served_at": sorted(t + w / 1e3 for t, w in zip(came, waits, strict=True) if w),
-            "queue": queue,
+            "queue": curve,
             **{name: mib[f"TcpExt{name}"] - before[f"TcpExt{name}"] for name in COUNTERS},
         }
 
