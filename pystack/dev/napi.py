@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from pystack.dev.softnet import Softnet
 
 NAPI_POLL_WEIGHT = 64
+_MOMENT = 1000  # ns between two looks at a poll that is to end
 
 
 def _deliver(skb: SkBuff) -> None:
@@ -41,6 +42,7 @@ class Napi:
         self.scheduled = False
         self.missed = False
         self.enabled = False
+        self.polling = False
         self.polls = 0
         self.packets = 0
         self.gro = Gro(_deliver)
@@ -74,10 +76,13 @@ class Napi:
         self.enabled = True
 
     def disable(self) -> None:
-        """No poll runs after this returns, since it is called from a task on the same host."""
+        """No poll runs after this returns: of one on another CPU the end is waited for."""
         self.enabled = False
-        self.scheduled = False
-        self.missed = False
         queue = self.softnet.data[self.cpu.index].poll_list
         if self in queue:
             queue.remove(self)
+        while self.polling:
+            self.softnet.kernel.charge(_MOMENT)
+            self.softnet.kernel.cpu.flush()
+        self.scheduled = False
+        self.missed = False

@@ -114,13 +114,15 @@ class Softnet:
                 return
             napi = todo.popleft()
             cpu.charge(kernel.costs.napi_poll)
+            napi.polling = True
             work = napi.poll(napi.weight)
             napi.gro.flush()
+            napi.polling = False
             napi.polls += 1
             napi.packets += work
             budget -= work
             if tp.enabled:
                 tp(napi.name, work, napi.weight)
-            if napi.scheduled and napi not in todo:
+            if napi.scheduled and napi.enabled and napi not in todo:
                 napi.missed = False
                 todo.append(napi)

@@ -178,11 +178,11 @@ class W2aNic:
         if length > self.max_frame and not skb.gso_size:
             self.kernel.drop(skb, Drop.DEV_TOO_LONG)
             if not more:
-                pair.write32(regs.Q_TX_DOORBELL, ring.producer)
+                pair.doorbell(regs.Q_TX_DOORBELL, ring)
             return True
         pieces = ring.pieces(skb, self.dev.features["sg"])
         if ring.room < len(pieces):
-            pair.write32(regs.Q_TX_DOORBELL, ring.producer)
+            pair.doorbell(regs.Q_TX_DOORBELL, ring)
             return False
         self.kernel.charge(self.kernel.costs.tx_packet)
         addr = ring.post(skb, pieces)
@@ -192,7 +192,7 @@ class W2aNic:
         if self.tp_tx.enabled:
             self.tp_tx(skb.packet_id, addr, length, ring.last_descriptor)
         if not more or not ring.room or (dql is not None and dql.inflight > dql.limit):
-            pair.write32(regs.Q_TX_DOORBELL, ring.producer)
+            pair.doorbell(regs.Q_TX_DOORBELL, ring)
         return True
 
     def get_stats(self) -> dict[str, int]:

@@ -6,6 +6,7 @@ The hot path reads no register: completions carry a phase bit.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from pystack.core.drop import Drop
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from pystack.dev.drivers.w2a_nic import W2aNic
 
 NAPI, NAIVE = "napi", "naive"
+_MOMENT = 1000  # ns between two looks at something that is to end
 
 
 class QueuePair:
@@ -59,6 +61,7 @@ class QueuePair:
         pool = PagePool(dma, nic.rx_buffer, nic.pool_limit, name, self._pool_refilled)
         self.rx.start(pool)
         self.tx.start()
+        self.running = True
         self._program(regs.Q_RX, self.rx)
         self._program(regs.Q_TX, self.tx)
         self.set_moderation(nic.moderation_cycles, nic.moderation_count)
@@ -73,7 +76,6 @@ class QueuePair:
         if tx_queue.dql is None:
             tx_queue.dql = ByteQueueLimit()
         tx_queue.dql.reset()
-        self.running = True
 
     def _program(self, block: int, ring: Ring) -> None:
         """Set one ring's registers and enable it; `block` is Q_RX or Q_TX."""
@@ -90,6 +92,10 @@ class QueuePair:
     def stop(self) -> None:
         """Quiesce the device's side, then take every buffer back."""
         self.running = False
+        kernel, tx_queue = self.nic.kernel, self.nic.dev.tx_queues[self.index]
+        while tx_queue.running:  # another CPU is sending
+            kernel.charge(_MOMENT)
+            kernel.cpu.flush()
         self.write32(regs.Q_IRQ_MASK, 1)
         self.napi.disable()
         self.write32(regs.Q_RX_CTRL, 0)
@@ -135,10 +141,23 @@ class QueuePair:
 
     def arm(self) -> None:
         """Tell what has been consumed; what came since raises the line at once."""
-        self.write32(
+        self._tell(
             regs.Q_IRQ_ARM,
-            self.rx.consumer | self.tx.consumer << regs.Q_IRQ_ARM_TX_CONSUMER_SHIFT,
+            lambda: self.rx.consumer | self.tx.consumer << regs.Q_IRQ_ARM_TX_CONSUMER_SHIFT,
         )
+
+    def doorbell(self, offset: int, ring: Ring) -> None:
+        """Tell what has been posted."""
+        self._tell(offset, lambda: ring.producer)
+
+    def _tell(self, offset: int, value: Callable[[], int]) -> None:
+        """Write what `value` gives when the write is done: meanwhile other CPUs go on, and may
+        have stopped the queue, or even started it again."""
+        kernel = self.nic.kernel
+        kernel.charge(kernel.costs.doorbell)
+        kernel.cpu.flush()
+        if self.running:
+            self.nic.registers.write32(self.base + offset, value())
 
     def _naive(self) -> None:
         """One interrupt a frame, all work in hardirq, as before NAPI: to be compared with."""
@@ -161,7 +180,7 @@ class QueuePair:
     def _post_rx(self) -> None:
         before = self.rx.producer
         if self.rx.refill() != before:
-            self.write32(regs.Q_RX_DOORBELL, self.rx.producer)
+            self.doorbell(regs.Q_RX_DOORBELL, self.rx)
 
     def _pool_refilled(self) -> None:
         """A buffer came back while the ring could not be filled: poll, which refills."""
