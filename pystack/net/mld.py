@@ -86,7 +86,7 @@ class _Link:
     def learn(self, query: bytes, delay: int, least: int) -> None:
         """RFC 3810, 5.1.8 and 5.1.9 (`mld_process_v2`)."""
         self.robustness = max(query[24] & 7 or self.robustness, least)
-        self.query_interval = exponential(query[25], 4) * SECOND or self.query_interval
+        self.query_interval = exponential(query[25], 4) * SECOND
         self.response_interval = delay
 
 
