@@ -2,17 +2,18 @@
 
 The lab is a plain function; here it runs in a greenlet of its own and hands control to the cocotb
 test whenever it lets time pass.  Reads the JSON file named by W2A_JOB: "seed", and "labs", each
-with "name", "parameters" and "break" ("" for none).  What a lab tells, and at last what it found,
-goes line by line as JSON to the descriptor W2A_OUTPUT_FD, or to the file named by W2A_OUTPUT.
+with "name", "parameters" and "break" ("" for none).  What a lab tells, and at last what it found
+or how it failed, goes line by line as JSON to the descriptor W2A_OUTPUT_FD.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import traceback
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import cocotb
 from greenlet import getcurrent, greenlet
@@ -77,15 +78,10 @@ async def run_lab(dut: Any, lab: Lab, broken: str, seed: int, tell: Tell) -> dic
     return found
 
 
-def _output() -> TextIO:
-    fd = os.environ.get("W2A_OUTPUT_FD")
-    return os.fdopen(int(fd), "w", buffering=1) if fd else open(os.environ["W2A_OUTPUT"], "w")
-
-
 @cocotb.test()
 async def labs(dut: Any) -> None:
     job = json.loads(Path(os.environ["W2A_JOB"]).read_text())
-    with _output() as output:
+    with os.fdopen(int(os.environ["W2A_OUTPUT_FD"]), "w", buffering=1) as output:
 
         def tell(event: dict[str, Any]) -> None:
             output.write(json.dumps(event) + "\n")
@@ -93,5 +89,9 @@ async def labs(dut: Any) -> None:
         for wanted in job["labs"]:
             lab = lab_class(wanted["name"])(**wanted["parameters"])
             tell({"kind": "progress", "phase": "run", "done": 0, "total": 0})
-            found = await run_lab(dut, lab, wanted["break"], job["seed"], tell)
+            try:
+                found = await run_lab(dut, lab, wanted["break"], job["seed"], tell)
+            except Exception:
+                tell({"kind": "failed", "name": lab.name, "text": traceback.format_exc()})
+                continue
             tell({"kind": "result", "name": lab.name, "found": found})

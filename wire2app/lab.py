@@ -155,14 +155,18 @@ def _run(options: LabOptions, lab: Lab, folder: Path, log: list[dict[str, Any]])
 def over_rtl(
     labs: Sequence[tuple[Lab, str]], sim: str, bus: str, seed: int, tell: Tell, folder: Path
 ) -> list[Result]:
-    """Run labs, each with the name of a break or "", in one simulation; what each found."""
+    """Run labs, each with the name of a break or "", in one simulation; what each found.
+
+    LabError if one could not be run to its end, ToolError if the simulation could not.
+    """
     work = folder / f"{sim}-{bus}-{os.getpid()}"
     work.mkdir(parents=True, exist_ok=True)
     job = work / "job.json"
     job.write_text(json.dumps(job_settings(labs, seed), indent=2) + "\n")
     results: list[Result] = []
+    failures: list[str] = []
     reader, writer = os.pipe()
-    thread = threading.Thread(target=_relay, args=(reader, tell, results), daemon=True)
+    thread = threading.Thread(target=_relay, args=(reader, tell, results, failures), daemon=True)
     thread.start()
     try:
         ended = simulate(
@@ -178,18 +182,22 @@ def over_rtl(
     finally:
         os.close(writer)
         thread.join()
+    if failures:
+        raise LabError("\n".join(failures))
     if not ended.passed or len(results) < len(labs):
         failed = "; ".join(message for _, ok, message in ended.tests if not ok)
         raise ToolError(f"The simulation failed, see {ended.log}: {ended.reason or failed}")
     return results
 
 
-def _relay(reader: int, tell: Tell, results: list[Result]) -> None:
+def _relay(reader: int, tell: Tell, results: list[Result], failures: list[str]) -> None:
     with os.fdopen(reader) as lines:
         for line in lines:
             event = json.loads(line)
             if event["kind"] == "result":
                 results.append(Result(**event["found"]))
+            elif event["kind"] == "failed":
+                failures.append(f"{event['name']}: {event['text']}")
             else:
                 tell(event)
 
