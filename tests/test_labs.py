@@ -34,9 +34,10 @@ def small(cls: type[Lab]) -> Lab:
 
 @pytest.mark.parametrize("cls", LABS, ids=lambda lab: lab.name)
 def test_lab_shows_its_mechanism_and_draws_it(cls: type[Lab], tmp_path: Path) -> None:
-    lab = small(cls)
-    result = run_virtual(lab, SEED, silent)
+    lab, told = small(cls), list[dict[str, Any]]()
+    result = run_virtual(lab, SEED, told.append)
     lab.check(result)
+    assert any(len(event.get("output", "").splitlines()) > 1 for event in told)
     assert lab.conclude(result).endswith(".")
     picture = tmp_path / "lab.png"
     write_png(lab.chart(result), picture)

@@ -111,4 +111,11 @@ does not show, the lab says in a sentence why, and fails.
 | `.venv/bin/wire2app lab NAME --break NAME` | with the mechanism switched off: must fail |
 | `.venv/bin/wire2app lab NAME --json` | everything that was found, for a program |
 
+A lab of one's own is a dataclass beside the others in `labs/`, named in `labs/catalogue.py`: its
+fields are the parameters, `run(bench)` does the experiment and returns what it found, `check` says
+whether the mechanism showed, `conclude` what was shown, `chart` draws it, and each of `breaks`
+switches the mechanism off, by a sysctl or by replacing the one function of the kernel it names.
+`labs/lab.py` is the frame, `labs/bench.py` the two hosts and their wire, `labs/echo.py` the
+shortest lab; `tests/test_labs.py` runs all there are.
+
 The pages here are written by the labs themselves (`wire2app lab NAME --write-docs`)."""
