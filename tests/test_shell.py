@@ -8,14 +8,20 @@ import re
 import select
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from pystack.core.engine import VirtualEngine
 from pystack.tools.tool import ToolError
-from wire2app.shell.session import Session, duration, split_pipe
+from tb.remote_shell import RemoteShell
+from wire2app.shell import scenario
+from wire2app.shell.remote import Remote
+from wire2app.shell.session import Session, duration
+from wire2app.shell.words import split_pipe
 
 ROOT = Path(__file__).resolve().parent.parent
 COMMAND = [sys.executable, "-m", "wire2app", "shell"]
@@ -204,3 +210,49 @@ def test_durations_and_pipes_are_read() -> None:
     ]
     assert split_pipe("ss '|' x | wc -l") == ("ss '|' x ", "|", " wc -l")
     assert split_pipe("ss -tan") == ("ss -tan", "", "")
+
+
+def test_a_remote_shell_runs_tools_in_tasks_and_streams_packets(tmp_path: Path) -> None:
+    """The two ends of `shell --live`, with a host in virtual time between them."""
+    engine = VirtualEngine()
+    hosts = scenario.build(engine, 1)
+    server = RemoteShell(hosts["server"], tmp_path / "s")
+    shown: list[str] = []
+    results: list[object] = []
+
+    def ask() -> None:
+        remote = Remote(tmp_path / "s", shown.append)
+        lines = "ss -Htln", "ping -c 1 10.0.0.2", "tcpdump -c 2 -tni eth0 tcp port 80", "frob"
+        for line in (*lines, "ss -Htln | wc -l", "ss 'a", "tcpdump -i bogus", "tcpdump stop"):
+            try:
+                results.append(remote.execute(line))
+            except ToolError as exc:
+                results.append((str(exc), exc.status))
+        remote.close()
+
+    client = threading.Thread(target=ask, daemon=True)
+    client.start()
+    deadline = time.monotonic() + 30
+    while client.is_alive():
+        assert time.monotonic() < deadline, results
+        for fd in select.select(server.descriptors, [], [], 0.01)[0]:
+            server.ready(fd)
+        engine.run(until=engine.now + 10_000_000)
+    for fd in select.select(server.descriptors, [], [], 1)[0]:
+        server.ready(fd)  # the client has gone
+    assert len(server.descriptors) == 1
+    server.close()
+    listening, ping, captured, frob, count, quote, bogus, stop = results
+    assert "10.0.0.1:80" in str(listening)
+    assert "1 packets transmitted, 1 received, 0% packet loss" in str(ping)
+    assert captured == "2 packets captured\n" and len(shown) == 2
+    assert all(re.match(r"IP 10\.0\.0\.\d\.\d+ > 10\.0\.0\.\d\.\d+: Flags", line) for line in shown)
+    assert frob == ("bash: frob: command not found", 127)
+    assert str(count).strip() == "2"
+    assert (quote, bogus) == (
+        ("bash: No closing quotation", 2),
+        ("tcpdump: bogus: No such device exists", 1),
+    )
+    assert stop == "0 packets captured\n"
+    for host in hosts.values():
+        host.kernel.power_off()

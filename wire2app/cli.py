@@ -216,12 +216,15 @@ def shell(
     command: Annotated[
         list[str] | None, typer.Option("-c", help="carry this out instead of asking; repeatable")
     ] = None,
+    live: Annotated[bool, typer.Option("--live", help="of the host that `live` runs")] = False,
+    out: Annotated[Path | None, typer.Option(help="folder of that live run")] = None,
     seed: Seed = 1,
 ) -> int:
     """Ask ss, tcpdump, ip and the like of two running hosts: a server and its clients."""
-    from wire2app.shell.run import ShellOptions, run_shell
+    from wire2app.shell.run import LIVE, ShellOptions, run_shell
 
-    return run_shell(ShellOptions(seed, tuple(command or ())))
+    folder = (out or LIVE) if live else None
+    return run_shell(ShellOptions(seed, tuple(command or ()), folder))
 
 
 @app.command()

@@ -32,6 +32,7 @@ EXAMPLES: Mapping[str, Sequence[tuple[str, str]]] = {
     "shell": (
         ("shell", "a prompt on a server with clients; `help` tells what there is"),
         ('shell -c "ss -tanp" -c "go 5s" -c "nstat"', "commands without a prompt"),
+        ("shell --live", "the tools of the host that `wire2app live` runs"),
     ),
     "lab": (
         ("lab", "which labs there are"),

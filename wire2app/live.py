@@ -213,6 +213,8 @@ def _stay(guest: _Guest, in_user_namespace: bool) -> int:
         f"    curl http://[{HOST6}]/\n"
         f"    ping -6 {HOST6}\n"
         f"    tcpdump -ni {DEVICE}\n\n"
+        "or ask the simulated host itself: ss, tcpdump, ip ...\n\n"
+        "    wire2app shell --live\n\n"
         "Ctrl-C ends it.",
         flush=True,
     )

@@ -21,6 +21,7 @@ from pystack.host import Host, finished
 from pystack.tools.pcapng import Capture
 from tb.bench import Bench
 from tb.jobs.job import Job, Progress
+from tb.remote_shell import RemoteShell
 
 MAC = bytes.fromhex("020000000077")
 MEMORY = 32 << 20
@@ -34,14 +35,14 @@ BURST = 64  # frames taken from the TAP at once
 class TapBridge:
     """Frames from the TAP go to the NIC, the NIC's to the TAP; both into the capture."""
 
-    def __init__(self, bench: Bench, tap: int, stop: int, capture: Capture) -> None:
+    def __init__(
+        self, bench: Bench, tap: int, stop: int, capture: Capture, shell: RemoteShell
+    ) -> None:
         self._bench = bench
         self._tap = tap
         self._stop = stop
         self._capture = capture
-        self._poll = select.poll()
-        self._poll.register(tap, select.POLLIN)
-        self._poll.register(stop, select.POLLIN | select.POLLHUP)
+        self._shell = shell
         self._wall = time.monotonic_ns()
         self._start = bench.engine.now
         self.stopped = False
@@ -79,9 +80,16 @@ class TapBridge:
 
     def _pump(self, timeout: float) -> bool:
         """Take what the TAP has, waiting at most `timeout` seconds; whether there is work."""
-        ready = dict(self._poll.poll(timeout * 1000))
+        asked = self._shell.descriptors
+        poll = select.poll()
+        for fd in (self._tap, self._stop, *asked):
+            poll.register(fd, select.POLLIN | select.POLLHUP)
+        ready = dict(poll.poll(timeout * 1000))
         if self._stop in ready:
             self.stopped = True
+        for fd in asked:
+            if fd in ready:
+                self._shell.ready(fd)
         if self._tap in ready:
             for _ in range(BURST):
                 try:
@@ -90,7 +98,7 @@ class TapBridge:
                     break
                 self._capture.write(frame, self._bench.engine.now, outgoing=False)
                 self._bench.wire.send(frame)
-        return self._tap in ready or not self._bench.quiet
+        return len(ready) > 0 or not self._bench.quiet
 
 
 @cocotb.test()
@@ -110,11 +118,12 @@ async def live(dut: Any) -> None:
 
     httpd = host.process("httpd", server)
     with Capture(job.out / "wire.pcapng", "tap0") as capture:
-        bridge = TapBridge(
-            bench, int(os.environ["W2A_TAP_FD"]), int(os.environ["W2A_STOP_FD"]), capture
-        )
+        shell = RemoteShell(host, job.out / "shell.sock")
+        tap, stop = (int(os.environ[name]) for name in ("W2A_TAP_FD", "W2A_STOP_FD"))
+        bridge = TapBridge(bench, tap, stop, capture, shell)
         progress("ready")
         await bridge.run()
+        shell.close()
     if httpd.tracebacks:
         raise RuntimeError(f"httpd crashed:\n{httpd.tracebacks[0]}")
     bench.check()

@@ -7,6 +7,7 @@ import fcntl
 import hashlib
 import os
 import random
+import re
 import shutil
 import struct
 import subprocess
@@ -114,3 +115,37 @@ def test_real_linux_uploads_and_gets_errors_as_http_says(tmp_path: Path) -> None
 
 def test_live_exits_with_the_status_of_the_command(tmp_path: Path) -> None:
     assert live(SIMS[0], tmp_path, "exit 7").returncode == 7
+
+
+@pytest.mark.parametrize("sim", SIMS)
+def test_the_shell_shows_the_running_hosts_tools_and_packets(sim: str, tmp_path: Path) -> None:
+    """Beside a ping that goes on: sockets, counters of the hardware, packets as they pass."""
+    shell = f"{sys.executable} -m wire2app shell --live --out={tmp_path / 'out'}"
+    result = live(
+        sim,
+        tmp_path,
+        f"ping -q -i 0.1 {HOST} > /dev/null & "
+        f"{shell} -c 'ss -Htln' -c 'ping -c 1 10.77.0.1' -c 'ip -s link show eth0' "
+        f"-c 'tcpdump -c 2 -tni eth0 icmp' -c 'ethtool -S eth0 | grep -c rx' -c frob; "
+        "status=$?; kill $!; exit $status",
+    )
+    assert result.returncode == 127, result.stdout + result.stderr
+    assert "bash: frob: command not found" in result.stderr
+    assert "LISTEN 0      " in result.stdout and "*:80" in result.stdout
+    assert "1 packets transmitted, 1 received, 0% packet loss" in result.stdout
+    received = re.search(r"RX: .*\n +(\d+) +(\d+)", result.stdout)
+    assert received is not None and int(received[2]) > 0
+    echoes = re.findall(r"IP 10\.77\.0\.\d > 10\.77\.0\.\d: ICMP echo re\w+", result.stdout)
+    assert len(echoes) == 2 and "2 packets captured" in result.stdout
+    assert not (tmp_path / "out" / "shell.sock").exists()
+
+
+def test_the_shell_says_that_no_host_runs(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "wire2app", "shell", "--live", f"--out={tmp_path}", "-c", "ss"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"wire2app: No running host at {tmp_path}/shell.sock: start one")

@@ -16,7 +16,8 @@ from pystack.tools.tool import ToolError
 
 HISTORY = Path(__file__).resolve().parents[2] / "build" / "shell" / "history"
 _ENDS = ("exit", "quit")
-_WELCOME = "`go` lets virtual time go on, `help` tells what there is, Tab completes, `exit` ends.\n"
+WELCOME = "`go` lets virtual time go on, `help` tells what there is, Tab completes, `exit` ends.\n"
+LIVE_WELCOME = "The tools of the running host; Tab completes, `exit` ends, the host goes on.\n"
 
 
 class Commands(Protocol):
@@ -62,7 +63,7 @@ def piped(commands: Commands, lines: Iterable[str]) -> int:
     return status
 
 
-def interactive(commands: Commands, welcome: str = _WELCOME) -> int:
+def interactive(commands: Commands, welcome: str) -> int:
     """The prompt, until `exit` or Ctrl-D.  Ctrl-C ends what runs, or clears the line."""
     HISTORY.parent.mkdir(parents=True, exist_ok=True)
     session: PromptSession[str] = PromptSession(

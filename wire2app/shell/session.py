@@ -10,7 +10,6 @@ import itertools
 import os
 import re
 import shlex
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -25,6 +24,7 @@ from pystack.uapi.files import Console
 from pystack.uapi.process import Process
 from tb.programs import Lines
 from wire2app.shell import scenario
+from wire2app.shell.words import arguments_of, piped_through, split_pipe
 
 _UNITS = {"s": 10**9, "ms": 10**6, "us": 10**3, "ns": 1, "min": 60 * 10**9, "": 10**9}
 _WARM_UP = 3 * 10**9  # ns the scenario has run when the shell opens
@@ -74,7 +74,7 @@ class Session:
         """What the command prints; ToolError if it fails.  `ss -tan | grep ESTAB` works, too."""
         line, _, filters = split_pipe(line)
         text = self._execute(line)
-        return _through(filters, text) if filters else text
+        return piped_through(filters, text) if filters else text
 
     def _execute(self, line: str) -> str:
         try:
@@ -204,26 +204,17 @@ class Session:
         """What the last of `words` may become; the others stand before it."""
         if len(words) < 2:
             return self.commands
-        first, devices = words[0], list(self.host.core.devices)
-        settings = list(self.host.kernel.sysctl)
         pids = [str(pid) for pid in self.host.system.processes]
         return {
             "host": list(self.hosts),
             "go": ["100ms", "1s", "10s", "1min"],
             "cat": proc.paths(self.host),
-            "sysctl": ["-a", "-w", *settings],
-            "ss": ["-tan", "-tlnp", "-tin", "-uan", "-xa", "-s", "state", "established", "sport"],
-            "ip": ["addr", "link", "neigh", "route", "-s", "-br", "show", "dev", *devices],
-            "tc": ["qdisc", "-s", "show", "dev", "replace", "root", "netem", *devices],
-            "ethtool": ["-S", "-i", "-k", "-g", "-l", "-c", *devices],
-            "tcpdump": ["-n", "-i", "-e", "-v", "stop", "tcp", "udp", "port", *devices],
-            "netstat": ["-tan", "-s", "-i", "-rn", "-tlnp"],
+            "sysctl": ["-a", "-w", *self.host.kernel.sysctl],
             "lsof": ["-nP", "-i", "-p", *pids],
             "strace": ["-p", "-e", "stop", *pids],
             "kill": pids,
-            "nstat": ["-a", "-z"],
             "run": _programs(words[-1]),
-        }.get(first, [])
+        }.get(words[0]) or arguments_of(words[0], self.host.core.devices)
 
 
 def _programs(start: str) -> list[str]:
@@ -238,27 +229,6 @@ def _programs(start: str) -> list[str]:
         for path in found
         if path.is_dir() or path.suffix == ".py"
     ]
-
-
-def split_pipe(line: str) -> tuple[str, str, str]:
-    """A line at its first `|` that is not quoted, as `str.partition`."""
-    quote = ""
-    for at, letter in enumerate(line):
-        if letter == quote:
-            quote = ""
-        elif not quote and letter in "'\"":
-            quote = letter
-        elif letter == "|" and not quote:
-            return line[:at], "|", line[at + 1 :]
-    return line, "", ""
-
-
-def _through(filters: str, text: str) -> str:
-    """What this machine's shell makes of `text`: grep, wc, sort and the like."""
-    done = subprocess.run(filters, shell=True, input=text, text=True, stdout=subprocess.PIPE)
-    if done.returncode:
-        raise ToolError("", done.returncode, done.stdout)
-    return done.stdout
 
 
 def duration(text: str) -> int:
