@@ -175,10 +175,18 @@ def counters(m: Machine) -> dict[str, Any]:
     m.outcome(s.create_connection, ("127.0.0.1", 1))
     with s.socket(s.AF_INET, s.SOCK_DGRAM) as udp:
         udp.sendto(b"x", ("127.0.0.1", 2))
+    with s.create_server(("127.0.0.1", 0)) as listener:
+        client = s.create_connection(listener.getsockname())
+        client.sendall(b"0123456789")
+        listener.accept()[0].close()  # with data unread: a reset
+        other = s.create_connection(listener.getsockname())
+        listener.accept()[0].close()  # and in order: TIME_WAIT
+        other.close()
+        client.close()
     m.time.sleep(0.2)
     wanted = (
         "TcpExtListenOverflows TcpExtListenDrops TcpActiveOpens TcpPassiveOpens TcpAttemptFails "
-        "TcpOutRsts UdpNoPorts UdpOutDatagrams IcmpOutDestUnreachs"
+        "TcpOutRsts UdpNoPorts UdpOutDatagrams IcmpOutDestUnreachs TcpExtTW TcpExtTCPOrigDataSent"
     )
     lines = m.tool(f"nstat -sz {wanted}").splitlines()
     for sock in (*clients, late, full):
@@ -193,7 +201,8 @@ def counters(m: Machine) -> dict[str, Any]:
 
 @pytest.mark.skipif(shutil.which("nstat") is None, reason="no nstat here: apt install iproute2")
 def test_nstat_counts_what_the_real_one_counts() -> None:
-    assert both(counters)["values"]["TcpExtListenOverflows"] == "1"
+    values = both(counters)["values"]
+    assert (values["TcpExtListenOverflows"], values["TcpExtTW"]) == ("1", "1")
 
 
 def host() -> Host:
