@@ -95,13 +95,14 @@ class ModelRing:
             return False
         ahead = (producer - self.consumed) & _MASK
         if ahead > self.entries or ahead < (self.producer - self.consumed) & _MASK:
-            self._stop(QueueError.BAD_DOORBELL)
+            self.stop(QueueError.BAD_DOORBELL)
             return False
         self.producer = producer
         self._on_change()
         return True
 
-    def _stop(self, error: QueueError) -> None:
+    def stop(self, error: QueueError) -> None:
+        """Until it is disabled and enabled again."""
         self.error, self.halted = error, True
         self._on_change()
 
@@ -126,7 +127,7 @@ class ModelRing:
         slot = index & (self.entries - 1)
         resp = self._bus.write(self._base(regs.RING_CPL_BASE_LO) + slot * ENTRY, data)
         if resp:
-            self._stop(QueueError.CPL_DECERR if resp == DECERR else QueueError.CPL_SLVERR)
+            self.stop(QueueError.CPL_DECERR if resp == DECERR else QueueError.CPL_SLVERR)
         else:
             self.completed = (index + 1) & _MASK
         self._on_completion()

@@ -8,9 +8,9 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from pystack.dev.drivers import w2a_regs as regs
-from pystack.dev.drivers.w2a_regs import CplStatus
+from pystack.dev.drivers.w2a_regs import CplStatus, QueueError
 from pystack.dev.model.ring import ModelRing, data_status, descriptor_status
-from pystack.dev.model.txoffload import MAX_HEADER, TxOrder, bad_length, frames, header_length
+from pystack.dev.model.txoffload import TxOrder, bad_header, bad_length, frames
 from pystack.dev.wire import MIN_FRAME, WIRE_OVERHEAD
 
 if TYPE_CHECKING:
@@ -18,6 +18,11 @@ if TYPE_CHECKING:
 
 _QUANTUM_BITS = 512
 BUFFER = 32 << 10  # bytes that wait for the wire
+MAX_FRAGMENTS = 24
+_STOPS = {
+    CplStatus.DESC_SLVERR: QueueError.DESC_SLVERR,
+    CplStatus.DESC_DECERR: QueueError.DESC_DECERR,
+}
 
 
 _NEEDS = {
@@ -29,18 +34,12 @@ _NEEDS = {
 
 
 @dataclass
-class _Fragment:
-    index: int
-    length: int
-    status: CplStatus
-
-
-@dataclass
 class _Frame:
-    """The descriptors of one frame; they are completed when `ready`."""
+    """(index, bytes) of the descriptors of one frame; they are completed when `ready`."""
 
-    fragments: list[_Fragment]
+    fragments: list[tuple[int, int]]
     order: TxOrder
+    status: CplStatus = CplStatus.OK
     data: bytes = b""
     ready: bool = False
     stamp: int | None = None
@@ -48,9 +47,11 @@ class _Frame:
 
 @dataclass
 class _Queue:
-    """What a queue has handed on, oldest first; `served` is its turn's mark."""
+    """What a queue has handed on, oldest first; `rest`: what follows up to the next end belongs
+    to a frame that had too many descriptors."""
 
     waiting: deque[_Frame] = field(default_factory=deque)
+    rest: bool = False
 
 
 class Transmitter:
@@ -91,58 +92,62 @@ class Transmitter:
     def _one(self, number: int) -> bool:
         """A frame of this queue, if it has a whole one."""
         ring = self._nic.queues[number].tx
-        frame = self._fetch(ring) if ring.posted else None
+        frame = self._fetch(self._queues[number], ring) if ring.posted else None
         if frame is None:
             return False
         self._queues[number].waiting.append(frame)
-        verdict = next((f.status for f in frame.fragments if f.status), CplStatus.OK)
-        if verdict:
-            self._nic.queues[number].count(
-                "tx_bad_length" if verdict is CplStatus.BAD_LENGTH else "tx_bus_error"
-            )
+        if frame.status:
+            bad_length = frame.status is CplStatus.BAD_LENGTH
+            self._nic.queues[number].count("tx_bad_length" if bad_length else "tx_bus_error")
             frame.ready = True
         else:
             self._nic.queues[number].count("tx_frames")
             frame.ready = not frame.order.timestamp
             self._send(number, frame)
         self._complete(number)
+        if frame.status in _STOPS:  # nobody knows where the next frame begins
+            ring.stop(_STOPS[frame.status])
         return True
 
     # -- descriptors and data ----------------------------------------------------------------
 
-    def _fetch(self, ring: ModelRing) -> _Frame | None:
-        """Gather a frame whose last descriptor is posted."""
-        fetched = []
-        for ahead in range(ring.posted):
+    def _posted(self, queue: _Queue, ring: ModelRing) -> list[tuple[tuple[int, ...], int]]:
+        """Fields and response of the descriptors of a frame that is posted whole, or can never be
+        whole; else none."""
+        fetched: list[tuple[tuple[int, ...], int]] = []
+        for ahead in range(min(ring.posted, MAX_FRAGMENTS)):
             data, resp = ring.descriptor(ahead)
-            fields = (0, 0, 0, 0, 0) if resp else regs.TX_DESC.unpack(data)
-            fetched.append((fields, resp))
-            if resp or fields[2] & regs.TX_DESC_LAST:
-                break
-        else:
+            fetched.append(((0, 0, 0, 0, 0) if resp else regs.TX_DESC.unpack(data), resp))
+            if resp or fetched[-1][0][2] & regs.TX_DESC_LAST:
+                return fetched
+        too_many = ring.posted > MAX_FRAGMENTS or len(fetched) == ring.entries
+        return fetched if too_many or queue.rest else []
+
+    def _fetch(self, queue: _Queue, ring: ModelRing) -> _Frame | None:
+        """Gather a frame."""
+        queue.rest &= ring.consumed > 0
+        fetched = self._posted(queue, ring)
+        if not fetched:
             return None
-        order = _order(fetched[0][0], self._nic.features)
-        frame = _Frame([], order)
-        total = sum(fields[1] for fields, _ in fetched)
-        refused = bad_length(
-            order, total, min(self._nic.registers[regs.MAX_FRAME], self._nic.max_frame)
-        )
-        pieces = []
-        for (addr, length, *_), resp in fetched:
-            status = descriptor_status(resp)
-            if not status and (refused or not length):
-                status = CplStatus.BAD_LENGTH
-            elif not status:
-                piece, resp = self._nic.bus.read(addr, length)
-                status = data_status(resp)
-                pieces.append(piece)
-            frame.fragments.append(_Fragment(ring.take(), length, status))
-        frame.data = b"".join(pieces)
-        if order.segment and not any(f.status for f in frame.fragments):
-            hlen = header_length(frame.data, order)
-            if not 0 < hlen <= MAX_HEADER:
-                for fragment in frame.fragments:
-                    fragment.status = CplStatus.BAD_LENGTH
+        fields, resp = fetched[-1]
+        frame = _Frame([], _order(fetched[0][0], self._nic.features), descriptor_status(resp))
+        cut = not (resp or fields[2] & regs.TX_DESC_LAST)
+        limit = min(self._nic.registers[regs.MAX_FRAME], self._nic.max_frame)
+        lengths = [fields[1] for fields, _ in fetched]
+        refused = cut or queue.rest or not all(lengths)
+        queue.rest = cut
+        for length in lengths:
+            frame.fragments.append((ring.take(), length))
+        if frame.status:
+            return frame
+        if refused or bad_length(frame.order, sum(lengths), limit):
+            frame.status = CplStatus.BAD_LENGTH
+            return frame
+        read = [self._nic.bus.read(fields[0], fields[1]) for fields, _ in fetched]
+        frame.status = data_status(max(resp for _, resp in read))
+        frame.data = b"".join(piece for piece, _ in read)
+        if not frame.status and frame.order.segment and bad_header(frame.data, frame.order, limit):
+            frame.status = CplStatus.BAD_LENGTH
         return frame
 
     def _send(self, number: int, frame: _Frame) -> None:
@@ -178,12 +183,13 @@ class Transmitter:
         while waiting and waiting[0].ready:
             frame = waiting.popleft()
             who = number << regs.TX_CPL_QUEUE_ID_SHIFT
-            for part in frame.fragments:
+            last = frame.fragments[-1][0]
+            for index, length in frame.fragments:
                 flags = stamp = 0
-                if frame.stamp is not None and part is frame.fragments[-1]:
+                if frame.stamp is not None and index == last:
                     flags, stamp = regs.TX_CPL_TIMESTAMP_VALID, frame.stamp & regs.TX_CPL_TIMESTAMP
-                entry = regs.TX_CPL.pack(part.index, part.length, part.status | who, flags, stamp)
-                self._nic.queues[number].tx.complete(part.index, entry)
+                entry = regs.TX_CPL.pack(index, length, frame.status | who, flags, stamp)
+                self._nic.queues[number].tx.complete(index, entry)
 
 
 def _order(fields: tuple[int, ...], features: int) -> TxOrder:

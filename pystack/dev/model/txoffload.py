@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from pystack.core.checksum import ones_sum
-from pystack.core.headers.ethernet import ETH_P_8021Q, ETH_P_IP
-from pystack.core.headers.tcp import TH_CWR, TH_FIN, TH_PSH
+from pystack.core.headers.ethernet import ETH_HLEN, ETH_P_8021Q, ETH_P_IP, ETH_P_IPV6
+from pystack.core.headers.tcp import TCP_HLEN, TH_CWR, TH_FIN, TH_PSH
 from pystack.dev.model.dissect import TAGS
 
 _TAG = ETH_P_8021Q.to_bytes(2, "big")
 _ADDRESSES = 12
 _SEQ, _DOFF, _FLAGS = 4, 12, 13  # in TCP's header
+TCP_CHECK = 16  # the checksum's place in TCP's header
 MAX_HEADER = 256
 MAX_TEXT = 1 << 16
 
@@ -29,19 +30,44 @@ class TxOrder:
 
 
 def bad_length(order: TxOrder, length: int, max_frame: int) -> bool:
-    """Is a frame refused for its length before anything is read of its headers?"""
-    if order.segment:
-        return not order.mss or length > MAX_TEXT + MAX_HEADER
-    return not 0 < length <= max_frame
+    """Is a frame refused for what its descriptors say, before anything is read of it?"""
+    tag = 0 if order.vlan_tci is None else len(_TAG) + 2
+    if tag and length < ETH_HLEN:
+        return True
+    if order.csum_start and order.csum_start + order.csum_offset + 2 > length:
+        return True
+    if not order.segment:
+        return not 0 < length <= max_frame - tag
+    wrong = not order.mss or not order.csum_start or order.csum_offset != TCP_CHECK
+    return wrong or length > MAX_TEXT + MAX_HEADER - tag
+
+
+def bad_header(frame: bytes, order: TxOrder, max_frame: int) -> bool:
+    """Is a frame that is to be cut refused for its header, or for the segments it would make?"""
+    hlen = header_length(frame, order)
+    longest = hlen + min(order.mss, len(frame) - hlen) + (4 if order.vlan_tci is not None else 0)
+    at, kind = _network(frame)
+    return (
+        not order.csum_start + TCP_HLEN <= hlen <= min(MAX_HEADER, len(frame) - 1)
+        or kind not in (ETH_P_IP, ETH_P_IPV6)
+        or at >= order.csum_start
+        or longest > max_frame
+    )
 
 
 def header_length(frame: bytes, order: TxOrder) -> int:
-    """Bytes before the text of a frame that is to be cut; 0 if they are not all there."""
+    """Bytes before the text of a frame that is to be cut, as its TCP header says."""
     at = order.csum_start + _DOFF
-    if not order.csum_start or at >= len(frame):
-        return 0
-    length = order.csum_start + (frame[at] >> 4 << 2)
-    return length if length <= len(frame) else 0
+    return order.csum_start + (frame[at] >> 4 << 2) if at < len(frame) else 0
+
+
+def _network(frame: bytes | bytearray) -> tuple[int, int]:
+    """Where the network header begins, behind up to two tags, and its Ethertype."""
+    at = _ADDRESSES
+    for _ in range(2):
+        if int.from_bytes(frame[at : at + 2], "big") in TAGS:
+            at += 4
+    return at + 2, int.from_bytes(frame[at : at + 2], "big")
 
 
 def frames(frame: bytes, order: TxOrder) -> list[bytes]:
@@ -100,13 +126,8 @@ def _adapt(
 
 def _adapt_ip(header: bytearray, number: int, length: int) -> None:
     """Length of the packet; of IPv4 identification and header checksum, too."""
-    at = _ADDRESSES
-    for _ in range(2):
-        if int.from_bytes(header[at : at + 2], "big") in TAGS:
-            at += 4
-    v4 = int.from_bytes(header[at : at + 2], "big") == ETH_P_IP
-    at += 2
-    if not v4:
+    at, kind = _network(header)
+    if kind != ETH_P_IP:
         header[at + 4 : at + 6] = (len(header) - at - 40 + length).to_bytes(2, "big")
         return
     header[at + 2 : at + 4] = (len(header) - at + length).to_bytes(2, "big")
