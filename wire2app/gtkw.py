@@ -20,6 +20,7 @@ from wire2app.simulator import bench_design
 __all__ = ["write_gtkw"]
 
 BEAT = r"t(data|keep|valid|ready|last|user)"
+WORD = r"[sm]_(data|bytes|last|valid|ready)"
 STATE = r"state_q"
 JOB = r"job_(valid|ready|addr|len)"
 CPL = r"cpl_(push|full|len|status)"
@@ -52,17 +53,21 @@ LAYOUT: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
     ("interrupts", (("irq_control", r"(?!clk|rst|Queues)\w+"),)),
     ("registers (AXI-Lite)", (("nic_top", r"s_axil_(?!\w*prot)\w+"),)),
     ("TX 1: descriptor ring", (("nic_tx/queue_ring", RING), ("nic_tx/desc_fetch", FETCH))),
-    ("TX 2: engine", (("tx_engine", rf"{STATE}|{JOB}|{CPL}"),)),
+    ("TX 2: frames", (("tx_gather", rf"{STATE}|whole|\w+_push"), ("tx_read", rf"{STATE}|{JOB}"))),
     ("AXI reads from the host", (("nic_top", r"m_axi_(ar(addr|len|valid|ready)|r\w+)"),)),
-    ("TX 3: buffer", (("tx_buffer", rf"free_bytes|[sm]_axis_{BEAT}"),)),
-    ("TX 4: MAC", (("mac_tx", rf"{STATE}|kind|ev_\w+"),)),
-    ("TX 5: wire", (("bench_top", r"xgmii_tx[dc]"),)),
-    ("TX 6: completions", (("nic_tx/cpl_writer", WRITER),)),
+    (
+        "TX 3: fragments to frames",
+        (("tx_pack", WORD), ("tx_segment", rf"{STATE}|result_\w+|{WORD}")),
+    ),
+    ("TX 4: buffer", (("tx_buffer", rf"csum_\w+|{WORD}|m_axis_{BEAT}"),)),
+    ("TX 5: MAC", (("mac_tx", rf"{STATE}|kind|ev_\w+"),)),
+    ("TX 6: wire", (("bench_top", r"xgmii_tx[dc]"),)),
+    ("TX 7: completions", (("nic_tx/cpl_writer", WRITER),)),
 )
 # The view when it opens: from a little before the first frame on, in ps, the FST's unit.
 MARGIN = 100_000
 COLUMN = 200_000
-CLOSED = ("registers (AXI-Lite)", "TX 6: completions")
+CLOSED = ("registers (AXI-Lite)", "TX 7: completions")
 # Ports that carry an enum as plain bits, so that the module's interface needs no package.
 PLAIN_ENUMS = (
     (r"\w*_verdict\w*|[sm]_axis_tuser", "rx_verdict_e"),

@@ -8,7 +8,9 @@ module axil_regs
 #(
     parameter int Queues = 1,
     parameter int AxiDataW = 128,
-    parameter int MaxFrame = 9018
+    parameter int MaxFrame = 9018,
+    parameter bit TxChecksum = 1,
+    parameter bit TxSegment = 1
 ) (
     input  wire logic                              clk,
     input  wire logic                              rst,       // the port
@@ -136,7 +138,10 @@ module axil_regs
     assign doorbell_errors = 16'(write && !write_known) + 16'(read && !read_known)
         + 16'(|rx_doorbell_refused) + 16'(|tx_doorbell_refused);
 
-    device_regs #(.Queues(Queues), .AxiDataW(AxiDataW), .MaxFrame(MaxFrame)) u_device (
+    device_regs #(
+        .Queues(Queues), .AxiDataW(AxiDataW), .MaxFrame(MaxFrame), .TxChecksum(TxChecksum),
+        .TxSegment(TxSegment)
+    ) u_device (
         .clk,
         .rst(core_rst),
         .write,

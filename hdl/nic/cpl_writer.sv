@@ -30,6 +30,7 @@ module cpl_writer
     output      logic                    push_full,
     input  wire logic [QueueW-1:0]       push_queue,
     input  wire logic [127:0]            push_entry,     // without phase and queue
+    input  wire logic                    push_last,      // of its frame
     input  wire logic                    push_has_data,  // a response to its data follows
     input  wire logic                    data_done,      // the next of these responses
     input  wire logic [1:0]              data_resp,
@@ -66,20 +67,20 @@ module cpl_writer
 
     // ---- waiting completions, and responses that came before it was their turn
 
-    logic              waiting, waiting_pop, waiting_has_data;
+    logic              waiting, waiting_pop, waiting_last, waiting_has_data;
     logic [QueueW-1:0] waiting_queue;
     logic [127:0]      waiting_entry;
     logic              resp_valid, unused_resp_full;
     logic [1:0]        resp;
 
-    small_fifo #(.Width(QueueW + 128 + 1), .Depth(Depth)) u_waiting (
+    small_fifo #(.Width(QueueW + 128 + 2), .Depth(Depth)) u_waiting (
         .clk,
         .rst,
         .push,
-        .push_data({push_queue, push_entry, push_has_data}),
+        .push_data({push_queue, push_entry, push_last, push_has_data}),
         .full(push_full),
         .pop(waiting_pop),
-        .head({waiting_queue, waiting_entry, waiting_has_data}),
+        .head({waiting_queue, waiting_entry, waiting_last, waiting_has_data}),
         .valid(waiting)
     );
 
@@ -164,16 +165,17 @@ module cpl_writer
     // ---- entries on their way to memory
 
     cpl_status_e done_status;
+    logic        done_last;
     logic        lost;  // the entry did not reach memory, or an earlier one did not
 
-    small_fifo #(.Width(4), .Depth(Depth)) u_writing (
+    small_fifo #(.Width(5), .Depth(Depth)) u_writing (
         .clk,
         .rst,
         .push(load),
-        .push_data(entry.status),
+        .push_data({waiting_last, entry.status}),
         .full(writing_full),
         .pop(done_valid),
-        .head(done_status),
+        .head({done_last, done_status}),
         .valid(in_flight)
     );
 
@@ -186,7 +188,8 @@ module cpl_writer
         ev_bus_error = '0;
         if (done_valid) begin
             retire[done_tag] = 1'b1;
-            if (lost) ev_bus_error[done_tag] = 1'b1;
+            if (!done_last) ;
+            else if (lost) ev_bus_error[done_tag] = 1'b1;
             else
                 case (done_status)
                     CPL_STATUS_OK:         ev_frame[done_tag] = 1'b1;
@@ -196,7 +199,7 @@ module cpl_writer
                 endcase
         end else if (drop) begin
             retire[waiting_queue] = 1'b1;
-            ev_bus_error[waiting_queue] = 1'b1;
+            ev_bus_error[waiting_queue] = waiting_last;
         end
     end
 

@@ -4,7 +4,9 @@
 
 `default_nettype none
 
-module desc_fetch #(
+module desc_fetch
+    import nic_regs_pkg::*;
+#(
     parameter int Queues = 1,
     parameter int DataW = 128,
     parameter int AddrW = 64,
@@ -25,6 +27,7 @@ module desc_fetch #(
     output      logic [Queues-1:0]             fetch_begin,
     output      logic [Queues-1:0]             fetch_push,
     output      logic [Queues-1:0]             fetch_end,
+    output      logic                          push_last,      // TX: its frame ends here, or is cut
 
     // read jobs and their data
     output      logic                          job_valid,
@@ -139,6 +142,14 @@ module desc_fetch #(
 
     assign fetch_push    = desc_valid ? Queues'(1) << into : '0;
     assign fetch_end     = desc_valid && beat_end && s_axis_tlast ? Queues'(1) << into : '0;
+
+    // A descriptor that could not be read ends its frame.
+    // verilator lint_off UNUSEDSIGNAL
+    tx_desc_t tx_desc;
+    // verilator lint_on UNUSEDSIGNAL
+
+    assign tx_desc   = desc;
+    assign push_last = tx_desc.last || desc_resp[1];
 
     // ---- store
 

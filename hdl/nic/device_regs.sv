@@ -7,7 +7,9 @@ module device_regs
 #(
     parameter int Queues = 1,
     parameter int AxiDataW = 128,
-    parameter int MaxFrame = 9018
+    parameter int MaxFrame = 9018,
+    parameter bit TxChecksum = 1,
+    parameter bit TxSegment = 1
 ) (
     input  wire logic                      clk,
     input  wire logic                      rst,
@@ -119,6 +121,9 @@ module device_regs
         features           = '0;
         features.queues    = 8'(Queues);
         features.axi_bytes = 8'(AxiDataW / 8);
+        features.tx_checksum = TxChecksum;
+        features.tx_segment  = TxSegment;
+        features.tx_vlan     = 1'b1;
         status             = '0;
         status.link_up     = link_up;
         status.idle        = core_idle;

@@ -16,6 +16,7 @@ module mac_tx (
     input  wire logic        s_axis_tvalid,
     output      logic        s_axis_tready,
     input  wire logic        s_axis_tlast,
+    input  wire logic        s_axis_tuser,   // the frame is to be stamped
 
     output      logic [63:0] xgmii_txd,
     output      logic [7:0]  xgmii_txc,
@@ -23,6 +24,7 @@ module mac_tx (
     output      logic        ev_frame,       // one clock per frame sent whole
     output      logic [15:0] ev_len,         // bytes with padding, without FCS
     output      logic        ev_underrun,    // one clock per frame cut
+    output      logic        ev_stamp,       // its start is on XGMII the clock after
 
     output      logic        busy
 );
@@ -159,6 +161,7 @@ module mac_tx (
     logic [3:0]  token_bytes_q, crc_bytes_q, fcs_bytes_q;
     logic        token_cut_q, crc_cut_q, fcs_cut_q;
     logic        token_shift_q, crc_shift_q, fcs_shift_q;
+    logic        token_stamp_q, crc_stamp_q, fcs_stamp_q;
     logic [31:0] crc, fcs_q;
 
     crc32 u_crc (
@@ -181,6 +184,7 @@ module mac_tx (
                 token_bytes_q <= bytes;
                 token_cut_q   <= cut;
                 token_shift_q <= shift_q;
+                token_stamp_q <= s_axis_tuser;
                 token_data_q  <= state_q != DATA ? 64'd0
                     : s_axis_tlast ? s_axis_tdata & last_mask : s_axis_tdata;
             end
@@ -189,12 +193,14 @@ module mac_tx (
                 crc_bytes_q <= token_bytes_q;
                 crc_cut_q   <= token_cut_q;
                 crc_shift_q <= token_shift_q;
+                crc_stamp_q <= token_stamp_q;
             end
             if (crc_kind_q != NOTHING) begin
                 fcs_data_q  <= crc_data_q;
                 fcs_bytes_q <= crc_bytes_q;
                 fcs_cut_q   <= crc_cut_q;
                 fcs_shift_q <= crc_shift_q;
+                fcs_stamp_q <= crc_stamp_q;
                 if (crc_kind_q == LAST)
                     fcs_q <= crc32_pkg::crc32_unwind(crc, 3'(4'd8 - crc_bytes_q));
             end
@@ -221,6 +227,8 @@ module mac_tx (
         .xgmii_txc,
         .busy(assemble_busy)
     );
+
+    assign ev_stamp = fcs_kind_q == PREAMBLE && fcs_stamp_q;
 
     assign busy = state_q != IDLE || token_kind_q != NOTHING || crc_kind_q != NOTHING
         || assemble_busy;

@@ -17,7 +17,7 @@ package nic_regs_pkg;
         CPL_STATUS_DESC_SLVERR = 4'd3,
         // DECERR on the descriptor fetch; no data was touched.
         CPL_STATUS_DESC_DECERR = 4'd4,
-        // TX: length 0 or above MAX_FRAME. RX: buffer length 0.
+        // TX: a length or position in the descriptors that rings.md rules out. RX: buffer length 0.
         CPL_STATUS_BAD_LENGTH = 4'd5,
         // RX: the frame was longer than the buffers that were posted; the head of it was written.
         CPL_STATUS_TRUNCATED = 4'd6
@@ -42,7 +42,11 @@ package nic_regs_pkg;
         // DECERR on a completion write: the queue has stopped.
         QUEUE_ERROR_CPL_DECERR = 4'd2,
         // The producer index ran further ahead than the ring is long: the queue has stopped.
-        QUEUE_ERROR_BAD_DOORBELL = 4'd3
+        QUEUE_ERROR_BAD_DOORBELL = 4'd3,
+        // TX: SLVERR on a descriptor fetch: what follows it cannot be told, the queue has stopped.
+        QUEUE_ERROR_DESC_SLVERR = 4'd4,
+        // TX: DECERR on a descriptor fetch: the queue has stopped.
+        QUEUE_ERROR_DESC_DECERR = 4'd5
     } queue_error_e;
 
     // Device registers: address, reset value, writable bits, layout.

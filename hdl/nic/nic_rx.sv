@@ -141,6 +141,9 @@ module nic_rx
     logic cpl_push, cpl_full, cpl_has_data, side_busy;
     logic [127:0] cpl_entry;
 
+    logic [Queues-1:0] unused_fetch_push;
+    logic unused_fetch_last;
+
     ring_side #(.Queues(Queues), .DataW(DataW), .AddrW(AddrW)) u_side (
         .clk, .rst,
         .enable, .log2_entries, .doorbell, .doorbell_producer, .desc_base, .cpl_base,
@@ -158,7 +161,9 @@ module nic_rx
         .cpl_done_valid(write_done[WrCpl]), .cpl_done_tag(write_done_tag),
         .cpl_done_resp(write_done_resp),
         .running, .posted, .ready, .consumed, .pop, .head_queue, .head_desc, .head_resp,
-        .cpl_push, .cpl_full, .cpl_queue, .cpl_entry, .cpl_has_data,
+        .fetch_push(unused_fetch_push), .fetch_last(unused_fetch_last),
+        .desc_failed('0), .desc_decerr(1'b0),
+        .cpl_push, .cpl_full, .cpl_queue, .cpl_entry, .cpl_last(1'b1), .cpl_has_data,
         .data_done(write_done[WrData]), .data_resp(write_done_resp),
         .start, .failed, .ev_frame, .ev_length, .ev_bus_error, .busy(side_busy)
     );

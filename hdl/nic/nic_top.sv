@@ -15,7 +15,9 @@ module nic_top
     parameter int AxiIdW = 4,
     parameter int RxBufferBytes = 32768,
     parameter int TxBufferBytes = 32768,
-    parameter int MaxFrame = 9018    // without FCS, limit of the register
+    parameter int MaxFrame = 9018,   // without FCS, limit of the register
+    parameter bit TxChecksum = 1,
+    parameter bit TxSegment = 1      // needs TxChecksum
 ) (
     input  wire logic                  clk,
     input  wire logic                  rst,
@@ -132,7 +134,7 @@ module nic_top
     logic [AxiDataW-1:0] read_tdata;
     logic [AxiDataW/8-1:0] read_tkeep;
     logic read_tvalid, read_tready, read_tlast, dma_read_busy, dma_write_busy;
-    logic [1:0] read_tclient, read_tresp, read_tresp_job, write_done_resp;
+    logic [1:0] read_tclient, read_tresp, unused_tresp_job, write_done_resp;
     logic [QueueW-1:0] read_ttag, write_done_tag;
 
     // ---- registers to everybody, and what they show
@@ -194,9 +196,10 @@ module nic_top
     // ---- transmit
 
     nic_tx #(
-        .Queues(Queues), .DataW(AxiDataW), .AddrW(AxiAddrW), .BufferBytes(TxBufferBytes)
+        .Queues(Queues), .DataW(AxiDataW), .AddrW(AxiAddrW), .BufferBytes(TxBufferBytes),
+        .Checksum(TxChecksum), .Segment(TxSegment)
     ) u_tx (
-        .clk, .rst(core_rst),
+        .clk, .rst(core_rst), .now(31'd0),
         .xgmii_txd, .xgmii_txc, .cfg_enable(cfg_tx_enable && !halt), .cfg_max_frame,
         .enable(tx_enable & {Queues{!halt}}), .log2_entries(tx_log2_entries),
         .doorbell(tx_doorbell), .doorbell_producer(tx_doorbell_producer), .desc_base(tx_desc_base),
@@ -207,7 +210,7 @@ module nic_top
         .read_job_addr(tx_read_job_addr), .read_job_len(tx_read_job_len),
         .read_job_tag(tx_read_job_tag),
         .read_tdata, .read_tkeep, .read_tvalid(tx_read_tvalid), .read_tready(tx_read_tready),
-        .read_tlast, .read_ttag, .read_tresp, .read_tresp_job,
+        .read_tlast, .read_ttag, .read_tresp,
         .write_job_valid(tx_write_job_valid), .write_job_ready(tx_write_job_ready),
         .write_job_addr(tx_write_job_addr), .write_job_len(tx_write_job_len),
         .write_job_tag(tx_write_job_tag),
@@ -233,7 +236,7 @@ module nic_top
         .job_tag({tx_read_job_tag, rx_read_job_tag}),
         .m_axis_tdata(read_tdata), .m_axis_tkeep(read_tkeep), .m_axis_tvalid(read_tvalid),
         .m_axis_tready(read_tready), .m_axis_tlast(read_tlast), .m_axis_tclient(read_tclient),
-        .m_axis_ttag(read_ttag), .m_axis_tresp(read_tresp), .m_axis_tresp_job(read_tresp_job),
+        .m_axis_ttag(read_ttag), .m_axis_tresp(read_tresp), .m_axis_tresp_job(unused_tresp_job),
         .busy(dma_read_busy),
         .m_axi_arid, .m_axi_araddr, .m_axi_arlen, .m_axi_arsize, .m_axi_arburst, .m_axi_arlock,
         .m_axi_arcache, .m_axi_arprot, .m_axi_arvalid, .m_axi_arready,
@@ -298,7 +301,10 @@ module nic_top
         .doorbell_errors, .rx_pause(1'b0), .tx_pause(1'b0), .steps, .queue_events
     );
 
-    axil_regs #(.Queues(Queues), .AxiDataW(AxiDataW), .MaxFrame(MaxFrame)) u_regs (
+    axil_regs #(
+        .Queues(Queues), .AxiDataW(AxiDataW), .MaxFrame(MaxFrame), .TxChecksum(TxChecksum),
+        .TxSegment(TxSegment)
+    ) u_regs (
         .clk, .rst, .core_rst,
         .s_axil_awaddr, .s_axil_awvalid, .s_axil_awready, .s_axil_wdata, .s_axil_wstrb,
         .s_axil_wvalid, .s_axil_wready,

@@ -1,18 +1,23 @@
 // The transmit path, its blocks in packet order.  It holds instances and wires only.
 //
-//   read client 0 (descriptors) -> ring_side -> tx_engine
-//   read client 1 (data) -> tx_engine -> tx_buffer -> mac_tx -> wire
-//                               '-> ring_side -> write client (completions)
+//   read client 0 (descriptors) -> ring_side -> tx_whole, tx_gather -> frames, fragments
+//   fragments -> tx_read -> read client 1 (data) -> tx_landing -> tx_pack -> tx_segment (tx_header)
+//       -> tx_vlan -> tx_buffer (tx_checksum) -> mac_tx -> wire
+//   what became of them -> tx_complete -> ring_side -> write client (completions)
 
 `default_nettype none
 
 module nic_tx
     import nic_regs_pkg::*;
+    import tx_pkg::*;
 #(
     parameter int Queues = 1,
     parameter int DataW = 128,
     parameter int AddrW = 64,
     parameter int BufferBytes = 32768,
+    parameter int LandingBytes = 8192,
+    parameter bit Checksum = 1,
+    parameter bit Segment = 1,
     parameter int QueueW = Queues > 1 ? $clog2(Queues) : 1
 ) (
     input  wire logic                           clk,
@@ -25,6 +30,8 @@ module nic_tx
     // registers of the device
     input  wire logic                           cfg_enable,
     input  wire logic [15:0]                    cfg_max_frame,
+
+    input  wire logic [30:0]                    now,  // ns
 
     // registers of the rings
     input  wire logic [Queues-1:0]              enable,
@@ -53,7 +60,6 @@ module nic_tx
     input  wire logic                           read_tlast,
     input  wire logic [QueueW-1:0]              read_ttag,
     input  wire logic [1:0]                     read_tresp,
-    input  wire logic [1:0]                     read_tresp_job,
 
     // write client: completions
     output      logic                           write_job_valid,
@@ -86,21 +92,31 @@ module nic_tx
 
     localparam int RdDesc = 0;
     localparam int RdData = 1;
+    localparam int Prefetch = 32;
+    localparam int Batch = Prefetch - MaxFragments;
+
+`ifndef SYNTHESIS
+    initial begin
+        if (Segment && !Checksum) begin
+            $display("nic_tx: segmentation needs checksums");
+            $fatal;
+        end
+    end
+`endif
 
     // ---- rings, descriptors and completions
 
-    logic [Queues-1:0] ready, pop;
-    logic [Queues-1:0] unused_running, unused_posted;
+    logic [Queues-1:0] running, ready, whole, pop, fetch_push, desc_failed;
+    logic [Queues-1:0] unused_posted;
     logic [Queues-1:0][15:0] consumed;
     logic [QueueW-1:0] head_queue, cpl_queue;
-    logic [127:0] head_desc;
+    logic [127:0] head_desc, cpl_entry;
     logic [1:0] head_resp;
-    logic cpl_push, cpl_full, cpl_has_data, side_busy;
-    logic [127:0] cpl_entry;
-    logic data_done;
-    logic [1:0] data_resp;
+    logic desc_decerr, fetch_last, pop_last, cpl_push, cpl_full, cpl_last, side_busy;
 
-    ring_side #(.Queues(Queues), .DataW(DataW), .AddrW(AddrW)) u_side (
+    ring_side #(
+        .Queues(Queues), .DataW(DataW), .AddrW(AddrW), .Prefetch(Prefetch), .Batch(Batch)
+    ) u_side (
         .clk, .rst,
         .enable, .log2_entries, .doorbell, .doorbell_producer, .desc_base, .cpl_base,
         .doorbell_refused, .active, .error, .producer, .fetched, .completed,
@@ -115,60 +131,189 @@ module nic_tx
         .m_axis_tdata(write_tdata), .m_axis_tvalid(write_tvalid), .m_axis_tready(write_tready),
         .cpl_done_valid(write_done), .cpl_done_tag(write_done_tag),
         .cpl_done_resp(write_done_resp),
-        .running(unused_running), .posted(unused_posted), .ready, .consumed, .pop, .head_queue,
-        .head_desc, .head_resp,
-        .cpl_push, .cpl_full, .cpl_queue, .cpl_entry, .cpl_has_data,
-        .data_done, .data_resp,
+        .running, .posted(unused_posted), .ready, .consumed, .pop, .head_queue,
+        .head_desc, .head_resp, .fetch_push, .fetch_last, .desc_failed, .desc_decerr,
+        .cpl_push, .cpl_full, .cpl_queue, .cpl_entry, .cpl_last, .cpl_has_data(1'b0),
+        .data_done(1'b0), .data_resp(2'b00),
         .start, .failed, .ev_frame, .ev_length, .ev_bus_error, .busy(side_busy)
     );
 
-    // ---- memory to buffer
+    tx_whole #(.Queues(Queues), .Prefetch(Prefetch)) u_whole (
+        .clk, .rst,
+        .running, .ready, .log2_entries, .fetched, .consumed, .fetch_push, .fetch_last,
+        .pop, .pop_last, .whole
+    );
 
-    logic [DataW-1:0] frame_tdata;
-    logic [DataW/8-1:0] frame_tkeep;
-    logic frame_tvalid, frame_tready, frame_tlast, frame_tuser, engine_busy;
-    logic [15:0] free_bytes;
+    // ---- descriptors to fragments and frames
 
-    tx_engine #(.Queues(Queues), .DataW(DataW), .AddrW(AddrW)) u_engine (
+    logic fragment_push, fragment_full, frame_push, frame_full, desc_push, desc_full, gather_busy;
+    logic resume;
+    logic [63:0] fragment_addr;
+    logic [15:0] fragment_len, desc_index, desc_len;
+    tx_frame_t gathered;
+
+    tx_gather #(.Queues(Queues), .Checksum(Checksum), .Segment(Segment)) u_gather (
         .clk, .rst, .cfg_max_frame,
-        .ready, .consumed, .pop, .head_queue, .head_desc, .head_resp,
+        .running, .ready, .whole, .consumed, .pop, .pop_last, .head_queue, .head_desc, .head_resp,
+        .desc_failed, .desc_decerr,
+        .fragment_push, .fragment_full, .fragment_addr, .fragment_len,
+        .frame_push, .frame_full, .frame(gathered), .resume,
+        .desc_push, .desc_full, .desc_index, .desc_len, .busy(gather_busy)
+    );
+
+    logic fragment_valid, fragment_pop, next_valid, next_pop, told_push, told_full, read_busy;
+    logic [63:0] next_addr;
+    logic [15:0] next_len;
+    tx_frame_t next_frame;
+
+    small_fifo #(.Width(80), .Depth(32)) u_fragments (
+        .clk, .rst,
+        .push(fragment_push), .push_data({fragment_len, fragment_addr}), .full(fragment_full),
+        .pop(fragment_pop), .head({next_len, next_addr}), .valid(fragment_valid)
+    );
+
+    small_fifo #(.Width(FrameW), .Depth(8)) u_gathered (
+        .clk, .rst,
+        .push(frame_push), .push_data(gathered), .full(frame_full),
+        .pop(next_pop), .head(next_frame), .valid(next_valid)
+    );
+
+    // ---- memory to words of a frame
+
+    logic row_freed, landing_busy, pack_busy;
+    logic [63:0] word, packed_data;
+    logic [3:0] word_bytes, packed_bytes;
+    logic [1:0] word_resp, packed_resp;
+    logic word_last, word_valid, word_ready, packed_last, packed_valid, packed_ready;
+
+    tx_read #(
+        .DataW(DataW), .AddrW(AddrW), .QueueW(QueueW), .LandingBytes(LandingBytes)
+    ) u_read (
+        .clk, .rst,
+        .fragment_valid, .fragment_pop, .fragment_addr(next_addr), .fragment_len(next_len),
+        .frame_valid(next_valid), .frame_pop(next_pop), .frame(next_frame), .resume,
+        .told_push, .told_full,
         .job_valid(read_job_valid[RdData]), .job_ready(read_job_ready[RdData]),
         .job_addr(read_job_addr[RdData]), .job_len(read_job_len[RdData]),
-        .job_tag(read_job_tag[RdData]),
+        .job_tag(read_job_tag[RdData]), .row_freed, .busy(read_busy)
+    );
+
+    assign read_tready[RdData] = 1'b1;
+
+    tx_landing #(.Bytes(LandingBytes), .DataW(DataW)) u_landing (
+        .clk, .rst,
         .s_axis_tdata(read_tdata), .s_axis_tkeep(read_tkeep), .s_axis_tvalid(read_tvalid[RdData]),
-        .s_axis_tready(read_tready[RdData]), .s_axis_tlast(read_tlast),
-        .s_axis_tresp_job(read_tresp_job),
-        .m_axis_tdata(frame_tdata), .m_axis_tkeep(frame_tkeep), .m_axis_tvalid(frame_tvalid),
-        .m_axis_tready(frame_tready), .m_axis_tlast(frame_tlast), .m_axis_tuser(frame_tuser),
-        .free_bytes,
-        .cpl_push, .cpl_full, .cpl_queue, .cpl_entry, .cpl_has_data,
-        .data_done, .data_resp, .busy(engine_busy)
+        .s_axis_tlast(read_tlast), .s_axis_tresp(read_tresp), .s_axis_tuser(read_ttag[0]),
+        .word, .word_bytes, .word_last, .word_resp, .word_valid, .word_ready,
+        .row_freed, .busy(landing_busy)
+    );
+
+    tx_pack u_pack (
+        .clk, .rst,
+        .s_data(word), .s_bytes(word_bytes), .s_last(word_last), .s_resp(word_resp),
+        .s_valid(word_valid), .s_ready(word_ready),
+        .m_data(packed_data), .m_bytes(packed_bytes), .m_last(packed_last), .m_resp(packed_resp),
+        .m_valid(packed_valid), .m_ready(packed_ready), .busy(pack_busy)
+    );
+
+    // ---- what the frame asks for
+
+    tx_frame_t frame;
+    logic frame_valid, frame_pop, result_push, result_full, segment_busy, vlan_busy;
+    logic [3:0] result_status;
+    logic [63:0] cut_data, send_data;
+    logic [3:0] cut_bytes, send_bytes;
+    logic cut_last, cut_discard, cut_first, cut_valid, cut_ready;
+    logic send_last, send_discard, send_stamp, send_checksum, send_valid, send_ready;
+    logic [7:0] send_csum_start, send_csum_at;
+
+    small_fifo #(.Width(FrameW), .Depth(8)) u_told (
+        .clk, .rst,
+        .push(told_push), .push_data(next_frame), .full(told_full),
+        .pop(frame_pop), .head(frame), .valid(frame_valid)
+    );
+
+    tx_segment #(.Segment(Segment)) u_segment (
+        .clk, .rst, .cfg_max_frame,
+        .frame_valid, .frame_pop, .frame,
+        .s_data(packed_data), .s_bytes(packed_bytes), .s_last(packed_last), .s_resp(packed_resp),
+        .s_valid(packed_valid), .s_ready(packed_ready),
+        .m_data(cut_data), .m_bytes(cut_bytes), .m_last(cut_last), .m_discard(cut_discard),
+        .m_first(cut_first), .m_valid(cut_valid), .m_ready(cut_ready),
+        .result_push, .result_full, .result_status, .busy(segment_busy)
+    );
+
+    tx_vlan u_vlan (
+        .clk, .rst, .frame,
+        .s_data(cut_data), .s_bytes(cut_bytes), .s_last(cut_last), .s_discard(cut_discard),
+        .s_stamp(frame.timestamp && cut_first), .s_valid(cut_valid), .s_ready(cut_ready),
+        .m_data(send_data), .m_bytes(send_bytes), .m_last(send_last), .m_discard(send_discard),
+        .m_stamp(send_stamp), .m_checksum(send_checksum), .m_csum_start(send_csum_start),
+        .m_csum_at(send_csum_at), .m_valid(send_valid), .m_ready(send_ready), .busy(vlan_busy)
     );
 
     // ---- buffer to wire
 
-    logic [63:0] send_tdata;
-    logic [7:0] send_tkeep;
-    logic send_tvalid, send_tready, send_tlast, buffer_busy;
+    logic csum_wanted, csum_done, buffer_busy, ev_stamp;
+    logic [15:0] csum;
+    logic [63:0] mac_tdata;
+    logic [7:0] mac_tkeep;
+    logic mac_tvalid, mac_tready, mac_tlast, mac_tuser;
 
-    tx_buffer #(.Bytes(BufferBytes), .DataW(DataW)) u_buffer (
-        .clk, .rst,
-        .s_axis_tdata(frame_tdata), .s_axis_tkeep(frame_tkeep), .s_axis_tvalid(frame_tvalid),
-        .s_axis_tready(frame_tready), .s_axis_tlast(frame_tlast), .s_axis_tuser(frame_tuser),
-        .free_bytes, .busy(buffer_busy),
-        .m_axis_tdata(send_tdata), .m_axis_tkeep(send_tkeep), .m_axis_tvalid(send_tvalid),
-        .m_axis_tready(send_tready), .m_axis_tlast(send_tlast)
+    // With the transmitter off, a ring that is stopped need not wait for room.
+    logic flush;
+
+    assign flush = !cfg_enable && |(active & ~enable);
+
+    tx_buffer #(.Bytes(BufferBytes)) u_buffer (
+        .clk, .rst, .flush,
+        .s_data(send_data), .s_bytes(send_bytes), .s_last(send_last), .s_discard(send_discard),
+        .s_stamp(send_stamp), .s_checksum(send_checksum), .s_csum_at(send_csum_at),
+        .s_valid(send_valid), .s_ready(send_ready),
+        .csum_wanted, .csum_done, .csum,
+        .m_axis_tdata(mac_tdata), .m_axis_tkeep(mac_tkeep), .m_axis_tvalid(mac_tvalid),
+        .m_axis_tready(mac_tready), .m_axis_tlast(mac_tlast), .m_axis_tuser(mac_tuser),
+        .busy(buffer_busy)
     );
+
+    if (Checksum) begin : g_checksum
+        tx_checksum u_checksum (
+            .clk, .rst,
+            .valid(send_valid && send_ready), .data(send_data), .bytes(send_bytes),
+            .last(send_last),
+            .wanted(csum_wanted), .start(send_csum_start), .done(csum_done), .checksum(csum)
+        );
+    end else begin : g_no_checksum
+        logic unused;
+
+        assign csum_done = 1'b0;
+        assign csum      = '0;
+        assign unused    = &{csum_wanted, send_csum_start};
+    end
 
     mac_tx u_mac (
         .clk, .rst, .enable(cfg_enable),
-        .s_axis_tdata(send_tdata), .s_axis_tkeep(send_tkeep), .s_axis_tvalid(send_tvalid),
-        .s_axis_tready(send_tready), .s_axis_tlast(send_tlast),
+        .s_axis_tdata(mac_tdata), .s_axis_tkeep(mac_tkeep), .s_axis_tvalid(mac_tvalid),
+        .s_axis_tready(mac_tready), .s_axis_tlast(mac_tlast), .s_axis_tuser(mac_tuser),
         .xgmii_txd, .xgmii_txc, .ev_frame(ev_wire), .ev_len(ev_wire_len),
-        .ev_underrun(ev_wire_underrun), .busy(wire_busy)
+        .ev_underrun(ev_wire_underrun), .ev_stamp, .busy(wire_busy)
     );
 
-    assign busy = side_busy || engine_busy || buffer_busy || wire_busy;
+    // ---- completions
+
+    logic complete_busy;
+
+    tx_complete #(.QueueW(QueueW)) u_complete (
+        .clk, .rst,
+        .desc_push, .desc_full, .desc_queue(head_queue), .desc_index, .desc_len,
+        .result_push, .result_full, .result_status, .result_fragments(frame.fragments),
+        .result_stamp(frame.timestamp),
+        .sending(cfg_enable), .stamp_push(ev_stamp), .stamp(now),
+        .cpl_push, .cpl_full, .cpl_queue, .cpl_entry, .cpl_last, .busy(complete_busy)
+    );
+
+    assign busy = side_busy || gather_busy || read_busy || landing_busy || pack_busy
+        || segment_busy || vlan_busy || buffer_busy || wire_busy || complete_busy;
 
 endmodule
 

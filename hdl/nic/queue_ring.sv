@@ -14,6 +14,7 @@ module queue_ring
     import nic_regs_pkg::*;
 #(
     parameter int Prefetch = 16,  // descriptors held at most, a power of two
+    parameter int Batch = 8,      // fewer than these are asked for only if no more are posted
     parameter int CountW = $clog2(Prefetch) + 1
 ) (
     input  wire logic              clk,
@@ -45,6 +46,8 @@ module queue_ring
     output      logic              ready,             // and it is here
     output      logic [15:0]       consumed,
     input  wire logic              pop,
+    input  wire logic              desc_failed,       // stop: the bus refused a descriptor
+    input  wire logic              desc_decerr,       // how: not SLVERR
     input  wire logic              retire,            // a popped descriptor's completion is through
     input  wire logic [1:0]        retire_resp,       // AXI response to its write
     output      logic              broken,            // completions can no longer be written
@@ -90,6 +93,8 @@ module queue_ring
         if (start) error_d = QUEUE_ERROR_NONE;
         else if (retire && retire_resp == 2'b11 && !broken) error_d = QUEUE_ERROR_CPL_DECERR;
         else if (retire && retire_resp == 2'b10 && !broken) error_d = QUEUE_ERROR_CPL_SLVERR;
+        else if (desc_failed && desc_decerr && state_q == RUN) error_d = QUEUE_ERROR_DESC_DECERR;
+        else if (desc_failed && state_q == RUN) error_d = QUEUE_ERROR_DESC_SLVERR;
         else if (doorbell && doorbell_bad && state_q == RUN) error_d = QUEUE_ERROR_BAD_DOORBELL;
     end
 
@@ -179,7 +184,7 @@ module queue_ring
     end
 
     assign fetch_wanted = state_q == RUN && !fetching_q && waiting != 16'd0
-        && (room >= CountW'(Prefetch / 2) || waiting <= 16'(room));
+        && (room >= CountW'(Batch) || waiting <= 16'(room));
     assign fetch_count  = count;
     assign fetch_entry  = entry;
 

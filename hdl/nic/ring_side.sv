@@ -10,6 +10,7 @@ module ring_side
     parameter int DataW = 128,
     parameter int AddrW = 64,
     parameter int Prefetch = 16,  // descriptors held a queue
+    parameter int Batch = 8,      // descriptors asked for at once, if there are so many
     parameter int QueueW = Queues > 1 ? $clog2(Queues) : 1
 ) (
     input  wire logic                     clk,
@@ -65,12 +66,17 @@ module ring_side
     input  wire logic [QueueW-1:0]        head_queue,
     output      logic [127:0]             head_desc,
     output      logic [1:0]               head_resp,
+    output      logic [Queues-1:0]        fetch_push,
+    output      logic                     fetch_last,     // TX: what is pushed ends its frame
+    input  wire logic [Queues-1:0]        desc_failed,
+    input  wire logic                     desc_decerr,
 
     // engine: completions
     input  wire logic                     cpl_push,
     output      logic                     cpl_full,
     input  wire logic [QueueW-1:0]        cpl_queue,
     input  wire logic [127:0]             cpl_entry,
+    input  wire logic                     cpl_last,       // of its frame
     input  wire logic                     cpl_has_data,
     input  wire logic                     data_done,
     input  wire logic [1:0]               data_resp,
@@ -89,18 +95,19 @@ module ring_side
 
     localparam int CountW = $clog2(Prefetch) + 1;
 
-    logic [Queues-1:0] fetch_wanted, fetch_begin, fetch_push, fetch_end, retire, broken;
+    logic [Queues-1:0] fetch_wanted, fetch_begin, fetch_end, retire, broken;
     logic [Queues-1:0][CountW-1:0] fetch_count;
     logic [Queues-1:0][15:0] fetch_entry;
     logic [1:0] retire_resp;
     logic rings_busy, fetch_busy, cpl_busy;
 
-    ring_state #(.Queues(Queues), .Prefetch(Prefetch)) u_rings (
+    ring_state #(.Queues(Queues), .Prefetch(Prefetch), .Batch(Batch)) u_rings (
         .clk, .rst,
         .enable, .log2_entries, .doorbell, .doorbell_producer, .doorbell_refused,
         .active, .error, .producer, .fetched, .completed,
         .fetch_wanted, .fetch_count, .fetch_entry, .fetch_begin, .fetch_push, .fetch_end,
-        .running, .posted, .ready, .consumed, .pop, .retire, .retire_resp, .broken,
+        .running, .posted, .ready, .consumed, .pop, .desc_failed, .desc_decerr,
+        .retire, .retire_resp, .broken,
         .start, .failed, .busy(rings_busy)
     );
 
@@ -108,6 +115,7 @@ module ring_side
         .clk, .rst,
         .desc_base, .fetched, .consumed,
         .fetch_wanted, .fetch_count, .fetch_entry, .fetch_begin, .fetch_push, .fetch_end,
+        .push_last(fetch_last),
         .job_valid(desc_job_valid), .job_ready(desc_job_ready), .job_addr(desc_job_addr),
         .job_len(desc_job_len), .job_tag(desc_job_tag),
         .s_axis_tdata, .s_axis_tkeep, .s_axis_tvalid, .s_axis_tready, .s_axis_tlast, .s_axis_ttag,
@@ -119,7 +127,7 @@ module ring_side
         .clk, .rst,
         .cpl_base, .log2_entries, .broken, .retire, .retire_resp,
         .push(cpl_push), .push_full(cpl_full), .push_queue(cpl_queue), .push_entry(cpl_entry),
-        .push_has_data(cpl_has_data),
+        .push_last(cpl_last), .push_has_data(cpl_has_data),
         .data_done, .data_resp,
         .job_valid(cpl_job_valid), .job_ready(cpl_job_ready), .job_addr(cpl_job_addr),
         .job_len(cpl_job_len), .job_tag(cpl_job_tag),

@@ -7,6 +7,7 @@ module ring_state
 #(
     parameter int Queues = 1,
     parameter int Prefetch = 16,
+    parameter int Batch = 8,
     parameter int CountW = $clog2(Prefetch) + 1
 ) (
     input  wire logic                          clk,
@@ -38,6 +39,8 @@ module ring_state
     output      logic [Queues-1:0]             ready,
     output      logic [Queues-1:0][15:0]       consumed,
     input  wire logic [Queues-1:0]             pop,
+    input  wire logic [Queues-1:0]             desc_failed,
+    input  wire logic                          desc_decerr,
     input  wire logic [Queues-1:0]             retire,
     input  wire logic [1:0]                    retire_resp,
     output      logic [Queues-1:0]             broken,
@@ -52,7 +55,7 @@ module ring_state
     logic [Queues-1:0] ring_busy;
 
     for (genvar q = 0; q < Queues; q++) begin : g_ring
-        queue_ring #(.Prefetch(Prefetch)) u_ring (
+        queue_ring #(.Prefetch(Prefetch), .Batch(Batch)) u_ring (
             .clk,
             .rst,
             .enable(enable[q]),
@@ -76,6 +79,8 @@ module ring_state
             .ready(ready[q]),
             .consumed(consumed[q]),
             .pop(pop[q]),
+            .desc_failed(desc_failed[q]),
+            .desc_decerr,
             .retire(retire[q]),
             .retire_resp,
             .broken(broken[q]),

@@ -1,47 +1,48 @@
-// Transmit buffer, store and forward: takes frames DataW bits a beat, and offers each 64 bits a
-// beat once it is whole, so that the wire never waits inside a frame.  A frame whose last beat
-// says discard is rolled back.  It does not pad, and a frame larger than the buffer cannot pass.
+// Transmit buffer, store and forward: takes frames 64 bits a word and offers each once it is whole,
+// so that the wire never waits inside a frame.  A frame whose last word says discard is rolled
+// back.  A frame that wants a checksum is offered when that has come and stands in its place; the
+// frames behind wait for it.  While nothing can leave, `flush` has it swallow the frames that it
+// has no room for.  It does not pad, and a frame larger than the buffer cannot pass.
 
 `default_nettype none
 
 module tx_buffer #(
-    parameter int Bytes = 32768,
-    parameter int DataW = 128
+    parameter int Bytes = 32768
 ) (
-    input  wire logic               clk,
-    input  wire logic               rst,
+    input  wire logic        clk,
+    input  wire logic        rst,
+    input  wire logic        flush,
 
-    input  wire logic [DataW-1:0]   s_axis_tdata,
-    input  wire logic [DataW/8-1:0] s_axis_tkeep,
-    input  wire logic               s_axis_tvalid,
-    output      logic               s_axis_tready,
-    input  wire logic               s_axis_tlast,
-    input  wire logic               s_axis_tuser,  // with tlast: discard this frame
+    input  wire logic [63:0] s_data,
+    input  wire logic [3:0]  s_bytes,      // 8, or with s_last 1 to 8
+    input  wire logic        s_last,
+    input  wire logic        s_discard,    // with s_last: forget this frame
+    input  wire logic        s_stamp,      // its start shall be stamped
+    input  wire logic        s_checksum,   // it wants a checksum
+    input  wire logic [7:0]  s_csum_at,    // at this place, in 2 bytes from the frame's first
+    input  wire logic        s_valid,
+    output      logic        s_ready,
 
-    output      logic [15:0]        free_bytes,    // whole free rows, at most 65535
+    // checksums, in the order of the frames that are not discarded and wait for one
+    output      logic        csum_wanted,  // with the frame's last word: a result shall come
+    input  wire logic        csum_done,
+    input  wire logic [15:0] csum,
 
-    output      logic [63:0]        m_axis_tdata,
-    output      logic [7:0]         m_axis_tkeep,
-    output      logic               m_axis_tvalid,
-    input  wire logic               m_axis_tready,
-    output      logic               m_axis_tlast,
+    output      logic [63:0] m_axis_tdata,
+    output      logic [7:0]  m_axis_tkeep,
+    output      logic        m_axis_tvalid,
+    input  wire logic        m_axis_tready,
+    output      logic        m_axis_tlast,
+    output      logic        m_axis_tuser,  // stamp this frame
 
-    output      logic               busy
+    output      logic        busy
 );
 
-    localparam int RowBytes = DataW / 8;
-    localparam int Rows = Bytes / RowBytes;
-    localparam int RowAddrW = $clog2(Rows);
-    localparam int Lanes = DataW / 64;
-    localparam int LaneW = Lanes > 1 ? $clog2(Lanes) : 1;
-    localparam int CountW = $clog2(RowBytes);
+    localparam int Rows = Bytes / 8;
+    localparam int RowW = $clog2(Rows);
 
 `ifndef SYNTHESIS
     initial begin
-        if (DataW < 64 || DataW > 512 || (DataW & (DataW - 1)) != 0) begin
-            $display("tx_buffer: DataW=%0d is not 64, 128, 256 or 512", DataW);
-            $fatal;
-        end
         if (Bytes < 128 || (Bytes & (Bytes - 1)) != 0) begin
             $display("tx_buffer: Bytes=%0d is not a power of two from 128", Bytes);
             $fatal;
@@ -49,54 +50,78 @@ module tx_buffer #(
     end
 `endif
 
-    // ---- write side: one row a beat
+    // ---- frames in
 
-    logic [RowAddrW:0] row_q, commit_q, head, rows_free;
-    logic              awake, write;
-    logic [31:0]       bytes_free;
-    logic              row_valid;  // of the read side
+    logic [RowW:0] row_q, start_q, commit_q, head;
+    logic          full_q, swallow, swallow_q, write, ends, kept, waits, row_valid, awake;
 
-    assign rows_free     = (RowAddrW + 1)'(Rows) - (row_q - head);
-    assign bytes_free    = 32'(rows_free) * RowBytes;
-    assign free_bytes    = bytes_free > 32'd65535 ? 16'hffff : bytes_free[15:0];
-    assign s_axis_tready = rows_free != '0;
-    assign write         = s_axis_tvalid && s_axis_tready;
+    // A clock late, so two rows early.
+    always_ff @(posedge clk) full_q <= !rst && row_q - head >= (RowW + 1)'(Rows - 2);
 
-    assign awake = s_axis_tvalid || rst;
+    assign swallow = swallow_q || (flush && full_q);
+    assign s_ready = (!full_q || swallow) && !csum_done;
+    assign write   = s_valid && s_ready && !swallow;
+    assign ends    = write && s_last;
+    assign kept    = ends && !s_discard;
+
+    // ---- ends of frames that wait for a checksum, or for those before them
+
+    logic          pending, pending_full, pending_checksum;
+    logic [RowW:0] pending_end;
+    logic [RowW-1:0] pending_row;
+    logic [1:0]    pending_lane;
+    logic [7:0]    at_row;
+
+    assign waits       = s_checksum || pending;
+    assign csum_wanted = kept && waits;
+    assign at_row      = 8'(s_csum_at >> 2);
+
+    small_fifo #(.Width(1 + RowW + 1 + RowW + 2), .Depth(8)) u_pending (
+        .clk,
+        .rst,
+        .push(kept && waits),
+        .push_data({s_checksum, row_q + 1'b1, start_q[RowW-1:0] + RowW'(at_row), s_csum_at[1:0]}),
+        .full(pending_full),
+        .pop(csum_done),
+        .head({pending_checksum, pending_end, pending_row, pending_lane}),
+        .valid(pending)
+    );
+
+    assign awake = s_valid || csum_done || rst;
 
     always_ff @(posedge clk) begin
         if (awake) begin
-            if (write) begin
-                row_q <= row_q + 1'b1;
-                if (s_axis_tlast && s_axis_tuser) row_q <= commit_q;
-                else if (s_axis_tlast) commit_q <= row_q + 1'b1;
+            if (write) row_q <= row_q + 1'b1;
+            if (ends) begin
+                if (s_discard) row_q <= start_q;
+                else start_q <= row_q + 1'b1;
             end
+            if (s_valid && s_ready && swallow) begin
+                row_q     <= start_q;
+                swallow_q <= !s_last;
+            end
+            if (csum_done) commit_q <= pending_end;
+            else if (kept && !waits) commit_q <= row_q + 1'b1;
             if (rst) begin
                 row_q    <= '0;
-                commit_q <= '0;
+                start_q  <= '0;
+                commit_q  <= '0;
+                swallow_q <= 1'b0;
             end
 `ifndef SYNTHESIS
-            assert (rst || rows_free != '0 || commit_q != head || row_valid)
+            assert (rst || s_ready || csum_done || start_q != head || row_valid)
             else $fatal(1, "tx_buffer: a frame is larger than the buffer");
-            assert (rst || s_axis_tkeep[0] || (s_axis_tlast && s_axis_tuser))
-            else $fatal(1, "tx_buffer: a beat without bytes");
+            assert (rst || !pending_full) else $fatal(1, "tx_buffer: too many checksums wait");
 `endif
         end
     end
 
-    // ---- rows: the data, and beside it whether the frame ends there and with how many bytes
+    // ---- rows: the data in four lanes, and beside them whether the frame ends there and with how
+    // many bytes
 
-    logic                row_read, row_ready, row_last;
-    logic [RowAddrW-1:0] row_addr;
-    logic [DataW-1:0]    row_data;
-    logic [CountW-1:0]   last_byte, row_last_byte;  // index of the last byte in the row
-
-    // tkeep is contiguous: the last byte is the one whose successor is not there.
-    always_comb begin
-        last_byte = '1;
-        if (s_axis_tlast)
-            for (int i = RowBytes - 1; i > 0; i--) if (!s_axis_tkeep[i]) last_byte = CountW'(i - 1);
-    end
+    logic            row_read, row_last, row_stamp;
+    logic [RowW-1:0] row_addr;
+    logic [2:0]      row_last_byte;  // index of the last byte in the row
 
     ram_read_port #(.Depth(Rows)) u_row_port (
         .clk,
@@ -106,46 +131,41 @@ module tx_buffer #(
         .ram_read(row_read),
         .ram_addr(row_addr),
         .valid(row_valid),
-        .ready(row_ready)
+        .ready(m_axis_tready)
     );
 
-    frame_ram #(.Width(DataW), .Depth(Rows)) u_data (
-        .clk,
-        .write,
-        .write_addr(row_q[RowAddrW-1:0]),
-        .write_data(s_axis_tdata),
-        .read(row_read),
-        .read_addr(row_addr),
-        .read_data(row_data)
-    );
+    for (genvar i = 0; i < 4; i++) begin : g_lane
+        logic patch;
 
-    frame_ram #(.Width(1 + CountW), .Depth(Rows)) u_ends (
-        .clk,
-        .write,
-        .write_addr(row_q[RowAddrW-1:0]),
-        .write_data({s_axis_tlast, last_byte}),
-        .read(row_read),
-        .read_addr(row_addr),
-        .read_data({row_last, row_last_byte})
-    );
+        assign patch = csum_done && pending_checksum && pending_lane == 2'(i);
 
-    // ---- 64 bits of the row a beat
-
-    logic [LaneW-1:0] lane_q, last_lane;
-
-    assign last_lane     = Lanes > 1 ? LaneW'(row_last_byte >> 3) : '0;
-    assign m_axis_tdata  = row_data[64*lane_q+:64];
-    assign m_axis_tvalid = row_valid;
-    assign m_axis_tlast  = row_last && lane_q == last_lane;
-    assign m_axis_tkeep  = m_axis_tlast ? ~(8'hfe << row_last_byte[2:0]) : 8'hff;
-    assign row_ready     = m_axis_tready && lane_q == last_lane;
-
-    always_ff @(posedge clk) begin
-        if (row_valid && m_axis_tready) lane_q <= row_ready ? '0 : lane_q + 1'b1;
-        if (rst) lane_q <= '0;
+        frame_ram #(.Width(16), .Depth(Rows)) u_data (
+            .clk,
+            .write(write || patch),
+            .write_addr(patch ? pending_row : row_q[RowW-1:0]),
+            .write_data(patch ? csum : s_data[16*i+:16]),
+            .read(row_read),
+            .read_addr(row_addr),
+            .read_data(m_axis_tdata[16*i+:16])
+        );
     end
 
-    assign busy = row_q != head || row_valid;
+    frame_ram #(.Width(5), .Depth(Rows)) u_ends (
+        .clk,
+        .write,
+        .write_addr(row_q[RowW-1:0]),
+        .write_data({s_stamp, s_last, 3'(s_bytes - 4'd1)}),
+        .read(row_read),
+        .read_addr(row_addr),
+        .read_data({row_stamp, row_last, row_last_byte})
+    );
+
+    assign m_axis_tvalid = row_valid;
+    assign m_axis_tlast  = row_last;
+    assign m_axis_tuser  = row_stamp;
+    assign m_axis_tkeep  = row_last ? ~(8'hfe << row_last_byte) : 8'hff;
+
+    assign busy = row_q != head || row_valid || pending;
 
 endmodule
 

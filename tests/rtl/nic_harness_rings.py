@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -118,14 +119,17 @@ class Ring:
     def free(self) -> int:
         return self.entries - (self.producer - self.consumer)
 
-    def post_raw(self, addr: int, length: int, last: bool = True) -> None:
-        """A descriptor as it is; its buffer is nobody's."""
+    def post_raw(
+        self, addr: int, length: int, last: bool = True, words: tuple[int, int, int] = (0, 0, 0)
+    ) -> None:
+        """A descriptor as it is; its buffer is nobody's.  `words` are the last three of TX_DESC."""
         assert self.free > 0, "the harness overran its ring"
         slot = self.producer % self.entries
         if self.is_rx:
             entry = regs.RX_DESC.pack(addr, length)
         else:
-            entry = regs.TX_DESC.pack(addr, length, regs.TX_DESC_LAST if last else 0, 0, 0)
+            end = regs.TX_DESC_LAST if last else 0
+            entry = regs.TX_DESC.pack(addr, length, words[0] | end, *words[1:])
         self.nic.poke(self.desc_base + 16 * slot, entry)
         self.producer += 1
 
@@ -136,13 +140,30 @@ class Ring:
         self.post_raw(addr, length)
         return addr
 
-    def post_frame(self, frame: bytes, position: int = 0) -> int:
-        """Post a frame to send."""
+    def post_frame(
+        self,
+        frame: bytes,
+        position: int = 0,
+        last: bool = True,
+        words: tuple[int, int, int] = (0, 0, 0),
+    ) -> int:
+        """Post a frame to send, or a fragment of one."""
         addr = self.nic.buffer(len(frame), position, Direction.TO_DEVICE, self.name)
         self.nic.poke(addr, frame)
         self._buffers[self.producer] = (addr, len(frame))
-        self.post_raw(addr, len(frame))
+        self.post_raw(addr, len(frame), last, words)
         return addr
+
+    def post_fragments(
+        self, parts: Sequence[bytes], words: tuple[int, int, int], positions: Sequence[int] = (0,)
+    ) -> list[int]:
+        """Post a frame in fragments; the addresses."""
+        addrs = []
+        for number, part in enumerate(parts):
+            position = positions[number % len(positions)]
+            last = number == len(parts) - 1
+            addrs.append(self.post_frame(part, position, last, words if not number else (0, 0, 0)))
+        return addrs
 
     async def doorbell(self) -> None:
         await self.write(regs.RING_DOORBELL, self.producer & 0xFFFF)

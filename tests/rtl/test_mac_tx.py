@@ -38,6 +38,7 @@ class Transmitter:
         self.words: list[tuple[int, int]] = []
         self.lengths: list[int] = []  # ev_len of each ev_frame
         self.underruns = 0
+        self.stamps: list[int] = []  # the word after each ev_stamp
         self.busy_at: list[bool] = []
 
     async def reset(self) -> None:
@@ -48,6 +49,7 @@ class Transmitter:
             s_axis_tkeep=0,
             s_axis_tvalid=0,
             s_axis_tlast=0,
+            s_axis_tuser=0,
         )
 
     async def clock(self) -> bool:
@@ -59,6 +61,8 @@ class Transmitter:
         if dut.ev_frame.value == 1:
             self.lengths.append(int(dut.ev_len.value))
         self.underruns += int(dut.ev_underrun.value)
+        if int(dut.ev_stamp.value):
+            self.stamps.append(len(self.words))
         return bool(dut.s_axis_tvalid.value == 1 and dut.s_axis_tready.value == 1)
 
     async def feed(self, beat: Beat) -> None:
@@ -259,6 +263,25 @@ async def cocotbext_eth_understands_the_frames(dut: Any) -> None:
     for data in sent:
         frame = sink.recv_nowait()
         assert frame.check_fcs() and bytes(frame.get_payload()) == data
+
+
+@cocotb.test()
+async def a_stamp_is_taken_a_clock_before_the_start_is_on_the_wire(dut: Any) -> None:
+    """Of the frames that ask for one, whatever the lane they start in."""
+    transmitter = Transmitter(dut)
+    await transmitter.reset()
+    rng = random.Random(SEED)
+    wishes = [rng.getrandbits(1) for _ in range(60)]
+    wire: list[XgmiiFrame] = []
+    for wish in wishes:
+        dut.s_axis_tuser.value = wish
+        for beat in beats(rng.randbytes(rng.randrange(60, 90))):
+            await transmitter.feed(beat)
+        await transmitter.pause(rng.choice((0, 0, 1)))
+    wire = await transmitter.send([])
+    due = [frame.start // 8 for frame, wish in zip(wire, wishes, strict=True) if wish]
+    assert transmitter.stamps == due
+    assert {frame.start % 8 for frame in wire} == {0, 4}
 
 
 @pytest.mark.parametrize("sim", SIMS)

@@ -41,7 +41,7 @@ async def works(nic: Nic, ring: Ring) -> None:
         await nic.transmit(frames, queue=ring.queue)
 
 
-async def descriptor_errors(nic: Nic, ring: Ring) -> None:
+async def rx_descriptor_errors(nic: Nic, ring: Ring) -> None:
     for resp, status in zip(ERRORS, (CplStatus.DESC_SLVERR, CplStatus.DESC_DECERR), strict=True):
         for size in SIZES:
             start, sent = len(ring.done), len(nic.sent)
@@ -50,7 +50,7 @@ async def descriptor_errors(nic: Nic, ring: Ring) -> None:
             await one(nic, ring, nic.frame(size))
             assert ring.done[start].status == status
             await works(nic, ring)
-            assert len(nic.sent) - sent == (0 if ring.is_rx else 3)
+            assert len(nic.sent) == sent
     assert await ring.counter("bus_error") == 4
 
 
@@ -59,15 +59,50 @@ async def an_error_on_an_rx_descriptor_is_in_its_completion(dut: Any) -> None:
     """And the buffer it names is not touched: the harness compares it."""
     nic = Nic(dut)
     await nic.start()
-    await descriptor_errors(nic, nic.rx)
+    await rx_descriptor_errors(nic, nic.rx)
     await nic.finish()
 
 
 @nic_test()
-async def an_error_on_a_tx_descriptor_is_in_its_completion(dut: Any) -> None:
+async def an_error_on_a_tx_descriptor_stops_that_ring_only(dut: Any) -> None:
+    """Where the next frame begins cannot be told.  What was taken of the frame says why, and a
+    restart mends it."""
     nic = Nic(dut)
     await nic.start()
-    await descriptor_errors(nic, nic.tx)
+    ring = nic.tx
+    codes = (
+        (CplStatus.DESC_SLVERR, QueueError.DESC_SLVERR),
+        (
+            CplStatus.DESC_DECERR,
+            QueueError.DESC_DECERR,
+        ),
+    )
+    for resp, (status, error) in zip(ERRORS, codes, strict=True):
+        for before in (0, 1, 3):
+            start, sent = len(ring.done), len(nic.sent)
+            for number in range(before):
+                ring.post_frame(nic.frame(100), number, last=False)
+            await ring.doorbell()
+            await nic.cycles(100)  # a burst that fails takes all its descriptors along
+            bad = ring.desc_base + 16 * (ring.producer % ring.entries)
+            rule = nic.bench.host.fail("read", bad, bad + 16, resp)
+            for number in range(3):
+                ring.post_frame(nic.frame(60), last=number != 0)
+            await ring.doorbell()
+            await nic.until(lambda: len(ring.done) > start + before, "completions")  # noqa: B023
+            await nic.cycles(400)
+            assert [done.status for done in ring.done[start:]] == [status] * (before + 1)
+            assert await ring.error() is error
+            assert not await ring.read(regs.RING_STATUS) & regs.RING_STATUS_ACTIVE
+            nic.bench.host.forgive(rule)
+            await works(nic, nic.rx)
+            assert len(nic.sent) == sent
+            await ring.disable()
+            ring.forget()
+            await ring.start()
+            assert await ring.error() is QueueError.NONE
+            await works(nic, ring)
+    assert await ring.counter("bus_error") == 6
     await nic.finish()
 
 
@@ -182,9 +217,11 @@ async def a_failing_buffer_of_one_queue_leaves_the_others_alone(dut: Any) -> Non
     nic = Nic(dut, queues=3, entries=8)
     await nic.start()
     bad = nic.queues[1].tx
+    broken = nic.bench.memory.alloc_pages(1)
+    nic.bench.dma.map_single(broken, 1514, Direction.TO_DEVICE, "broken buffer")
+    nic.bench.host.fail("read", broken, broken + 1514, Resp.DECERR)
     for _ in range(4):
-        nic.bench.host.fail("read", nic.next_buffer(0), nic.next_buffer(1514), Resp.DECERR)
-        bad.post_frame(nic.frame(1514))
+        bad.post_raw(broken, 1514)
     await bad.doorbell()
     for number in (0, 2):
         await nic.transmit([nic.frame(1000)] * 12, queue=number)

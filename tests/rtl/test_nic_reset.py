@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import random
 from typing import Any
 
 import pytest
-from nic_harness import SIMS, Nic, nic_test, run_nic_tests
+import tx_frames
+from nic_harness import SEED, SIMS, Nic, nic_test, run_nic_tests
 from nic_harness_rings import Ring, ok
 
 from pystack.dev.drivers import w2a_regs as regs
@@ -180,6 +182,53 @@ async def an_idle_nic_resets_and_comes_back(dut: Any) -> None:
         await reset_values(nic)
         await nic.set_up()
         await works(nic)
+    await nic.finish()
+
+
+async def fill_with_the_wire_closed(nic: Nic) -> None:
+    """More than the transmit buffer holds, plain and to be segmented, some to be stamped."""
+    await nic.bench.write32(regs.CTRL, regs.CTRL_RX_ENABLE)
+    rng = random.Random(SEED)
+    for number in range(6):
+        frame = tx_frames.tcp_segments(rng, 9000, 1000, stamp=number % 2 == 0)
+        nic.tx.post_fragments(tx_frames.fragments(frame.data, [len(frame.data)]), frame.words)
+        nic.tx.post_frame(nic.frame(1514))
+    await nic.tx.doorbell()
+    await nic.cycles(8000)
+    assert len(nic.tx.done) < 12 and nic.sent == []
+
+
+@nic_test()
+async def a_ring_stops_though_the_wire_is_closed_and_the_buffer_full(dut: Any) -> None:
+    """What has room leaves when the wire is open again, whole frames only."""
+    nic = Nic(dut, entries=32)
+    await nic.start()
+    await fill_with_the_wire_closed(nic)
+    await nic.tx.disable()
+    nic.tx.forget()
+    await nic.bench.write32(regs.CTRL, regs.CTRL_RX_ENABLE | regs.CTRL_TX_ENABLE)
+    await nic.cycles(8000)
+    left = len(nic.sent)
+    assert 20 < left < 40
+    await nic.tx.start()
+    await works(nic)
+    assert len(nic.sent) == left + 3
+    await nic.finish()
+
+
+@nic_test()
+async def a_soft_reset_ends_though_the_wire_is_closed_and_the_buffer_full(dut: Any) -> None:
+    nic = Nic(dut, entries=32)
+    await nic.start()
+    await fill_with_the_wire_closed(nic)
+    nic.let_go()
+    await soft_reset(nic)
+    for queue in nic.queues:
+        queue.rx.forget()
+        queue.tx.forget()
+    await nic.set_up()
+    await works(nic)
+    assert len(nic.sent) == 3
     await nic.finish()
 
 

@@ -13,6 +13,7 @@ from pystack.dev.drivers import w2a_regs as regs
 from pystack.dev.drivers.w2a_regs import CplStatus
 
 LAST_INDEX = 1 << 16
+QUANTUM = 2048  # bytes a queue may have sent before it pays for them (tx_share)
 
 
 async def both_ways(nic: Nic, frames: list[bytes], positions: list[int]) -> None:
@@ -164,33 +165,39 @@ async def a_queue_that_does_not_exist_means_the_last(dut: Any) -> None:
 
 
 @nic_test("queues")
-async def transmit_queues_take_turns(dut: Any) -> None:
-    """With work in all queues no queue gets two frames ahead; each stays in order."""
-    nic = Nic(dut, queues=3)
+async def transmit_queues_take_turns_by_bytes(dut: Any) -> None:
+    """With work in all queues none gets further ahead than a quantum and the frames that were
+    chosen on it; each stays in order."""
+    nic = Nic(dut, queues=3, entries=64)
     await nic.start()
     # The wire is closed and the transmit buffer full while the descriptors are posted.
     await nic.bench.write32(regs.CTRL, regs.CTRL_RX_ENABLE)
-    plugs = [nic.frame(1518) for _ in range(24)]
+    plugs = [nic.frame(1518) for _ in range(48)]
     for plug in plugs:
         nic.tx.post_frame(plug)
     await nic.tx.doorbell()
     await nic.cycles(6000)
     stuck = len(nic.tx.done)
-    assert stuck < 24
+    assert stuck < 40
     frames = [[nic.frame(1400 + number) for number in range(8)] for _ in nic.queues]
     for queue, own in zip(nic.queues[1:], frames[1:], strict=True):
         for frame in own:
             queue.tx.post_frame(frame, -100)
         await queue.tx.doorbell()
     await nic.bench.write32(regs.CTRL, regs.CTRL_TX_ENABLE)
-    await nic.until(lambda: len(nic.sent) == 24 + 16, "frames")
+    await nic.until(lambda: len(nic.sent) == 48 + 16, "frames")
     owners = {frame: 1 + at for at, own in enumerate(frames[1:]) for frame in own}
     order = [owners.get(frame, 0) for frame in nic.sent]
     for number, own in enumerate([plugs, *frames[1:]]):
         assert [frame for frame in nic.sent if owners.get(frame, 0) == number] == own
-    together = order[order.index(1) - 1 :]
-    shared = together[: 3 * min(8, together.count(0))]
-    assert all(len({*shared[at : at + 3]}) == 3 for at in range(len(shared) - 2)), order
+    left, sent = [order.count(number) for number in range(3)], [0, 0, 0]
+    begin = min(order.index(1), order.index(2))
+    for at, (frame, number) in enumerate(zip(nic.sent, order, strict=True)):
+        left[number] -= 1
+        if at >= begin and all(left):
+            sent[number] += len(frame)
+            assert max(sent) - min(sent) <= QUANTUM + 2 * 1518, (order, sent)
+    assert min(sent) > 5000, order
     await nic.finish()
 
 

@@ -1,107 +1,115 @@
-"""tx_buffer: whole frames in, whole frames out, and free_bytes keeps its promise."""
+"""tx_buffer: whole frames in, whole frames out, with the checksums that came after them."""
 
 from __future__ import annotations
 
 import random
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
 import cocotb
 import pytest
-from cocotb.triggers import RisingEdge
+from cocotb.triggers import FallingEdge, ReadOnly
 from conftest import SEED, SIMS
-from wire_side_common import Beat, beat_bytes, beats, start_clock_and_reset
+from tx_stream import Word, words
+from wire_side_common import beat_bytes, start_clock_and_reset
 
 from wire2app.simulator import Design, nic_sources, simulate
 
 BYTES = 16384
+DELAY = 5  # clocks from a frame's last word to its checksum, as of tx_checksum
 
 
 class Bench:
-    """Both sides of the buffer, clock by clock."""
+    """Both sides of the buffer, clock by clock, and a unit that answers with checksums."""
 
     def __init__(self, dut: Any) -> None:
         self.dut = dut
-        self.rng = random.Random(cocotb.RANDOM_SEED)
+        self.rng = random.Random(SEED)
         self.ready: Callable[[], bool] = lambda: True
-        self.received: list[bytes] = []
+        self.received: list[tuple[bytes, int]] = []  # with the wish for a stamp
         self.partial = bytearray()
         self.stalled: tuple[int, ...] | None = None
         self.clocks = 0
-        self.row = len(dut.s_axis_tkeep)
+        self.flush = 0
+        self.answers: deque[tuple[int, int]] = deque()  # clock, checksum
+        self.sums: deque[int] = deque()  # of the frames that are waited for, in order
 
     async def reset(self) -> None:
         await start_clock_and_reset(
-            self.dut,
-            s_axis_tdata=0,
-            s_axis_tkeep=0,
-            s_axis_tvalid=0,
-            s_axis_tlast=0,
-            s_axis_tuser=0,
-            m_axis_tready=0,
-        )
+            self.dut, flush=0, s_data=0, s_bytes=8, s_last=0, s_discard=0, s_stamp=0, s_checksum=0,
+            s_csum_at=0, s_valid=0, csum_done=0, csum=0, m_axis_tready=0,
+        )  # fmt: skip
 
-    async def clock(self, beat: Beat | None = None) -> bool:
-        """One clock; whether the beat was taken."""
+    async def clock(self, word: Word | None = None) -> bool:
+        """One clock; whether the word was taken."""
         dut = self.dut
-        dut.s_axis_tvalid.value = int(beat is not None)
-        if beat is not None:
-            dut.s_axis_tdata.value = beat.data
-            dut.s_axis_tkeep.value = beat.keep
-            dut.s_axis_tlast.value = int(beat.last)
-            dut.s_axis_tuser.value = beat.user
+        await FallingEdge(dut.clk)
+        dut.flush.value = self.flush
+        dut.s_valid.value = int(word is not None)
+        for name, value in (word or {}).items():
+            getattr(dut, f"s_{name}").value = value
+        due = bool(self.answers) and self.answers[0][0] <= self.clocks
+        dut.csum_done.value = int(due)
+        dut.csum.value = self.answers.popleft()[1] if due else 0xDEAD
         ready = self.ready()
         dut.m_axis_tready.value = int(ready)
-        await RisingEdge(dut.clk)
-        self.clocks += 1
+        await ReadOnly()
+        taken = word is not None and bool(int(dut.s_ready.value))
+        if int(dut.csum_wanted.value):
+            checksum = self.sums[-1] if word is not None and word["checksum"] else 0xBEEF
+            self.answers.append((self.clocks + DELAY, checksum))
         self.sample(ready)
-        return bool(dut.s_axis_tready.value == 1)
+        self.clocks += 1
+        return taken
 
     def sample(self, ready: bool) -> None:
         """Take the beat if there is one; a stalled beat stays, a begun frame does not pause."""
         dut = self.dut
-        if dut.m_axis_tvalid.value != 1:
+        if not int(dut.m_axis_tvalid.value):
             assert self.stalled is None, "tvalid fell without tready"
             assert not self.partial, "tvalid fell inside a frame"
             return
-        beat = tuple(int(s.value) for s in (dut.m_axis_tdata, dut.m_axis_tkeep, dut.m_axis_tlast))
-        assert dut.busy.value == 1
+        names = ("tdata", "tkeep", "tlast", "tuser")
+        beat = tuple(int(getattr(dut, f"m_axis_{name}").value) for name in names)
+        assert int(dut.busy.value)
         assert self.stalled in (None, beat), "a stalled beat changed"
         self.stalled = None if ready else beat
         if not ready:
             return
-        data, keep, last = beat
+        data, keep, last, stamp = beat
         assert last or keep == 0xFF
         self.partial += beat_bytes(data, keep)
         if last:
-            self.received.append(bytes(self.partial))
+            self.received.append((bytes(self.partial), stamp))
             self.partial.clear()
 
-    async def frame(self, data: bytes, discard: bool = False, pause: float = 0.0) -> int:
-        """Write a frame; the clocks it was held up by tready."""
-        held = 0
-        for beat in beats(data, self.row, user=int(discard)):
+    async def frame(
+        self, data: bytes, at: int = -1, *, discard: bool = False, stamp: int = 0, pause: float = 0
+    ) -> tuple[bytes, int]:
+        """Write a frame, with a checksum to come at byte `at` unless that is below 0; what is to
+        come out of it."""
+        asked = at >= 0
+        if asked:
+            self.sums.append(self.rng.getrandbits(16))
+        side = {"discard": int(discard), "stamp": stamp, "checksum": int(asked)}
+        for word in words(data, csum_at=max(at, 0) // 2, **side):
             while self.rng.random() < pause:
                 await self.clock()
-            while not await self.clock(beat):
-                held += 1
-        return held
+            while not await self.clock(word):
+                assert self.clocks < 500_000, "held up for ever"
+        if asked:
+            data = data[:at] + self.sums[-1].to_bytes(2, "little") + data[at + 2 :]
+        return data, stamp
 
-    async def free_bytes(self) -> int:
-        """What the buffer says once the head of a new frame is in the read register."""
-        for _ in range(3):
-            await self.clock()
-        return int(self.dut.free_bytes.value)
-
-    async def drain(self) -> list[bytes]:
+    async def drain(self) -> list[tuple[bytes, int]]:
         """Everything out; the buffer then says that it is empty."""
         self.ready = lambda: True
         for _ in range(2 * BYTES // 8):
-            if self.dut.busy.value == 0:
-                break
             await self.clock()
-        assert await self.free_bytes() == BYTES
-        assert self.dut.busy.value == 0 and not self.partial
+            if not int(self.dut.busy.value):
+                break
+        assert not int(self.dut.busy.value) and not self.partial
         return self.received
 
 
@@ -113,9 +121,21 @@ def mostly(rng: random.Random, share: float) -> Callable[[], bool]:
 async def every_length_comes_out_as_it_went_in(dut: Any) -> None:
     bench = Bench(dut)
     await bench.reset()
-    sent = [bench.rng.randbytes(length) for length in (*range(1, 200), 1514, 9018, 9017, 60)]
-    for data in sent:
-        await bench.frame(data)
+    lengths = (*range(1, 200), 1514, 9018, 9017, 60)
+    sent = [await bench.frame(bench.rng.randbytes(length), stamp=length & 1) for length in lengths]
+    assert await bench.drain() == sent
+
+
+@cocotb.test()
+async def checksums_stand_in_their_places(dut: Any) -> None:
+    bench = Bench(dut)
+    await bench.reset()
+    sent = []
+    for at in range(0, 60, 2):
+        for more in (2, 3, 20):
+            sent.append(await bench.frame(bench.rng.randbytes(at + more), at))
+    for at in (254, 284):
+        sent.append(await bench.frame(bench.rng.randbytes(300), at))
     assert await bench.drain() == sent
 
 
@@ -126,73 +146,87 @@ async def random_stalls_and_discards_keep_the_rest_whole(dut: Any) -> None:
     sent = []
     for share, pause in ((1.0, 0.5), (0.4, 0.0), (0.8, 0.1), (0.9, 0.8)):
         bench.ready = mostly(bench.rng, share)
-        for _ in range(80):
-            data, discard = bench.rng.randbytes(bench.rng.randrange(1, 600)), bench.rng.random()
-            await bench.frame(data, discard < 0.3, pause)
-            if discard >= 0.3:
-                sent.append(data)
+        for _ in range(120):
+            data = bench.rng.randbytes(bench.rng.choice((2, 9, bench.rng.randrange(1, 600))))
+            at = bench.rng.choice((-1, bench.rng.randrange(0, min(len(data), 400), 2)))
+            at = -1 if at + 2 > len(data) else at
+            discard = bench.rng.random() < 0.3
+            frame = await bench.frame(data, at, discard=discard, pause=pause)
+            if not discard:
+                sent.append(frame)
     assert await bench.drain() == sent
 
 
 @cocotb.test()
 async def discarded_frames_leave_no_bytes(dut: Any) -> None:
+    """Together they are more than the buffer."""
     bench = Bench(dut)
     await bench.reset()
     sent = []
     bench.ready = lambda: False
-    for length in (1, 8, 9, 64, 65, 9000, 16000) * 3:  # together more than the buffer
-        before = await bench.free_bytes()
-        assert await bench.frame(bench.rng.randbytes(min(length, before)), discard=True) == 0
-        assert await bench.free_bytes() == before
+    for length in (1, 8, 9, 64, 65, 9000, 15000) * 3:
+        before = bench.clocks
+        await bench.frame(bench.rng.randbytes(length), discard=True)
+        assert bench.clocks - before == -(-length // 8), "held up"
         if length < 100:
-            sent.append(bench.rng.randbytes(length))
-            await bench.frame(sent[-1])
+            sent.append(await bench.frame(bench.rng.randbytes(length)))
     assert await bench.drain() == sent
 
 
 @cocotb.test()
-async def a_frame_is_offered_only_when_whole(dut: Any) -> None:
+async def a_frame_is_offered_only_when_whole_and_summed(dut: Any) -> None:
     bench = Bench(dut)
     await bench.reset()
     data = bench.rng.randbytes(2000)
-    for beat in beats(data, bench.row)[:-1]:
-        assert await bench.clock(beat) and dut.m_axis_tvalid.value == 0
+    side = {"discard": 0, "stamp": 0, "checksum": 0, "csum_at": 0}
+    for word in words(data, **side)[:-1]:
+        assert await bench.clock(word) and not int(dut.m_axis_tvalid.value)
     for _ in range(20):
         await bench.clock()
-        assert dut.m_axis_tvalid.value == 0 and dut.busy.value == 1
-    await bench.clock(beats(data, bench.row)[-1])
-    assert await bench.drain() == [data]
-
-
-@cocotb.test()
-async def what_free_bytes_promises_fits_and_no_more_is_taken(dut: Any) -> None:
-    bench = Bench(dut)
-    await bench.reset()
-    sent = []
-    for _ in range(6):
-        bench.ready = lambda: False
-        while free := await bench.free_bytes():
-            assert free % bench.row == 0
-            sent.append(bench.rng.randbytes(min(free, bench.rng.randrange(1, 4000))))
-            assert await bench.frame(sent[-1]) == 0, "held up though it fits"
-        for _ in range(5):
-            assert not await bench.clock(beats(b"x", bench.row)[0]), "taken though full"
+        assert not int(dut.m_axis_tvalid.value) and int(dut.busy.value)
+    await bench.clock(words(data, **side)[-1])
+    assert await bench.drain() == [(data, 0)]
+    frame = await bench.frame(data[:60], 30)
+    for _ in range(DELAY):
         await bench.clock()
-        bench.ready = lambda: True
-        for _ in range(bench.rng.randrange(500, 1500)):
-            await bench.clock()
-    assert await bench.drain() == sent
+        assert not int(dut.m_axis_tvalid.value), "offered before its checksum is there"
+    assert await bench.drain() == [(data, 0), frame]
 
 
 @cocotb.test()
-async def free_bytes_counts_the_frame_being_written(dut: Any) -> None:
+async def a_full_buffer_takes_no_more_and_loses_nothing(dut: Any) -> None:
     bench = Bench(dut)
     await bench.reset()
-    data = bench.rng.randbytes(1000)
-    for count, beat in enumerate(beats(data, bench.row)):
-        assert await bench.free_bytes() == BYTES - count * bench.row
-        await bench.clock(beat)
-    assert await bench.drain() == [data]
+    bench.ready = lambda: False
+    half = bench.rng.randbytes(BYTES // 2 - 40)
+    sent = [await bench.frame(half), await bench.frame(half)]
+    extra = words(b"x", discard=0, stamp=0, checksum=0, csum_at=0)[0]
+    taken = [await bench.clock(extra) for _ in range(20)]
+    assert taken == sorted(taken, reverse=True) and 5 < sum(taken) < 15
+    assert await bench.drain() == [*sent, *[(b"x", 0)] * sum(taken)]
+
+
+@cocotb.test()
+async def a_flush_swallows_only_what_has_no_room(dut: Any) -> None:
+    """Whole frames: also the rest of one when the flush is over."""
+    bench = Bench(dut)
+    await bench.reset()
+    bench.ready = lambda: False
+    sent = [await bench.frame(bench.rng.randbytes(BYTES // 2 - 100))]
+    bench.flush = 1
+    sent.append(await bench.frame(bench.rng.randbytes(BYTES // 2 - 100)))
+    await bench.frame(bench.rng.randbytes(3000), 30)
+    side = {"discard": 0, "stamp": 0, "checksum": 0, "csum_at": 0}
+    lost = words(bench.rng.randbytes(1000), **side)
+    for number, word in enumerate(lost):
+        assert await bench.clock(word)
+        if number == 60:  # of which 25 or so had room
+            bench.flush = 0
+    bench.ready = lambda: True
+    for _ in range(100):
+        await bench.clock()
+    sent.append(await bench.frame(bench.rng.randbytes(500), 20))
+    assert await bench.drain() == sent
 
 
 @cocotb.test()
@@ -200,20 +234,20 @@ async def the_wire_side_gets_a_beat_every_clock(dut: Any) -> None:
     bench = Bench(dut)
     await bench.reset()
     bench.ready = lambda: False
-    sent = [bench.rng.randbytes(length) for length in (60, 61, 64, 65, 1514, 1, 130)]
-    for data in sent:
-        await bench.frame(data)
-    await bench.clock()
+    sent = []
+    for length in (60, 61, 64, 65, 1514, 1, 130):
+        sent.append(await bench.frame(bench.rng.randbytes(length)))
+    for _ in range(3):
+        await bench.clock()
     bench.ready = lambda: True
     before = bench.clocks
     while len(bench.received) < len(sent):
         await bench.clock()
-    assert bench.clocks - before == sum(-(-len(data) // 8) for data in sent)
-    await bench.drain()
+    assert bench.clocks - before == sum(-(-len(data) // 8) for data, _ in sent)
+    assert await bench.drain() == sent
 
 
-@pytest.mark.parametrize("width", (64, 128, 256, 512))
 @pytest.mark.parametrize("sim", SIMS)
-def test_tx_buffer(sim: str, width: int) -> None:
-    design = Design("tx_buffer", nic_sources(), {"Bytes": BYTES, "DataW": width})
+def test_tx_buffer(sim: str) -> None:
+    design = Design("tx_buffer", nic_sources(), {"Bytes": BYTES})
     simulate(design, __name__, sim=sim, seed=SEED).check()

@@ -22,7 +22,7 @@ class CplStatus(IntEnum):
     DESC_SLVERR = 3
     # DECERR on the descriptor fetch; no data was touched.
     DESC_DECERR = 4
-    # TX: length 0 or above MAX_FRAME. RX: buffer length 0.
+    # TX: a length or position in the descriptors that rings.md rules out. RX: buffer length 0.
     BAD_LENGTH = 5
     # RX: the frame was longer than the buffers that were posted; the head of it was written.
     TRUNCATED = 6
@@ -48,6 +48,10 @@ class QueueError(IntEnum):
     CPL_DECERR = 2
     # The producer index ran further ahead than the ring is long: the queue has stopped.
     BAD_DOORBELL = 3
+    # TX: SLVERR on a descriptor fetch: what follows it cannot be told, the queue has stopped.
+    DESC_SLVERR = 4
+    # TX: DECERR on a descriptor fetch: the queue has stopped.
+    DESC_DECERR = 5
 
 
 class Counter(NamedTuple):
