@@ -178,7 +178,7 @@ def forward(ip: Ipv6, skb: SkBuff) -> None:
 
 def unmerged(skb: SkBuff) -> list[SkBuff]:
     """The packets GRO has merged into this one, each at its own network header again."""
-    parts, skb.frags, skb.data_len = skb.parts(), None, 0
+    parts, skb.frags, skb.data_len, skb.gso_size = skb.parts(), None, 0, 0
     hlen = skb.headers[frame.DATA_OFFSET] >> 4 << 2
     for part in parts[1:]:
         part.off -= IPV6_HLEN + hlen
