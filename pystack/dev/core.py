@@ -168,6 +168,7 @@ class NetCore:
             if room:
                 tx.requeued.append(skb)
             else:
+                dev.stats.tx_dropped += 1
                 self.kernel.drop(skb, Drop.XDP_TX_FULL if dev.up else Drop.DEV_DOWN)
         self.qdisc_run(dev, tx)
 

@@ -36,12 +36,18 @@ FEATURES = (
 
 @dataclass
 class DeviceStats:
-    """`ip -s link`; drops are in `Kernel.drops` by reason."""
+    """`ip -s link`; what a drop's reason was is in `Kernel.drops`.
+
+    `rx_missed`: the ring was full; the dropped ones found no room in the host, or nobody.
+    """
 
     rx_packets: int = 0
     rx_bytes: int = 0
+    rx_dropped: int = 0
+    rx_missed: int = 0
     tx_packets: int = 0
     tx_bytes: int = 0
+    tx_dropped: int = 0
 
 
 @dataclass

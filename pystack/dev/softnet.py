@@ -79,6 +79,7 @@ class Softnet:
         data = self.data[index]
         if len(data.input_queue) >= self.kernel.sysctl["net.core.netdev_max_backlog"]:
             data.dropped += 1
+            skb.dev.stats.rx_dropped += 1
             skb.kernel.drop(skb, Drop.DEV_BACKLOG_FULL)
             return False
         data.input_queue.append(skb)

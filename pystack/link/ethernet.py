@@ -45,6 +45,7 @@ class Ethernet:
             return
         handler = self._handlers.get(ethertype)
         if handler is None:
+            skb.dev.stats.rx_dropped += 1
             self.kernel.drop(skb, Drop.ETH_UNKNOWN_PROTOCOL)
             return
         skb.mac_header = off

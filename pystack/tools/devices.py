@@ -1,6 +1,6 @@
 """What a device has counted, its own hardware included (`struct rtnl_link_stats64`).
 
-Read by `ip -s`, `netstat -i` and /proc/net/dev.  A driver names its counters as it likes; `_NAMES`
+Read by `ip -s`, `netstat -i` and /proc/net/dev.  A driver names its counters as it likes; `MEANING`
 says which of them mean what, by how the name ends.
 """
 
@@ -13,7 +13,7 @@ from pystack.tools.tool import Net, in_task
 
 IFF_UP, IFF_BROADCAST, IFF_LOOPBACK, IFF_RUNNING = 0x1, 0x2, 0x8, 0x40
 IFF_PROMISC, IFF_MULTICAST, IFF_LOWER_UP = 0x100, 0x1000, 0x10000
-_NAMES = {
+MEANING = {
     "rx_length": ("rx_runt", "rx_oversize", "rx_truncated"),
     "rx_crc": ("rx_bad_fcs",),
     "rx_frame": ("rx_coded_error",),
@@ -55,13 +55,13 @@ class Counters:
 def counters(net: Net, dev: NetDevice) -> Counters:
     """The kernel's books, and the hardware's if it is up: reading those takes time."""
     found = Counters()
-    for field in fields(Counters):
-        setattr(found, field.name, getattr(dev.stats, field.name, 0))
+    for field in fields(dev.stats):
+        setattr(found, field.name, getattr(dev.stats, field.name))
     if not dev.up:
         return found
     for name, value in in_task(net, dev.ops.get_stats).items():
-        for field_name, ends in _NAMES.items():
-            if name.endswith(ends):
+        for field_name, ends in MEANING.items():
+            if name.endswith(ends) and not name.startswith("error_"):  # what completions said again
                 setattr(found, field_name, getattr(found, field_name) + value)
     return found
 

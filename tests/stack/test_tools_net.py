@@ -5,9 +5,18 @@ from __future__ import annotations
 
 import re
 import shutil
+from typing import Any
 
 import pytest
 from tools_net import real, simulated, tidied
+
+from pystack.core.costs import Costs
+from pystack.core.drop import Drop
+from pystack.core.engine import VirtualEngine
+from pystack.dev.drivers import w2a_regs
+from pystack.dev.wire import Link
+from pystack.host import Host, finished
+from pystack.tools.devices import MEANING
 
 CHANGES = (
     "ip route add default via 10.77.0.2",
@@ -162,3 +171,39 @@ def test_tc_shows_and_changes_the_discipline() -> None:
     assert dropped is not None and int(dropped[2]) > 0
     assert f"qdisc pfifo_fast 0: dev eth0 root refcnt 2 {priomap}\n" in shown[6]
     assert shown[7] == "Error: Specified qdisc kind is unknown.\n"
+
+
+def test_ip_s_counts_frames_that_were_lost() -> None:
+    """By the ring, by the backlog of a CPU, and for want of a protocol."""
+    engine = VirtualEngine()
+    link = Link(engine)
+    host = Host(engine, "h", costs=Costs(rx_packet=1_000_000))
+    dev = host.add_softnic("eth0", bytes.fromhex("020000000001"), link.a)
+    engine.run(stop=finished(host.start(host.up, dev)))
+    frame = bytes.fromhex("02000000000102000000000288b5") + bytes(50)
+    for _ in range(1500):
+        link.b.send(frame, lambda: None)
+    engine.run(until=engine.now + 10 * 10**9)
+    host.kernel.sysctl["net.core.netdev_max_backlog"] = 0
+    with_backlog = host.process("u", send_to_myself)
+    engine.run(stop=lambda: not with_backlog.alive)
+    received, _ = counters(host.tool("ip -s link show eth0"))
+    drops = host.kernel.drops
+    assert int(received[3]) == drops[Drop.ETH_UNKNOWN_PROTOCOL] > 0
+    assert int(received[4]) == drops[Drop.DEV_RING_FULL] > 0
+    assert int(received[3]) + int(received[4]) == 1500
+    loopback, _ = counters(host.tool("ip -s link show lo"))
+    assert int(loopback[3]) == drops[Drop.DEV_BACKLOG_FULL] == 1
+    assert int(host.tool("cat /proc/net/softnet_stat").split()[1], 16) == 1
+
+
+def send_to_myself(socket: Any) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.sendto(b"x", ("127.0.0.1", 9))
+
+
+def test_every_loss_that_the_nic_counts_has_its_column() -> None:
+    names = {counter.name for counter in (*w2a_regs.COUNTERS, *w2a_regs.QUEUE_COUNTERS)}
+    shown = {name for names in MEANING.values() for name in names}
+    no_loss = re.compile(r"[rt]x_(frames|bytes|pause|filtered)|doorbell_errors")
+    assert {name for name in names if not no_loss.fullmatch(name)} == shown

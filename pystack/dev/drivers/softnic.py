@@ -84,6 +84,7 @@ class SoftNic:
         if not self.dev.up:
             self.kernel.drops[Drop.DEV_DOWN] += 1
         elif len(self._rx) >= RING:
+            self.dev.stats.rx_missed += 1
             self.kernel.drops[Drop.DEV_RING_FULL] += 1
         else:
             self._rx.append((frame, end))
