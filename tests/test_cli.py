@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 import os
 import pty
 import re
@@ -18,7 +19,7 @@ import pytest
 import typer
 
 from tb.summary import Balance, Hop, Latency, LatencyStep, Napi, Summary, Transfer
-from wire2app.cli import app
+from wire2app.cli import app, run_command
 from wire2app.examples import EXAMPLES, PANELS
 from wire2app.progress import Event, show
 from wire2app.report import console, print_report
@@ -242,3 +243,17 @@ def test_the_shell_completes_commands_options_and_names(words: str, offered: lis
         _WIRE2APP_COMPLETE="complete_bash", COMP_WORDS=words, COMP_CWORD=str(words.count(" "))
     )
     assert done.stdout.split() == offered
+
+
+def test_sim_json_prints_the_summary_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The simulation itself is left out: what it measured is given."""
+    monkeypatch.setattr("wire2app.sim.check_simulator", lambda name: None)
+    monkeypatch.setattr("wire2app.sim._simulate", lambda options, job, display: None)
+    monkeypatch.setattr("wire2app.sim._summary", lambda *arguments: full_summary())
+    status = run_command(["sim", "--json", f"--out={tmp_path / 'out'}"])
+    printed = json.loads(capsys.readouterr().out)
+    assert status == 0
+    assert printed == json.loads((tmp_path / "out" / "summary.json").read_text())
+    assert (printed["sim"], printed["cycles"]) == ("icarus", 234_375)

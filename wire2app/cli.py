@@ -43,12 +43,13 @@ def sim(
     waves: Annotated[bool, typer.Option(envvar="WAVES", help="record every signal")] = False,
     bus: Bus = "fast",
     out: Out = None,
+    json: Annotated[bool, typer.Option("--json", help="print the summary as JSON")] = False,
 ) -> int:
     """Fetch, list and post over HTTP through the RTL NIC, and report every hop."""
     from wire2app.sim import OUT, SimOptions, run_sim
 
     folder = (out or OUT).resolve()
-    return run_sim(SimOptions(sim, seed, file, waves, bus, folder))
+    return run_sim(SimOptions(sim, seed, file, waves, bus, folder, json))
 
 
 @app.command()

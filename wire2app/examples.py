@@ -17,6 +17,7 @@ EXAMPLES: Mapping[str, Sequence[tuple[str, str]]] = {
     "sim": (
         ("sim", "HTTP over the RTL NIC, and the way of a packet in ns"),
         ("sim --sim icarus --seed 7", "on the other simulator, another seed"),
+        ("sim --json", "what the report says, for a program"),
         ("sim --waves", "with every signal recorded, for `wire2app waves`"),
     ),
     "live": (

@@ -39,7 +39,8 @@ SERVED_TIME = 1_700_000_000
 
 @dataclass(frozen=True)
 class SimOptions:
-    """What the user asked for.  file: to fetch; None for noise made from the seed."""
+    """What the user asked for.  file: to fetch; None for noise made from the seed.  json: the
+    summary instead of the report."""
 
     sim: str
     seed: int
@@ -47,6 +48,7 @@ class SimOptions:
     waves: bool
     bus: str
     out: Path = OUT
+    json: bool = False
 
     def replay(self) -> str:
         """The command that repeats this run."""
@@ -71,14 +73,17 @@ def _run_in(out: Path, options: SimOptions) -> int:
     served = prepare_file(options.file, out / "www", options.seed)
     job = out / "job.json"
     job.write_text(json.dumps(_settings(options, served), indent=2) + "\n")
-    terminal = console()
+    terminal = console(sys.stderr if options.json else None)
     with Display(terminal) as display:
         result = _simulate(options, job, display)
     summary = _summary(options, result, display.seconds)
     summary.save(out / "summary.json")
     if options.waves:
         write_gtkw(out / "wave.fst", out / "wave.gtkw")
-    _show(summary, result, options.replay(), terminal)
+    if options.json:
+        print((out / "summary.json").read_text(), end="")
+    else:
+        _show(summary, result, options.replay(), terminal)
     return 0 if summary.passed else 1
 
 
