@@ -60,8 +60,15 @@ class Pair:
         self.transfer(self.a, self.b, data, to, port)
 
     def transfer(
-        self, source: NetNamespace, sink: NetNamespace, data: bytes, to: str, port: int = 80
+        self,
+        source: NetNamespace,
+        sink: NetNamespace,
+        data: bytes,
+        to: str,
+        port: int = 80,
+        via: tuple[str, int] | None = None,
     ) -> None:
+        """`via`: what the client connects to, if it is not the server."""
         got = hashlib.sha256()
 
         def server(socket: Any) -> None:
@@ -74,7 +81,7 @@ class Pair:
                     got.update(piece)
 
         def client(socket: Any) -> None:
-            with socket.create_connection((to, port)) as sock:
+            with socket.create_connection(via or (to, port)) as sock:
                 sock.sendall(data)
 
         processes = [sink.process("server", server), source.process("client", client)]
@@ -183,6 +190,36 @@ def test_forwarded_segments_that_gro_merged_are_cut_by_the_device_again() -> Non
     engine.run(stop=finished(task))
     assert task.result["queue0_tx_frames"] < task.result["tx_frames"]
     assert nic.resources.dma.faults == []
+
+
+@pytest.mark.parametrize("tx", (True, False))
+def test_nat_keeps_the_sum_of_the_pseudo_header_right(tx: bool) -> None:
+    """Address and port are changed while the checksum is still to come, and of fragments, too."""
+    pair = Pair()
+    pair.do(pair.a, pair.dev.set_features, {"tx": tx})
+    pair.a.iptables("-t nat -A OUTPUT -d 10.77.0.9 -p tcp -j DNAT --to-destination 10.77.0.2:80")
+    pair.a.iptables("-t nat -A POSTROUTING -p udp -j SNAT --to-source 10.77.0.1:7777")
+    pair.transfer(pair.a, pair.b, DATA, "10.77.0.2", 80, via=("10.77.0.9", 90))
+    assert all(map(checksums_right, tcp_frames(pair, "tx")))
+    got: list[bytes] = []
+
+    def sink(socket: Any) -> None:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+            sock.bind(("10.77.0.2", 9))
+            for _ in range(2):
+                data, peer = sock.recvfrom(9000)
+                assert peer == ("10.77.0.1", 7777)
+                got.append(data)
+
+    def source(socket: Any) -> None:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+            for size in (100, 5000):
+                sock.sendto(DATA[:size], ("10.77.0.2", 9))
+
+    processes = [pair.b.process("sink", sink), pair.a.process("source", source)]
+    pair.engine.run(stop=lambda: not any(p.alive for p in processes), until=100 * SECOND)
+    assert got == [DATA[:100], DATA[:5000]]
+    pair.close()
 
 
 def test_a_bad_checksum_goes_up_unverified_and_is_counted_there() -> None:
