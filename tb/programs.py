@@ -89,6 +89,7 @@ class Programs:
         self.programs = programs
         self.show = show
         self.asked_to_stop = False  # by Ctrl-C: looked at in `done`, where signals may be sent
+        self.stopped = False  # by Ctrl-C, for good
         self._env = env
         self._patience = patience
         self._on_start = on_start
@@ -117,7 +118,7 @@ class Programs:
         """
         alive = [program for program in self.programs if program.alive]
         if self.asked_to_stop:
-            self.asked_to_stop = False
+            self.asked_to_stop, self.stopped = False, True
             for program in alive:
                 program.signal(signal.SIGINT)
         if len(alive) == 1 < len(self.programs) and not self._alone:

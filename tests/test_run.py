@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -44,6 +47,32 @@ def programs(tmp_path: Path) -> dict[str, str]:
     for name, text in texts.items():
         (tmp_path / name).write_text(text)
     return {name.removesuffix(".py"): str(tmp_path / name) for name in texts}
+
+
+PATIENT = """
+import time
+print("begun", flush=True)
+try:
+    while True:
+        time.sleep(1)
+except KeyboardInterrupt:
+    print("ended")
+"""
+
+
+def test_ctrl_c_interrupts_the_programs_and_ends_with_130_and_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "patient.py"
+    path.write_text(PATIENT)
+    command = [sys.executable, "-m", "wire2app", "run", str(path), "--", str(path)]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, text=True, start_new_session=True, **pipes) as running:
+        assert running.stdout is not None
+        begun = [running.stdout.readline() for _ in range(2)]
+        running.send_signal(signal.SIGINT)
+        out, err = running.communicate(timeout=60)
+    assert [line.split("| ")[1] for line in begun] == ["begun\n"] * 2
+    assert [line.split("| ")[1] for line in out.splitlines()] == ["ended"] * 2
+    assert (err, running.returncode) == ("wire2app: interrupted\n", 130)
 
 
 def test_two_programs_talk_and_the_first_status_that_is_not_0_is_the_commands(

@@ -14,7 +14,7 @@ from typing import Annotated
 
 import typer
 
-from wire2app.errors import ToolError
+from wire2app.errors import Interrupted, ToolError
 from wire2app.examples import epilog, panel
 from wire2app.options import LAB, SUITE, Bus, Out, Seed, Sim
 
@@ -332,7 +332,7 @@ def run_command(arguments: Sequence[str]) -> int:
     except ToolError as error:
         print(f"wire2app: {error}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, Interrupted):
         print("wire2app: interrupted", file=sys.stderr)
         return 130
 

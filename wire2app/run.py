@@ -25,7 +25,7 @@ from pystack.tools.strace import Options, TraceError, calls_of
 from tb.programs import Program, Programs, Show
 from tb.straces import Straces
 from tb.watchdog import Watchdog
-from wire2app.errors import ToolError
+from wire2app.errors import Interrupted, ToolError
 from wire2app.sim import check_bus
 from wire2app.simulator import ROOT, bench_design, check_simulator, simulate
 
@@ -57,15 +57,19 @@ class RunOptions:
 
 
 def run_programs(options: RunOptions) -> int:
-    """Run them to their end: the first status that is not 0.  ToolError for a bad request."""
+    """Run them to their end: the first status that is not 0.  ToolError for a bad request,
+    Interrupted after Ctrl-C."""
     check(options)
     names = [Path(command[0]).name for command in options.commands]
     if len(set(names)) < len(names):
         names = [f"{address} {name}" for address, name in zip(ADDRESSES, names, strict=False)]
     show = _shower(max(map(len, names)))
-    if options.rtl is not None:
-        return _over_rtl(options, options.rtl, names, show)
-    return _in_virtual_time(options, names, show)
+    try:
+        if options.rtl is not None:
+            return _over_rtl(options, options.rtl, names, show)
+        return _in_virtual_time(options, names, show)
+    except KeyboardInterrupt:
+        raise Interrupted from None
 
 
 def commands_of(words: Sequence[str]) -> list[list[str]]:
@@ -146,7 +150,10 @@ def _in_virtual_time(options: RunOptions, names: Sequence[str], show: Show) -> i
     engine.run(until=engine.now + SETTLE_NS)  # the last segments belong into the capture
     if capture is not None:
         capture.close()
-    return programs.finish()
+    status = programs.finish()
+    if programs.stopped:
+        raise Interrupted  # whatever the programs made of it
+    return status
 
 
 def _on_interrupt(programs: Programs) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 from pystack.core.kernel import EPOCH_NS
 from pystack.core.trace import Record
 from pystack.tools.strace_calls import PRINTED, arguments
-from pystack.tools.strace_format import Call, Pending, returned, signal_name
+from pystack.tools.strace_format import Call, Pending, returned, siginfo, signal_name
 from pystack.uapi.process import Process
 from pystack.uapi.table import SYSCALLS
 
@@ -87,11 +87,13 @@ class Strace:
         self._running: dict[int, tuple[Call, int]] = {}
         self._started: int | None = None  # the thread whose line is being written
         self._unfinished: set[int] = set()
+        self._signals: list[tuple[int, str]] = []  # told when the call they came into has ended
         self._last: int | None = None
         trace = process.kernel.trace
         self._probes = {
             "sys_enter": self._enter,
             "sys_exit": self._exit,
+            "signal_deliver": self._signal,
             "sched_process_exit": self._ended,
         }
         for point, probe in self._probes.items():
@@ -145,6 +147,23 @@ class Strace:
         if self._options.durations:
             result += f" <{(record.time - entered) / 1e9:.6f}>"
         self._print(pid, stamp, f"{text}{', '.join([*arguments(call)][known:])})", result)
+        if pid == self._process.pid:
+            self._print_signals()
+
+    def _signal(self, record: Record) -> None:
+        pid, signum, info = record.values
+        if pid != self._process.pid:
+            return
+        self._signals.append(
+            (record.time, f"--- {signal_name(signum)} {siginfo(signum, info)} ---")
+        )
+        if pid not in self._running:
+            self._print_signals()
+
+    def _print_signals(self) -> None:
+        for when, text in self._signals:
+            self._print(self._process.pid, when, text)
+        self._signals.clear()
 
     def _interrupt_line(self, pid: int) -> None:
         """Another thread's call has begun and not ended: its line ends here."""
@@ -165,6 +184,8 @@ class Strace:
             call, entered = self._running.pop(thread)
             text = f"{_printed(call)}({', '.join(_known(call)[0])}"
             self._print(thread, entered, f"{text})", "?")
+        if pid == self._process.pid:
+            self._print_signals()
         how = f"exited with {status}" if status >= 0 else f"killed by {signal_name(-status)}"
         self._print(pid, record.time, f"+++ {how} +++")
         if pid == self._process.pid:

@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from pystack.transport.sock import Message
+from pystack.uapi.signals import SigInfo
 from pystack.uapi.table import SYSCALLS, UNRETURNED
 
 STRING = 32  # bytes of a string that are shown, strace's -s
@@ -236,6 +237,17 @@ _AFTER: dict[str, Callable[[Call], str]] = {
     "getsockopt": lambda call: "0",
     "ioctl": lambda call: "0",
 }
+
+
+def siginfo(signum: int, info: SigInfo) -> str:
+    """What strace shows of a `siginfo_t`."""
+    fields = [f"si_signo={signal_name(signum)}", f"si_code={info.code}"]
+    if info.pid:
+        fields += [f"si_pid={info.pid}", f"si_uid={info.uid}"]
+    if info.status is not None:
+        status = info.status if info.code == "CLD_EXITED" else signal_name(info.status)
+        fields += [f"si_status={status}", "si_utime=0", "si_stime=0"]
+    return "{" + ", ".join(fields) + "}"
 
 
 def signal_name(number: int) -> str:

@@ -22,7 +22,7 @@ from pystack.transport.sock import os_error
 from pystack.uapi.block import ProcessExit, wait_on
 from pystack.uapi.files import Console, FileTable
 from pystack.uapi.rusage import Rusage, usage_of
-from pystack.uapi.signals import SIG_IGN, Signals
+from pystack.uapi.signals import SIG_IGN, SigInfo, Signals
 from pystack.uapi.syscalls import Syscalls
 from pystack.uapi.system import System
 
@@ -241,10 +241,16 @@ class Process:
         """A child is a zombie now, unless SIGCHLD is ignored (`do_notify_parent`)."""
         if self.signals.action(signal.SIGCHLD).handler == SIG_IGN:
             self.reap(child)
-        self.signals.send(signal.SIGCHLD)
+        self.signals.send(signal.SIGCHLD, _child_info(child))
         self.child_wq.wake(EPOLLIN)
 
     def reap(self, child: Process) -> None:
         del self.children[child.pid]
         self.children_usage += child.usage + child.children_usage
         child.parent = None
+
+
+def _child_info(child: Process) -> SigInfo:
+    status = child.exit_status or 0
+    code = "CLD_EXITED" if status >= 0 else "CLD_KILLED"
+    return SigInfo(code, child.pid, child.uid, abs(status))

@@ -37,6 +37,18 @@ class Restart(enum.IntEnum):
     ALWAYS = 2  # goes on: CPython calls again after EINTR, with what is left of a time-out
 
 
+class SigInfo(NamedTuple):
+    """`siginfo_t`, as far as it is told: `code` is SI_USER and the like, `status` a child's."""
+
+    code: str
+    pid: int = 0
+    uid: int = 0
+    status: int | None = None
+
+
+KERNEL = SigInfo("SI_KERNEL")
+
+
 class Action(NamedTuple):
     handler: Handler | int  # or SIG_DFL, SIG_IGN
     restart: Restart = Restart.NEVER
@@ -51,7 +63,7 @@ class Signals:
         self._process = process
         self.actions = dict(actions or {})
         self.blocked: frozenset[int] = frozenset()
-        self.pending: dict[int, None] = {}
+        self.pending: dict[int, SigInfo] = {}
 
     def action(self, signum: int) -> Action:
         return self.actions.get(signum, DEFAULT)
@@ -71,18 +83,34 @@ class Signals:
         handler = self.action(signum).handler
         return handler == SIG_IGN or (handler == SIG_DFL and signum in _HARMLESS | _STOPS)
 
-    def send(self, signum: int) -> None:
+    def send(self, signum: int, info: SigInfo = KERNEL) -> None:
         """One signal to the process: it ends, it is woken, or nothing happens."""
         process = self._process
-        if process.exiting or (self.ignores(signum) and signum not in self.blocked):
+        if process.exiting:
             return
-        if self.action(signum).handler == SIG_DFL and signum not in self.blocked:
-            process.begin_exit(-signum)
-            return
-        self.pending[signum] = None
+        if signum not in self.blocked:
+            if self.ignores(signum):
+                self._tell(signum, info)
+                return
+            if self.action(signum).handler == SIG_DFL:
+                self._tell(signum, info)
+                process.begin_exit(-signum)
+                return
+        self.pending.setdefault(signum, info)
         target = self._target()
         if target is not None:
             target.wake()
+
+    def send_own(self, signum: int) -> None:
+        """For what the process has just done itself, as SIGPIPE."""
+        process = self._process
+        self.send(signum, SigInfo("SI_USER", process.pid, process.uid))
+
+    def _tell(self, signum: int, info: SigInfo) -> None:
+        """A signal reaches the process; one it ignores is told of, too, as a tracer sees it."""
+        point = self._process.system.tp_signal
+        if point.enabled:
+            point(self._process.pid, signum, info)
 
     def _target(self) -> Task | None:
         """The thread that handles signals: the main one is the first of the table."""
@@ -97,8 +125,9 @@ class Signals:
         restart = Restart.ALWAYS
         while due := sorted(self.pending.keys() - self.blocked):
             signum = due[0]
-            del self.pending[signum]
+            info = self.pending.pop(signum)
             action = self.action(signum)
+            self._tell(signum, info)
             if callable(action.handler):
                 action.handler(signum, None)
                 restart = min(restart, action.restart)

@@ -45,6 +45,7 @@ class System:
         # in the order of `table.SYSCALLS[name]`; a result is the call's, -errno or UNRETURNED.
         self.tp_enter = kernel.trace.point("sys_enter", "pid", "name", "args")
         self.tp_exit = kernel.trace.point("sys_exit", "pid", "name", "result")
+        self.tp_signal = kernel.trace.point("signal_deliver", "pid", "signum", "info")
         self.tp_process_exit = kernel.trace.point("sched_process_exit", "pid", "name", "status")
 
     def next_pid(self) -> int:

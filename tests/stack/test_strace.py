@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 import shutil
+import signal
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -23,14 +25,14 @@ CALLS = str(PROGRAMS / "calls.py")
 COMPARED = "trace=%network,poll,pselect6,epoll_ctl,epoll_wait"
 
 
-def trace(program: Any, options: Options) -> list[str]:
+def trace(program: Any, options: Options, status: int = 0) -> list[str]:
     lines: list[str] = []
     engine = VirtualEngine()
     host = Host(engine, "h", costs=Costs.zero())
     process = host.run_python(program)
     Strace(process, lines.append, options)
     engine.run(until=10**12, stop=lambda: not process.alive)
-    assert process.exit_status == 0, process.stderr.decode()
+    assert process.exit_status == status, process.stderr.decode()
     return lines
 
 
@@ -70,6 +72,43 @@ def test_strace_prints_what_the_real_one_prints_of_the_same_program() -> None:
     ours = [plain(line) for line in trace(CALLS, Options(expression=COMPARED))]
     assert len(ours) == 30
     assert ours == [plain(line) for line in on_linux(real)]
+
+
+SIGNALS = """
+import os, signal, socket
+signal.signal(signal.SIGUSR1, lambda *args: None)
+os.kill(os.getpid(), signal.SIGUSR1)
+a, b = socket.socketpair()
+b.close()
+try:
+    a.send(b"x")
+except BrokenPipeError:
+    pass
+os.kill(os.getpid(), signal.SIGTERM)
+"""
+
+
+def test_signals_are_shown_as_the_real_one_shows_them(tmp_path: Path) -> None:
+    if shutil.which("strace") is None:
+        pytest.skip("strace is not installed")
+    path = tmp_path / "signals.py"
+    path.write_text(SIGNALS)
+
+    def shown(lines: list[str]) -> list[str]:
+        """Signals, the calls that send them, and the end."""
+        kept = [line for line in map(plain, lines) if re.match(r"---|\+\+\+|kill|sendto", line)]
+        return [re.sub(r"(si_pid=|kill\()\d+", r"\1PID", line) for line in kept]
+
+    def real(machine: Any) -> list[str]:
+        command = ["strace", "-o", "trace.txt", "-e", "kill,sendto", sys.executable, str(path)]
+        subprocess.run(command, capture_output=True)
+        with open("trace.txt") as file:
+            return file.read().splitlines()
+
+    ours = shown(trace(str(path), Options(expression="kill,sendto"), status=-signal.SIGTERM))
+    assert ours == shown(on_linux(real))
+    assert ours[1] == "--- SIGUSR1 {si_signo=SIGUSR1, si_code=SI_USER, si_pid=PID, si_uid=0} ---"
+    assert ours[-1] == "+++ killed by SIGTERM +++"
 
 
 def test_every_call_of_a_program_is_shown_and_the_end() -> None:
@@ -142,7 +181,8 @@ def test_a_call_that_ends_with_its_process_has_no_result() -> None:
         process.sys.write(writer, b"x")
 
     lines = trace_calls(program, Options())
-    assert lines[-2] == f"{'write(4, ' + chr(34) + 'x' + chr(34) + ', 1)':40}= ?"
+    assert lines[-3] == f"{'write(4, ' + chr(34) + 'x' + chr(34) + ', 1)':40}= ?"
+    assert lines[-2].startswith("--- SIGPIPE {si_signo=SIGPIPE, si_code=SI_USER, ")
     assert lines[-1] == "+++ killed by SIGPIPE +++"
 
 

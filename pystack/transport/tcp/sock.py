@@ -18,7 +18,15 @@ from pystack.net.route import Route
 from pystack.transport import errqueue
 from pystack.transport.inetaddr import to_user
 from pystack.transport.inetsock import InetSock
-from pystack.transport.sock import MSG_ERRQUEUE, MSG_OOB, Address, Cmsg, Message, os_error
+from pystack.transport.sock import (
+    MSG_ERRQUEUE,
+    MSG_OOB,
+    MSG_TRUNC,
+    Address,
+    Cmsg,
+    Message,
+    os_error,
+)
 from pystack.transport.tcp import (
     cc,
     close,
@@ -321,7 +329,10 @@ class TcpSock(InetSock):
         if flags & MSG_ERRQUEUE:
             return errqueue.receive(self, n)
         with self.lock:
-            return Message(receive.recvmsg(self, n, flags), flags=flags & MSG_OOB)
+            data = receive.recvmsg(self, n, flags)
+        if flags & MSG_OOB:  # which is lost on who has no room for it
+            return Message(data, flags=MSG_OOB if n else MSG_OOB | MSG_TRUNC)
+        return Message(data)
 
     def shutdown(self, how: int) -> None:
         with self.lock:

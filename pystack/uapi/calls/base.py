@@ -30,7 +30,7 @@ class Calls:
             return send()
         except BrokenPipeError:
             if file.sigpipe and not flags & MSG_NOSIGNAL:
-                self.process.signals.send(signal.SIGPIPE)
+                self.process.signals.send_own(signal.SIGPIPE)
                 if self.process.exiting:
                     raise ProcessExit from None
             raise

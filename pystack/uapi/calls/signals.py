@@ -12,7 +12,7 @@ from pystack.core.wait import WaitQueue
 from pystack.transport.sock import os_error
 from pystack.uapi.block import wait_on
 from pystack.uapi.calls.base import Calls
-from pystack.uapi.signals import Action, signal_number
+from pystack.uapi.signals import Action, SigInfo, signal_number
 from pystack.uapi.table import syscall
 
 _SECOND = 1_000_000_000  # ns
@@ -32,7 +32,8 @@ class SignalCalls(Calls):
         if self.process.uid not in (0, target.uid):
             raise os_error(errno.EPERM)
         if signum:
-            target.signals.send(signum)
+            sender = SigInfo("SI_USER", self.process.pid, self.process.uid)
+            target.signals.send(signum, sender)
 
     @syscall
     def rt_sigaction(self, signum: int, action: Action | None = None) -> Action:
