@@ -36,6 +36,7 @@ def bind(sk: TcpSock, address: Address) -> None:
         sk.unbind_address()
         raise
     sk.bound_to(host, port)
+    sk.raddr, sk.rport, sk.route = inet.any_address, 0, None  # of a connect that failed
 
 
 def get_port(sk: TcpSock, port: int) -> None:
