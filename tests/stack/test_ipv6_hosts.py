@@ -14,6 +14,8 @@ import pytest
 from stack.ipv6_wire import Net6
 
 from pystack.core.drop import Drop
+from pystack.core.skb import SkBuff
+from pystack.net import ip6_output
 from pystack.tools.pcapng import Capture
 
 DATA = bytes(range(256)) * 400
@@ -140,6 +142,22 @@ def test_router_forwards_and_counts() -> None:
     assert not [r for r in router.drops if r is not Drop.IP6_NOT_MEMBER]
     net.run(1)
     assert router.skbs_alive == 0
+
+
+def test_router_sends_on_what_gro_has_merged_as_it_came(monkeypatch: pytest.MonkeyPatch) -> None:
+    unmerged, merged = ip6_output.unmerged, 0
+
+    def watched(skb: SkBuff) -> list[SkBuff]:
+        nonlocal merged
+        merged += skb.frags is not None
+        parts = unmerged(skb)
+        assert [(part.gso_size, part.frags) for part in parts] == [(0, None)] * len(parts)
+        return parts
+
+    monkeypatch.setattr(ip6_output, "unmerged", watched)
+    net = routed()
+    net.processes(("b", echo_server("::")), ("a", echo_client("AF_INET6", "fd02::1", 80)))
+    assert merged
 
 
 def test_packet_too_big_makes_tcp_send_smaller_segments() -> None:

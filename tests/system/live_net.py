@@ -1,6 +1,7 @@
 """Simulated hosts on a TAP of the real Linux, without an RTL NIC: `unshare -rn live_net.py CASE`.
 
     far     Linux 10.77.1.1 -- 10.77.1.2 router 10.77.2.1 -- 10.77.2.2 host     (both simulated)
+    far6    Linux fd77::1 -- fd77::2 router fd77:2::1 -- fd77:2::2 host         (both simulated)
     near    host 10.77.1.2 (simulated) -- 10.77.1.1 Linux 10.77.3.1 -- 10.77.3.2 another namespace
 
 Simulated time is the wall's.  What it prints is for `test_live_ipv4.py`; the capture is at --out.
@@ -36,6 +37,7 @@ from wire2app.netns import make_tap  # noqa: E402
 
 LINUX, ROUTER, FAR = "10.77.1.1", "10.77.1.2", "10.77.2.2"
 BEYOND = "10.77.3.2"
+ROUTER6, FAR6 = "fd77::2", "fd77:2::2"
 PORT = 7777
 STEP = 50_000_000  # ns simulated at most between two looks at the TAP
 DATA = bytes(i * 7 & 255 for i in range(200_000))
@@ -87,6 +89,7 @@ class Live:
     def up(self, host: Host, dev: NetDevice, address: str) -> None:
         task = host.start(host.up, dev, address)
         self.engine.run(stop=finished(task))
+        self.start = min(self.start, time.monotonic_ns() - self.engine.now)  # it took no time
 
     def run_while(self, busy: Callable[[], bool]) -> None:
         """Simulate in real time, but never jump over what Linux may have to say meanwhile."""
@@ -121,7 +124,8 @@ class Live:
 def sink(module: Any, address: str, ready: Callable[[], None] = lambda: None) -> str:
     """Take one connection's data to its end; their digest."""
     digest = hashlib.sha256()
-    with module.create_server((address, PORT)) as server:
+    family = module.AF_INET6 if ":" in address else module.AF_INET
+    with module.create_server((address, PORT), family=family) as server:
         ready()
         conn, _ = server.accept()
         with conn:
@@ -200,6 +204,23 @@ def far(live: Live, mtu: int) -> tuple[Host, Host]:
     return router, host
 
 
+def far6(live: Live, mtu: int) -> tuple[Host, Host]:
+    """The same over IPv6."""
+    router, host = live.host("router"), live.host("far")
+    link = Link(live.engine)
+    r0 = router.add_softnic("eth0", bytes.fromhex("020000000002"), live.port)
+    r1 = router.add_softnic("eth1", bytes.fromhex("020000000003"), link.a)
+    h0 = host.add_softnic("eth0", bytes.fromhex("020000000004"), link.b)
+    r1.mtu = mtu
+    router.kernel.sysctl.write("net.ipv6.conf.all.forwarding", "1")
+    live.up(router, r0, f"{ROUTER6}/64")
+    live.up(router, r1, "fd77:2::1/64")
+    live.up(host, h0, f"{FAR6}/64")
+    host.ipv6.add_route("default", "fd77:2::1")
+    live.shell(f"ip -6 route add fd77:2::/64 via {ROUTER6}; sleep 2.5")  # Linux tries its address
+    return router, host
+
+
 def near(live: Live, commands: str = "true") -> tuple[Host, str]:
     """Our host and Linux as its router to a link of 1000 bytes; what runs a command beyond it."""
     host = live.host("near")
@@ -250,6 +271,16 @@ def case_ping(live: Live, first: int, last: int, step: int) -> None:
 def case_traceroute(live: Live) -> None:
     far(live, 1500)
     print(live.shell(f"traceroute -n -q 1 -w 3 {FAR}; traceroute -I -n -q 1 -w 3 {FAR}"))
+
+
+def case_ping6(live: Live) -> None:
+    _, host = far6(live, 1300)
+    print(live.shell(f"ping -6 -c 2 -i 0.2 -W 1 -s 1400 {FAR6}; ip -6 route get {FAR6}"))
+    for size in (0, 1, 1252, 1253, 1452, 1453, 5000, 20_000, 65_487):
+        print(live.shell(f"ping -6 -c 1 -W 2 -s {size} {FAR6} | grep received"), end="")
+    print(live.shell(f"traceroute -6 -n -q 1 -w 3 {FAR6}"))
+    host.process("sink", lambda module: sink(module, FAR6))
+    print("download", live.shell(client("source", FAR6)))
 
 
 def case_pmtu(live: Live) -> None:

@@ -1,5 +1,5 @@
-"""IPv4 against the real Linux over a TAP: fragments of every size, traceroute, path MTU; tshark
-judges what was on the wire."""
+"""Against the real Linux over a TAP, without an RTL NIC: fragments of every size, traceroute, path
+MTU, IPv6 as well; tshark judges what was on the wire."""
 
 from __future__ import annotations
 
@@ -84,3 +84,16 @@ def test_a_black_hole_of_linux_is_cured_by_probing(tmp_path: Path) -> None:
     if shutil.which("iptables-legacy") is None:
         pytest.skip("iptables-legacy is not installed")
     assert live("black_hole", tmp_path) == "upload ['whole'] mtu 1500\n"
+
+
+def test_ipv6_of_many_sizes_and_too_long_for_the_path_comes_back_whole(tmp_path: Path) -> None:
+    """`ping -6`, traceroute, and TCP through our router onto a link of 1300 bytes."""
+    if shutil.which("traceroute") is None:
+        pytest.skip("traceroute is not installed")
+    printed = live("ping6", tmp_path)
+    assert "From fd77::2 icmp_seq=1 Packet too big: mtu=1300" in printed
+    assert "mtu 1300" in printed
+    assert printed.count("1 packets transmitted, 1 received") == 9
+    hops = [line.split()[:2] for line in printed.splitlines() if line[:3].strip().isdigit()]
+    assert hops == [["1", "fd77::2"], ["2", "fd77:2::2"]]
+    assert "download whole" in printed
