@@ -17,7 +17,7 @@ from socket import (
     SOCK_RAW,
     SOCK_STREAM,
 )
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pystack.core.costs import Costs
 from pystack.core.dma import DmaMapper
@@ -42,8 +42,6 @@ from pystack.net.inet import Inets
 from pystack.net.ipv4 import Ipv4
 from pystack.net.ipv6 import Ipv6
 from pystack.net.netfilter.netfilter import Netfilter
-from pystack.tools import registry
-from pystack.tools.tcpdump.command import Live, live
 from pystack.transport.packet import Packet
 from pystack.transport.ping import Ping
 from pystack.transport.raw import Raw
@@ -54,6 +52,9 @@ from pystack.uapi.process import Process
 from pystack.uapi.python.interpreter import Program, start_program
 from pystack.uapi.sockmod import SocketModule
 from pystack.uapi.system import ANY_PROTOCOL, System
+
+if TYPE_CHECKING:
+    from pystack.tools.tcpdump.command import Live
 
 
 class NetNamespace:
@@ -185,10 +186,14 @@ class NetNamespace:
 
     def tool(self, command: str) -> str:
         """What a tool prints here, as `host.tool("ss -tan")`; ToolError as it fails."""
+        from pystack.tools import registry  # at first use: most hosts run none
+
         return registry.run(self, command)
 
     def tcpdump(self, arguments: str = "-n", on_line: Callable[[str], None] | None = None) -> Live:
         """A live capture: `with host.tcpdump("-ni eth0 tcp port 80") as text:`; ToolError."""
+        from pystack.tools.tcpdump.command import live
+
         return live(self, arguments, on_line)
 
     def process(self, name: str, fn: Callable[..., Any], *args: Any, cpu: int = 0) -> Process:
