@@ -47,10 +47,9 @@ _AT_NEXT_HEADER, _AT_HOP_LIMIT, _AT_ADDRESSES = 6, 7, 8
 
 def send(ip: Ipv6, skb: SkBuff, route: Route, header: Ipv6Header, dont_fragment: bool) -> int:
     """A packet of ours (`ip6_xmit`, `ip6_local_out`); its result is `Inet.send`'s."""
-    kernel, mib = ip.kernel, ip.kernel.mib
+    kernel = ip.kernel
     kernel.charge(kernel.costs.ip_packet)
-    mib["Ip6OutRequests"] += 1
-    mib["Ip6OutOctets"] += IPV6_HLEN + header.payload_length
+    kernel.mib["Ip6OutRequests"] += 1
     skb.push(header.pack())
     if ip.hooks.active[Hook.LOCAL_OUT]:
         addresses = header.src + header.dst
@@ -142,6 +141,9 @@ def _fragments(ip: Ipv6, skb: SkBuff, mtu: int) -> list[SkBuff]:
 
 def _neighbour(ip: Ipv6, skb: SkBuff, route: Route, daddr: bytes) -> int:
     """Onto the link (`ip6_finish_output2`); ENOBUFS if its queue is full."""
+    mib = ip.kernel.mib
+    mib["Ip6OutTransmits"] += 1
+    mib["Ip6OutOctets"] += len(skb)
     dev = route.dev
     if dev.loopback:
         return 0 if ip.ethernet.send(skb, dev, dev.mac, ETH_P_IPV6) else errno.ENOBUFS

@@ -75,7 +75,6 @@ class Forward:
         return self._ipv4.devinet.on_link(skb.dev, skb.saddr, route.gateway or skb.daddr)
 
     def ip_forward_finish(self, skb: SkBuff) -> int:
-        self._kernel.mib["IpExtOutOctets"] += len(skb)
         return self._ipv4.output.ip_output(skb)
 
 

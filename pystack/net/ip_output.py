@@ -81,10 +81,9 @@ class Output:
 
     def ip_local_out(self, skb: SkBuff) -> int:
         """A packet made here, with its header in `head` and its route in `dst`."""
-        kernel, mib = self._kernel, self._kernel.mib
+        kernel = self._kernel
         kernel.charge(kernel.costs.ip_packet)
-        mib["IpOutRequests"] += 1
-        mib["IpExtOutOctets"] += len(skb)
+        kernel.mib["IpOutRequests"] += 1
         if self._active[_LOCAL_OUT]:
             finish = partial(self._local_out_finish, _routed_by(skb))
             return self._hooks.run(_LOCAL_OUT, skb, None, skb.dst.dev, finish)
@@ -144,7 +143,9 @@ class Output:
 
     def ip_finish_output2(self, skb: SkBuff) -> int:
         """Onto the link, to the next hop; ENOBUFS if its queue is full."""
-        ipv4 = self._ipv4
+        ipv4, mib = self._ipv4, self._kernel.mib
+        mib["IpOutTransmits"] += 1
+        mib["IpExtOutOctets"] += len(skb)
         route: Route = skb.dst
         dev = route.dev
         kind = route.kind

@@ -186,13 +186,16 @@ def counters(m: Machine) -> dict[str, Any]:
     m.time.sleep(0.2)
     wanted = (
         "TcpExtListenOverflows TcpExtListenDrops TcpActiveOpens TcpPassiveOpens TcpAttemptFails "
-        "TcpOutRsts UdpNoPorts UdpOutDatagrams IcmpOutDestUnreachs TcpExtTW TcpExtTCPOrigDataSent"
+        "TcpOutRsts UdpNoPorts UdpOutDatagrams IcmpOutDestUnreachs TcpExtTW TcpExtTCPOrigDataSent "
+        "TcpExtTCPDelivered"
     )
     lines = m.tool(f"nstat -sz {wanted}").splitlines()
+    sent = [line.split()[1] for line in m.tool("nstat -s IpOut[RT]*").splitlines()[1:]]
     for sock in (*clients, late, full):
         sock.close()
     return {
         "header": lines[0],
+        "every request was transmitted": len(sent) == 2 and sent[0] == sent[1],
         "values": {line.split()[0]: line.split()[1] for line in lines[1:]},
         "widths": {len(line) for line in lines[1:]},
         "order": [line.split()[0] for line in lines[1:]],

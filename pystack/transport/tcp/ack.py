@@ -105,8 +105,11 @@ def process(sk: TcpSock, segment: RxSegment, flag: int) -> int:
 def _count_delivered(sk: TcpSock, event: AckEvent) -> None:
     """`tcp_newly_delivered`; an ECE says of all of them that they met congestion."""
     sk.stats.delivered += event.delivered
+    mib = sk.kernel.mib
+    mib["TcpExtTCPDelivered"] += event.delivered
     if event.flag & ECE:
         sk.stats.delivered_ce += event.delivered
+        mib["TcpExtTCPDeliveredCE"] += event.delivered
     rate.end_of_ack(sk, event.delivered, bool(event.flag & SACK_RENEGING))
 
 
