@@ -16,7 +16,7 @@ from pathlib import Path
 
 from pystack.core.task import Task
 from pystack.host import Host
-from pystack.tools.tcpdump.command import Live
+from pystack.tools.tcpdump.command import Live, parse
 from pystack.tools.tool import ToolError
 
 _CHUNK = 65536
@@ -90,9 +90,12 @@ class RemoteShell:
         except ValueError as exc:
             client.answer(output="", error=f"bash: {exc}", status=2)
             return
-        if words[:1] == ["tcpdump"] and "-r" not in words:
+        if words[:1] == ["tcpdump"]:
             self._tcpdump(client, words[1:])
             return
+        self._tool(client, words)
+
+    def _tool(self, client: _Client, words: list[str]) -> None:
         task = self._host.start(self._host.tool, shlex.join(words), name="tool")
         task.on_exit.append(partial(self._finished, client))
 
@@ -112,7 +115,11 @@ class RemoteShell:
             self._end_capture(client)
             return
         try:
-            capture = self._host.tcpdump(shlex.join(words), partial(self._packet, client))
+            command = parse(words)
+            if command.read:
+                self._tool(client, ["tcpdump", *words])
+                return
+            capture = Live(self._host, command, partial(self._packet, client))
         except ToolError as exc:
             client.answer(output="", error=str(exc), status=exc.status)
             return

@@ -136,6 +136,7 @@ def test_tcpdump_and_strace_watch_while_time_goes_on(session: tuple[Session, lis
     assert any('sendto(3, "hello\\n", 6, 0, NULL, 0) = 6' in line for line in shown)
     assert re.fullmatch(r"[1-9]\d* packets captured\n", shell.execute("tcpdump stop"))
     shell.execute("strace stop")
+    assert len(shell.execute("tcpdump -nc3 -i eth0 tcp").splitlines()) == 3
     shown.clear()
     shell.execute("go 2s")
     assert shown == []

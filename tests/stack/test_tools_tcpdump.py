@@ -345,6 +345,11 @@ def test_damaged_frames_never_raise() -> None:
             assert frame_text(d, cut)
 
 
+def test_a_live_capture_of_a_file_is_refused() -> None:
+    with pytest.raises(ToolError, match="a file is read by host"):
+        Host(VirtualEngine(), "h").tcpdump("-nr wire.pcapng")
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -18,7 +18,7 @@ from pystack.host import Host
 from pystack.tools import proc
 from pystack.tools.registry import tools
 from pystack.tools.strace import Options, Strace, TraceError
-from pystack.tools.tcpdump.command import Live
+from pystack.tools.tcpdump.command import Live, parse
 from pystack.tools.tool import ToolError
 from pystack.uapi.files import Console
 from pystack.uapi.process import Process
@@ -164,9 +164,10 @@ class Session:
                 capture.stop()
             self._captures.clear()
             return f"{count} packets captured\n"
-        if any(word.startswith("-") and word.lstrip("-")[:1] in ("r", "c") for word in words):
+        command = parse(words)
+        if command.read or command.count:
             return self.host.tool(shlex.join(["tcpdump", *words]))
-        capture = self.host.tcpdump(shlex.join(words), self._show)
+        capture = Live(self.host, command, self._show)
         capture.start()
         self._captures.append(capture)
         return f"listening on {capture.device}; `go` to see packets, `tcpdump stop` to end\n"

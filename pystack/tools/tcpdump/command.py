@@ -209,7 +209,10 @@ def _first(net: Net) -> str:
 
 def live(net: Net, arguments: str, on_line: Callable[[str], None] | None = None) -> Live:
     """`arguments` as of the command, e.g. `-ni eth0 tcp port 80`."""
-    return Live(net, parse(shlex.split(arguments)), on_line)
+    command = parse(shlex.split(arguments))
+    if command.read:
+        raise ToolError('tcpdump: a file is read by host.tool("tcpdump -r FILE")')
+    return Live(net, command, on_line)
 
 
 def tcpdump(net: Net, args: Sequence[str]) -> str:
