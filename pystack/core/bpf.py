@@ -56,13 +56,16 @@ class Filter:
         self.insns = [Insn(*fields) for fields in _SOCK_FILTER.iter_unpack(program)]
         check(self.insns)
 
-    def run(self, data: memoryview, network: int, ancillary: Mapping[int, int]) -> int:
-        """Bytes to keep of `data`; `network` is the offset of the network header in it.
+    def run(
+        self, data: memoryview, network: int, ancillary: Mapping[int, int], start: int = 0
+    ) -> int:
+        """Bytes to keep of the packet, which is `data` from `start` on; `network` is the offset of
+        the network header in `data`.
 
         `ancillary` has values by their offset from SKF_AD_OFF; what is missing reads 0.
         """
         try:
-            return _run(self.insns, data, network, ancillary)
+            return _run(self.insns, data, network, ancillary, start)
         except _OutOfPacket:
             return 0
 
@@ -167,7 +170,13 @@ _TESTS: dict[int, Callable[[int, int], object]] = {
 }
 
 
-def _run(insns: list[Insn], data: memoryview, network: int, ancillary: Mapping[int, int]) -> int:
+def _run(
+    insns: list[Insn],
+    data: memoryview,
+    network: int,
+    ancillary: Mapping[int, int],
+    start: int,
+) -> int:
     a = x = pc = 0
     memory = [0] * BPF_MEMWORDS
     while True:
@@ -185,14 +194,14 @@ def _run(insns: list[Insn], data: memoryview, network: int, ancillary: Mapping[i
             if mode == MEM:
                 a = memory[k]
             elif mode == LEN:
-                a = len(data)
+                a = len(data) - start
             elif mode == IMM:
                 a = k
             elif mode == ABS and k == (SKF_AD_OFF + AD_ALU_XOR_X) & _U32:
                 a ^= x
             else:
                 offset = k if mode == ABS else k + x
-                a = _load(data, offset & _U32, _SIZES[rest & 0x18], network, ancillary)
+                a = _load(data, offset & _U32, _SIZES[rest & 0x18], network, ancillary, start)
         elif kind == ALU:
             operand = x if rest & 0x08 else k
             op = rest & 0xF0
@@ -205,9 +214,9 @@ def _run(insns: list[Insn], data: memoryview, network: int, ancillary: Mapping[i
         elif kind == LDX:
             mode = rest & 0xE0
             if mode == MSH:
-                x = (_load(data, k, 1, network, ancillary) & 0xF) << 2
+                x = (_load(data, k, 1, network, ancillary, start) & 0xF) << 2
             else:
-                x = memory[k] if mode == MEM else len(data) if mode == LEN else k
+                x = memory[k] if mode == MEM else len(data) - start if mode == LEN else k
         elif kind == RET:
             return a if rest == _A else k
         elif kind == ST:
@@ -221,7 +230,12 @@ def _run(insns: list[Insn], data: memoryview, network: int, ancillary: Mapping[i
 
 
 def _load(
-    data: memoryview, offset: int, size: int, network: int, ancillary: Mapping[int, int]
+    data: memoryview,
+    offset: int,
+    size: int,
+    network: int,
+    ancillary: Mapping[int, int],
+    start: int,
 ) -> int:
     """Big-endian, from the packet, one of its headers, or what is known about it."""
     if offset >> 31:
@@ -234,6 +248,8 @@ def _load(
             offset -= SKF_LL_OFF
         else:
             raise _OutOfPacket
+    else:
+        offset += start
     if offset + size > len(data):
         raise _OutOfPacket
     return int.from_bytes(data[offset : offset + size], "big")

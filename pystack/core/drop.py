@@ -110,6 +110,7 @@ class Drop(enum.Enum):
     UDP_BAD_CHECKSUM = "udp.bad_checksum"
     UDP_NO_SOCKET = "udp.no_socket"
     UDP_IGNORED_MULTICAST = "udp.ignored_multicast"
+    UDP_FILTER = "udp.filter"
     UDP_RCVBUF_FULL = "udp.rcvbuf_full"
     RAW_RCVBUF_FULL = "raw.rcvbuf_full"
     RAW_BAD_CHECKSUM = "raw.bad_checksum"

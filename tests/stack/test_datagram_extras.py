@@ -3,6 +3,7 @@ and urgent bytes of AF_UNIX: on this machine's kernel and on ours."""
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import socket as so
 import struct
@@ -132,6 +133,47 @@ def whole_headers(m: Machine) -> dict[str, Any]:
 
 def test_ipv6_headers_of_the_users_own_and_sticky_pktinfo() -> None:
     both(whole_headers)
+
+
+ATTACH, DETACH = 26, 27
+LDH_ABS, LDB_ABS, LD_LEN, JEQ, RET_K = 0x28, 0x30, 0x80, 0x15, 6
+NET_OFF = 0xFFF00000
+
+
+def filters(m: Machine) -> dict[str, Any]:
+    receiver, sender = _pair(m)
+    result: dict[str, Any] = {}
+
+    def attach(*insns: tuple[int, int, int, int]) -> Any:
+        code = ctypes.create_string_buffer(b"".join(struct.pack("=HBBI", *i) for i in insns))
+        program = struct.pack("@HP", len(insns), ctypes.addressof(code))
+        return m.outcome(receiver.setsockopt, so.SOL_SOCKET, ATTACH, program)
+
+    def arrive() -> list[Any]:
+        sent = [sender.send(data) for data in (b"a", b"bcd", b"x" * 100, b"")]
+        seen = []
+        while isinstance(data := m.outcome(receiver.recvmsg, 200), tuple):
+            seen.append((data[0], data[2]))
+        return [sent, seen]
+
+    keep = (RET_K, 0, 0, 0xFFFF), (RET_K, 0, 0, 0)
+    result["detach none"] = m.outcome(receiver.setsockopt, so.SOL_SOCKET, DETACH, 0)
+    result["first byte is b"] = attach((LDB_ABS, 0, 0, 8), (JEQ, 0, 1, ord("b")), *keep), arrive()
+    result["length is 11"] = attach((LD_LEN, 0, 0, 0), (JEQ, 0, 1, 11), *keep), arrive()
+    result["length field"] = attach((LDH_ABS, 0, 0, 4), (JEQ, 0, 1, 108), *keep), arrive()
+    ttl = (LDB_ABS, 0, 0, NET_OFF + 8)
+    result["TTL is 64"] = attach(ttl, (JEQ, 0, 1, 64), *keep), arrive()
+    result["cut"] = attach((RET_K, 0, 0, 10)), arrive()
+    result["cut to less than a header"] = attach((RET_K, 0, 0, 1)), arrive()
+    result["bad"] = attach((0xFFFF, 0, 0, 0))
+    result["none"] = attach((RET_K, 0, 0, 0)), arrive()
+    result["detach"] = receiver.setsockopt(so.SOL_SOCKET, DETACH, 0), arrive()
+    receiver.close(), sender.close()
+    return result
+
+
+def test_filter_of_a_udp_socket_keeps_cuts_and_drops() -> None:
+    both(filters)
 
 
 def peeks(m: Machine) -> dict[str, Any]:

@@ -90,6 +90,10 @@ class Udp:
 
     def _queue(self, sk: UdpSock, skb: SkBuff) -> None:
         mib = _MIB[len(skb.daddr)]
+        if sk.filter is not None and not sk.accepts(skb):
+            sk.sk_drops += 1
+            self._bad(skb, Drop.UDP_FILTER)
+            return
         skb.pull(UDP_HLEN)
         if sk.has_peer:
             sk.sk_incoming_cpu = self.kernel.cpu.index

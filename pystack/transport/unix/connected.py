@@ -109,6 +109,8 @@ class SeqpacketSock(ConnectedSock):
             raise os_error(self.sock_error())
         if self.state is not State.ESTABLISHED or self.peer is None:
             raise os_error(errno.ENOTCONN)
+        if self.passcred:
+            self.autobind()
         return dgram.send(self, self.peer, data, flags, control)
 
     def recvmsg(self, n: int, flags: int) -> Message:
