@@ -40,6 +40,30 @@ def test_a_failed_queue_is_restarted_alone() -> None:
     pair.close()
 
 
+def test_a_queue_whose_descriptor_cannot_be_read_is_restarted() -> None:
+    """The frame is lost by name; nobody knows where the next one would begin, so the ring stops."""
+    pair = Pair()
+    ring, dma = pair.nic.queues[0].tx, pair.nic.resources.dma
+    dma.rights[ring.descriptors : ring.descriptors + 16 * ring.entries] = 0
+
+    def send() -> None:
+        skb = SkBuff(pair.a.kernel, memoryview(MACS[1] + MACS[0] + b"\x88\xb5" + bytes(100)))
+        skb.dev = pair.dev
+        pair.a.core.queue_xmit(skb)
+
+    pair.do(pair.a, send)
+    pair.engine.run(until=pair.engine.now + SECOND // 100)
+    assert pair.nic.hw_errors == {"DESC_SLVERR": 1, "TX_DESC_SLVERR": 1}
+    assert pair.nic.resets == 1
+    assert {drop.value: n for drop, n in pair.a.kernel.drops.items()} == {"nic.tx_bus_error": 1}
+    before = pair.peer.stats.rx_packets
+    pair.do(pair.a, send)
+    pair.engine.run(until=pair.engine.now + SECOND // 100)
+    assert pair.peer.stats.rx_packets == before + 1
+    dma.faults.clear()
+    pair.close()
+
+
 def test_a_frame_the_device_refuses_is_dropped_by_name() -> None:
     pair = Pair()
 
