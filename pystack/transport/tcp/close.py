@@ -36,14 +36,14 @@ def shutdown(sk: TcpSock, how: int) -> None:
             return
         sk.sk_shutdown |= mask
         if mask & SEND_SHUTDOWN and state in _SHUTDOWN_SENDS_FIN:
-            _close_sending(sk)
+            close_sending(sk)
         if state is TcpState.CLOSE:
             raise os_error(errno.ENOTCONN)
     finally:
         sk.wake()
 
 
-def _close_sending(sk: TcpSock) -> None:
+def close_sending(sk: TcpSock) -> None:
     state, fin = ON_CLOSE[sk.state]
     set_state(sk, state)
     if fin:
@@ -74,7 +74,7 @@ def begin(sk: TcpSock) -> None:
             sk.kernel.mib["TcpExtTCPAbortOnData"] += 1
             disconnect(sk)
         else:
-            _close_sending(sk)
+            close_sending(sk)
 
 
 def _abort(sk: TcpSock) -> None:

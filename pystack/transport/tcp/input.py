@@ -11,7 +11,17 @@ from pystack.core.drop import Drop
 from pystack.core.headers.tcp import TH_ACK, TH_CWR, TH_ECE, TH_FIN, TH_RST, TH_SYN, TH_URG
 from pystack.core.skb import SkBuff
 from pystack.transport.sock import RCV_SHUTDOWN, SEND_SHUTDOWN
-from pystack.transport.tcp import ack, data, lifecycle, rcvspace, reply, timers, timewait, urgent
+from pystack.transport.tcp import (
+    ack,
+    close,
+    data,
+    lifecycle,
+    rcvspace,
+    reply,
+    timers,
+    timewait,
+    urgent,
+)
 from pystack.transport.tcp.ackevent import (
     DATA,
     NO_CHALLENGE_ACK,
@@ -148,6 +158,8 @@ def _handshake_complete(sk: TcpSock, segment: RxSegment) -> None:
     finish_connect(sk)
     initialize_rcv_mss(sk)
     sk.wake()
+    if sk.sk_shutdown & SEND_SHUTDOWN:  # before it was connected
+        close.close_sending(sk)
 
 
 def _our_fin_acked(sk: TcpSock, skb: SkBuff, segment: RxSegment) -> bool:
