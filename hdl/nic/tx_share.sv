@@ -3,6 +3,8 @@
 // have nothing to send.  So a queue of long frames gets no more of the wire than one of short ones.
 //
 //   eligible = wants and owes at most a quantum;   nobody eligible: everybody owes a quantum less
+//
+// Nothing is forgiven while nobody is to be chosen: others may yet come.
 
 `default_nettype none
 
@@ -15,7 +17,7 @@ module tx_share #(
     input  wire logic              rst,
 
     input  wire logic [Queues-1:0] wants,
-    input  wire logic              choose,        // the queue at `index` is served now
+    input  wire logic              choose,        // the queue at `index`, if valid, is served now
     output      logic              valid,
     output      logic [QueueW-1:0] index,
 
@@ -50,7 +52,7 @@ module tx_share #(
 
         assign charge_units = DebtW'(charge_bytes >> 6) + 1'b1;
         assign unused_bytes = &charge_bytes[5:0];
-        assign forgive      = |wants && !(|eligible);
+        assign forgive      = choose && |wants && !(|eligible);
 
         for (genvar q = 0; q < Queues; q++) begin : g_queue
             logic [DebtW-1:0] debt_q;

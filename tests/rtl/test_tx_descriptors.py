@@ -282,7 +282,7 @@ async def queues_share_by_bytes_whatever_their_frames(dut: Any) -> None:
         dut.choose.value = int(choose)
         await ReadOnly()
         served = -1
-        waits = 0 if int(dut.valid.value) else waits + 1
+        waits = 0 if int(dut.valid.value) else waits + choose
         longest_wait = max(longest_wait, waits)
         if choose and int(dut.valid.value):
             served = int(dut.index.value)
