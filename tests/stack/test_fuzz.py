@@ -52,6 +52,7 @@ def _raise(self: Any, skb: SkBuff) -> None:
     raise IndexError("a parser looked too far")
 
 
+@pytest.mark.leaves("what the broken kernel forgot")
 @pytest.mark.parametrize(
     ("what", "name", "broken", "says"),
     [(Kernel, "drop", _forget, "left:"), (Arp, "receive", _raise, "a parser looked too far")],
@@ -67,6 +68,7 @@ def test_the_fuzzer_notices(
     assert says in run_seed(1, 300).failure
 
 
+@pytest.mark.leaves("a storm")
 def test_a_program_that_talks_to_itself_without_end_is_a_storm() -> None:
     def babble(socket: Any, time: Any) -> None:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sk:
@@ -83,6 +85,7 @@ def test_a_program_that_talks_to_itself_without_end_is_a_storm() -> None:
     assert "Storm: more than 1,000 packets received" in target.errors()[0]
 
 
+@pytest.mark.leaves("a storm")
 def test_events_without_end_are_a_storm() -> None:
     target = Target(1)
 
