@@ -217,12 +217,12 @@ module axil_regs
     end
 
     assign write_known = device_write_known || |(write_here & queue_write_known);
-    assign read_known  = device_read_known || |(read_here & queue_read_known);
+    assign read_known  = known_q;
 
     // ---- read: one block answers; a counter's high word comes from the latch
 
-    logic        is_counter, awake;
-    logic [31:0] low, high, high_q;
+    logic        is_counter, is_counter_q, known_q, awake;
+    logic [31:0] low, high, low_q, high_now_q, high_q;
 
     always_comb begin
         low        = device_data;
@@ -236,13 +236,17 @@ module axil_regs
             end
     end
 
-    assign read_data = is_counter && read_addr[2] ? high_q : low;
+    assign read_data = is_counter_q && read_addr[2] ? high_q : low_q;
 
-    assign awake = read || core_rst;
+    assign awake = busy || core_rst;
 
     always_ff @(posedge clk) begin
         if (awake) begin
-            if (read && is_counter && !read_addr[2]) high_q <= high;
+            low_q        <= low;
+            high_now_q   <= high;
+            is_counter_q <= is_counter;
+            known_q      <= device_read_known || |(read_here & queue_read_known);
+            if (read && is_counter_q && !read_addr[2]) high_q <= high_now_q;
             if (core_rst) high_q <= '0;
         end
     end

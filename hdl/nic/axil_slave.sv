@@ -28,7 +28,8 @@ module axil_slave #(
     output      logic             s_axil_rvalid,
     input  wire logic             s_axil_rready,
 
-    // register bus, addresses of whole words: the answer is due in the clock of the strobe
+    // register bus, addresses of whole words: a write's answer is due in the clock of the strobe,
+    // a read has its address a clock before and its answer is due in the clock of the strobe
     output      logic             write,
     output      logic [AddrW-1:0] write_addr,
     output      logic [31:0]      write_data,
@@ -45,7 +46,7 @@ module axil_slave #(
     localparam logic [1:0] Okay = 2'b00;
     localparam logic [1:0] DecErr = 2'b11;
 
-    logic       addr_held_q, data_held_q, read_held_q, awake;
+    logic       addr_held_q, data_held_q, read_held_q, read_shown_q, awake;
     logic [3:0] strobe_q;
 
     // ---- write: address and data come in any order
@@ -87,7 +88,7 @@ module axil_slave #(
     // ---- read
 
     assign s_axil_arready = !read_held_q;
-    assign read           = read_held_q && !s_axil_rvalid;
+    assign read           = read_shown_q && !s_axil_rvalid;
 
     always_ff @(posedge clk) begin
         if (awake) begin
@@ -96,14 +97,17 @@ module axil_slave #(
                 read_addr   <= s_axil_araddr & ~AddrW'(3);
             end
             if (s_axil_rready) s_axil_rvalid <= 1'b0;
+            read_shown_q <= read_held_q;
             if (read) begin
                 read_held_q   <= 1'b0;
+                read_shown_q  <= 1'b0;
                 s_axil_rvalid <= 1'b1;
                 s_axil_rdata  <= read_known ? read_data : '0;
                 s_axil_rresp  <= read_known ? Okay : DecErr;
             end
             if (rst) begin
                 read_held_q   <= 1'b0;
+                read_shown_q  <= 1'b0;
                 s_axil_rvalid <= 1'b0;
             end
         end

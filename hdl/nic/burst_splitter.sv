@@ -45,27 +45,30 @@ module burst_splitter #(
     logic [AddrW-1:0] addr_q;
     logic [15:0]      left_q;
 
-    logic [16:0]      room, bytes, last_byte;  // room: up to the next multiple of MaxBurstBytes
-    logic [AddrW-1:0] next_addr;
+    // A burst that is not the last ends at the multiple: its beats are the complement of its first.
+    logic [BurstW:0]         room;  // up to the next multiple
+    logic [BurstW-BeatW:0]   last_beat, full_beat;
+    logic [AddrW-BurstW-1:0] next_block;
 
-    assign room       = 17'(MaxBurstBytes) - 17'(addr_q[BurstW-1:0]);
-    assign burst_last = 17'(left_q) <= room;
-    assign bytes      = burst_last ? 17'(left_q) : room;
-    assign last_byte  = 17'(addr_q[BeatW-1:0]) + bytes - 17'd1;  // counted from the first beat
-    assign next_addr  = addr_q + AddrW'(bytes);
+    assign room       = (BurstW + 1)'(MaxBurstBytes) - (BurstW + 1)'(addr_q[BurstW-1:0]);
+    assign burst_last = left_q <= 16'(room);
+    assign last_beat  = (BurstW - BeatW + 1)'(
+        ((BurstW + 1)'(addr_q[BeatW-1:0]) + left_q[BurstW:0] - 1'b1) >> BeatW);
+    assign full_beat  = ~{1'b1, addr_q[BurstW-1:BeatW]};
+    assign next_block = addr_q[AddrW-1:BurstW] + 1'b1;
 
     assign burst_valid = valid_q;
     assign burst_addr  = addr_q;
-    assign burst_len   = 8'(last_byte >> BeatW);
-    assign job_ready   = !valid_q || (burst_ready && burst_last);
+    assign burst_len   = 8'(burst_last ? last_beat : full_beat);
+    assign job_ready   = !valid_q;  // not in the clock of the last burst: that would be a long path
 
     assign awake = job_valid || valid_q || rst;
 
     always_ff @(posedge clk) begin
         if (awake) begin
             if (burst_valid && burst_ready) begin
-                addr_q <= next_addr;
-                left_q <= left_q - bytes[15:0];
+                addr_q <= {next_block, BurstW'(0)};
+                left_q <= left_q - 16'(room);
                 if (burst_last) valid_q <= 1'b0;
             end
             if (job_valid && job_ready) begin

@@ -1,5 +1,5 @@
-// An array of 64-bit event counters that wrap.  The value at `index` is shown at once; splitting it
-// into words is up to the reader.
+// An array of 64-bit event counters that wrap.  A step is in the value two clocks later; splitting
+// the value at `index` into words is up to the reader.
 
 `default_nettype none
 
@@ -15,17 +15,22 @@ module counters #(
     output      logic [63:0]                    value   // 0 beyond the last
 );
 
-    logic [Counters-1:0][63:0] count_q;
+    logic [Counters-1:0][63:0]      count_q;
+    logic [Counters-1:0][StepW-1:0] step_q;
 
     logic awake;
 
-    assign awake = step != '0 || rst;
+    assign awake = step != '0 || step_q != '0 || rst;
 
     always_ff @(posedge clk) begin
         if (awake) begin
+            step_q <= step;
             for (int i = 0; i < Counters; i++)
-                if (step[i] != '0) count_q[i] <= count_q[i] + 64'(step[i]);
-            if (rst) count_q <= '0;
+                if (step_q[i] != '0) count_q[i] <= count_q[i] + 64'(step_q[i]);
+            if (rst) begin
+                step_q  <= '0;
+                count_q <= '0;
+            end
         end
     end
 

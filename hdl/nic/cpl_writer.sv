@@ -2,7 +2,7 @@
 // to a frame's data where there are any, and writes the 16-byte entry.  Only the response to that
 // write retires a descriptor.  Completions of a queue whose completion ring failed are dropped.
 //
-//   engine -> waiting -> (response to its data) -> written -> (response to the entry) -> retire
+//   engine -> waiting -> (response to its data) -> batch -> (response to the batch) -> retire
 
 `default_nettype none
 
@@ -56,14 +56,9 @@ module cpl_writer
     output      logic                    busy
 );
 
-    typedef enum logic [1:0] {
-        IDLE,  // waits for a completion whose status is known
-        JOB,   // waits for the DMA to take the job
-        DATA   // waits for it to take the entry
-    } state_e;
-
     localparam int CplBytes = 16;
-    localparam int Beats = DataW < 128 ? 128 / DataW : 1;
+    localparam int Batch = 4;  // entries in a write at most
+    localparam int CountW = $clog2(Batch) + 1;
 
     // ---- waiting completions, and responses that came before it was their turn
 
@@ -97,14 +92,16 @@ module cpl_writer
 
     // ---- entry
 
-    state_e       state_q, state_d;
     rx_cpl_t      entry;  // what is touched here is at the same place in tx_cpl_t
-    logic         awake, known, in_flight, writing_full, drop, load, written;
+    logic         known, in_flight, status_full, batch_ready, drop, load;
     logic [3:0]   log2;
     logic [15:0]  slot;
     logic [63:0]  base;
-    logic [127:0] entry_q;
-    logic [1:0]   beats_left_q;
+
+    logic              entry_valid_q, entry_first_q;
+    logic [QueueW-1:0] entry_queue_q;
+    logic [AddrW-1:0]  entry_addr_q;
+    logic [127:0]      entry_q;
 
     assign known = waiting && (!waiting_has_data || resp_valid);
     assign log2  = log2_entries[waiting_queue];
@@ -120,82 +117,131 @@ module cpl_writer
     end
 
     // A drop waits for the writes under way, so that completions retire in order.
-    assign drop        = state_q == IDLE && known && broken[waiting_queue] && !in_flight;
-    assign load        = state_q == IDLE && known && !broken[waiting_queue] && !writing_full;
+    assign drop        = known && broken[waiting_queue] && !in_flight;
+    assign load        = known && !broken[waiting_queue] && !status_full
+        && (!entry_valid_q || batch_ready);
     assign waiting_pop = drop || load;
-    assign awake       = load || state_q != IDLE || done_valid || rst;
-    assign written     = state_q == DATA && m_axis_tready && beats_left_q == 2'd0;
-
-    always_comb begin
-        state_d = state_q;
-        case (state_q)
-            IDLE:    if (load) state_d = JOB;
-            JOB:     if (job_ready) state_d = DATA;
-            DATA:    if (written) state_d = IDLE;
-            default: state_d = IDLE;
-        endcase
-    end
 
     always_ff @(posedge clk) begin
-        if (awake) begin
-            state_q <= state_d;
+        if (load || entry_valid_q || rst) begin
+            if (batch_ready) entry_valid_q <= 1'b0;
             if (load) begin
-                job_addr     <= AddrW'(base) + AddrW'(slot) * AddrW'(CplBytes);
-                job_tag      <= waiting_queue;
-                entry_q      <= entry;
-                beats_left_q <= 2'(Beats - 1);
+                entry_valid_q <= 1'b1;
+                entry_first_q <= slot == 16'd0;
+                entry_queue_q <= waiting_queue;
+                entry_addr_q  <= AddrW'(base) + AddrW'(slot) * AddrW'(CplBytes);
+                entry_q       <= entry;
             end
-            if (m_axis_tvalid && m_axis_tready) begin
-                entry_q      <= 128'(entry_q >> (Beats > 1 ? DataW : 0));
-                beats_left_q <= beats_left_q - 2'd1;
-            end
-            if (rst) state_q <= IDLE;
+            if (rst) entry_valid_q <= 1'b0;
+        end
+    end
+
+    // ---- entries on their way to memory: batches, and for each what its response will retire
+
+    logic [CountW-1:0] job_count;
+    logic              unused_jobs_full, batch_busy;
+
+    cpl_batch #(
+        .DataW(DataW), .AddrW(AddrW), .QueueW(QueueW), .Depth(Depth), .Batch(Batch)
+    ) u_batch (
+        .clk,
+        .rst,
+        .push(entry_valid_q),
+        .ready(batch_ready),
+        .push_queue(entry_queue_q),
+        .push_addr(entry_addr_q),
+        .push_first(entry_first_q),
+        .push_entry(entry_q),
+        .job_valid,
+        .job_ready,
+        .job_addr,
+        .job_count,
+        .job_queue(job_tag),
+        .m_axis_tdata,
+        .m_axis_tvalid,
+        .m_axis_tready,
+        .busy(batch_busy)
+    );
+
+    assign job_len = 16'(job_count) * 16'(CplBytes);
+
+    cpl_status_e       done_status;
+    logic [CountW-1:0] done_count;
+    logic              done_known, done_last, retiring, job_done;
+
+    small_fifo #(.Width(5), .Depth(Depth)) u_status (
+        .clk,
+        .rst,
+        .push(load),
+        .push_data({waiting_last, entry.status}),
+        .full(status_full),
+        .pop(retiring),
+        .head({done_last, done_status}),
+        .valid(in_flight)
+    );
+
+    small_fifo #(.Width(CountW), .Depth(Depth)) u_jobs (
+        .clk,
+        .rst,
+        .push(job_valid && job_ready),
+        .push_data(job_count),
+        .full(unused_jobs_full),
+        .pop(job_done),
+        .head(done_count),
+        .valid(done_known)
+    );
+
+    // ---- retire: one descriptor a clock, so responses may have to wait
+
+    logic [CountW-1:0] retired_q;   // of the batch
+    logic [QueueW-1:0] queue_id, late_queue;
+    logic              late, unused_late_full;
+    logic [1:0]        late_resp;
+    logic              lost;  // the entry did not reach memory, or an earlier one did not
+
+    assign retiring = done_valid || late;
+    assign job_done = retiring && retired_q + 1'b1 == done_count;
+
+    small_fifo #(.Width(QueueW + 2), .Depth(Depth)) u_late (
+        .clk,
+        .rst,
+        .push(done_valid && (late || !job_done)),
+        .push_data({done_tag, done_resp}),
+        .full(unused_late_full),
+        .pop(late && job_done),
+        .head({late_queue, late_resp}),
+        .valid(late)
+    );
+
+    always_ff @(posedge clk) begin
+        if (retiring || rst) begin
+            retired_q <= job_done || rst ? '0 : retired_q + 1'b1;
 `ifndef SYNTHESIS
-            assert (rst || !done_valid || in_flight)
+            assert (rst || (done_known && in_flight))
             else $fatal(1, "cpl_writer: a response that nobody waits for");
 `endif
         end
     end
 
-    assign job_valid     = state_q == JOB;
-    assign job_len       = 16'(CplBytes);
-    assign m_axis_tvalid = state_q == DATA;
-    assign m_axis_tdata  = DataW'(entry_q);
-
-    // ---- entries on their way to memory
-
-    cpl_status_e done_status;
-    logic        done_last;
-    logic        lost;  // the entry did not reach memory, or an earlier one did not
-
-    small_fifo #(.Width(5), .Depth(Depth)) u_writing (
-        .clk,
-        .rst,
-        .push(load),
-        .push_data({waiting_last, entry.status}),
-        .full(writing_full),
-        .pop(done_valid),
-        .head({done_last, done_status}),
-        .valid(in_flight)
-    );
-
-    assign lost = done_resp[1] || broken[done_tag];
+    assign retire_resp = late ? late_resp : done_resp;
+    assign queue_id    = late ? late_queue : done_tag;
+    assign lost        = retire_resp[1] || broken[queue_id];
 
     always_comb begin
         retire       = '0;
         ev_frame     = '0;
         ev_length    = '0;
         ev_bus_error = '0;
-        if (done_valid) begin
-            retire[done_tag] = 1'b1;
+        if (retiring) begin
+            retire[queue_id] = 1'b1;
             if (!done_last) ;
-            else if (lost) ev_bus_error[done_tag] = 1'b1;
+            else if (lost) ev_bus_error[queue_id] = 1'b1;
             else
                 case (done_status)
-                    CPL_STATUS_OK:         ev_frame[done_tag] = 1'b1;
-                    CPL_STATUS_BAD_LENGTH: ev_length[done_tag] = 1'b1;
-                    CPL_STATUS_TRUNCATED:  ev_length[done_tag] = 1'b1;
-                    default:               ev_bus_error[done_tag] = 1'b1;
+                    CPL_STATUS_OK:         ev_frame[queue_id] = 1'b1;
+                    CPL_STATUS_BAD_LENGTH: ev_length[queue_id] = 1'b1;
+                    CPL_STATUS_TRUNCATED:  ev_length[queue_id] = 1'b1;
+                    default:               ev_bus_error[queue_id] = 1'b1;
                 endcase
         end else if (drop) begin
             retire[waiting_queue] = 1'b1;
@@ -203,8 +249,7 @@ module cpl_writer
         end
     end
 
-    assign retire_resp = done_resp;
-    assign busy        = waiting || in_flight || state_q != IDLE;
+    assign busy = waiting || in_flight || batch_busy;
 
 endmodule
 

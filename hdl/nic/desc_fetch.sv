@@ -69,7 +69,7 @@ module desc_fetch
         .index(queue_id)
     );
 
-    assign ask         = wanted && (!job_valid || job_ready);
+    assign ask         = wanted && !job_valid;
     assign base        = desc_base[queue_id];
     assign fetch_begin = ask ? Queues'(1) << queue_id : '0;
     assign job_awake   = ask || job_valid || rst;

@@ -3,7 +3,7 @@
 // several bursts outstanding, and never retries.  A job must only be given when its receiver has
 // room for all of it: one stalled receiver stalls everybody.
 //
-//   jobs -> arbiter -> splitter -> AR            R -> shift to lane 0 -> stream
+//   jobs -> choice -> splitter -> AR            R -> shift to lane 0 -> stream
 //              '---------- open jobs (in order) --------'
 //
 // A read takes whole beats at its end: up to DataW/8 - 1 bytes behind the job, in its last beat.
@@ -73,15 +73,13 @@ module dma_read #(
     logic [AddrW-1:0]   addr;
     logic               any_job, take_job, splitter_ready, open_full;
 
-    rr_arbiter #(.Requesters(Clients)) u_arbiter (
-        .clk,
-        .rst,
-        .request(job_valid),
-        .advance(take_job),
-        .valid(any_job),
-        .index(client)
-    );
+    // Client 0 goes first: what comes from the wire cannot wait, what goes there can.
+    always_comb begin
+        client = '0;
+        for (int i = Clients - 1; i >= 0; i--) if (job_valid[i]) client = ClientW'(i);
+    end
 
+    assign any_job   = job_valid != '0;
     assign take_job  = any_job && splitter_ready && !open_full;
     assign addr      = job_addr[client];
     assign job_ready = take_job ? Clients'(1) << client : '0;
@@ -136,82 +134,102 @@ module dma_read #(
     assign m_axi_arcache = 4'b0011;  // normal, not cacheable, bufferable
     assign m_axi_arprot  = 3'b010;   // data, non-secure, unprivileged
 
-    // ---- R: the job at the head of the open ones owns the beats
+    // ---- R: open jobs in order; the one under way has its figures ready in registers
 
     localparam int OpenW = ClientW + TagW + BeatW + 16;
 
-    logic               open_valid, job_end;
+    logic               open_valid, load, job_end;
     logic [ClientW-1:0] open_client;
     logic [TagW-1:0]    open_tag;
     logic [BeatW-1:0]   open_offset;
-    logic [15:0]        open_len;
+    logic [15:0]        open_last;  // the job's last byte, from 0
 
     small_fifo #(.Width(OpenW), .Depth(MaxJobs)) u_open (
         .clk,
         .rst,
         .push(take_job),
-        .push_data({client, job_tag[client], addr[BeatW-1:0], job_len[client]}),
+        .push_data({client, job_tag[client], addr[BeatW-1:0], job_len[client] - 16'd1}),
         .full(open_full),
-        .pop(job_end),
-        .head({open_client, open_tag, open_offset, open_len}),
+        .pop(load),
+        .head({open_client, open_tag, open_offset, open_last}),
         .valid(open_valid)
     );
 
-    logic               started_q;    // past the job's first beat
-    logic               flush_q;      // all beats are here, the rest of the last one is to go
-    logic [16:0]        in_left_q;    // bytes to come, with the lanes before the first byte
-    logic [15:0]        out_left_q;   // bytes to deliver
+    logic [BeatW:0]     open_spill;    // carries: one beat more comes than goes
+    logic [16-BeatW:0]  open_beats;    // behind the first
+
+    assign open_spill = (BeatW + 1)'(open_last[BeatW-1:0]) + (BeatW + 1)'(open_offset);
+    assign open_beats = (17 - BeatW)'((17'(open_last) + 17'(open_offset)) >> BeatW);
+
+    logic               active_q;      // a job is under way: the registers below are its
+    logic               fill_q;        // its next beat only fills `previous`
+    logic               last_q;        // its last beat is next
+    logic               rest_q;        // and leaves a rest for a beat of its own
+    logic               flush_q;       // that rest is all there is left to go
+    logic [ClientW-1:0] client_q;
+    logic [TagW-1:0]    tag_q;
+    logic [BeatW-1:0]   offset_q, end_lane_q;
+    logic [16-BeatW:0]  beats_left_q;  // behind the next
     logic [DataW-1:0]   previous_q;
     logic [1:0]         previous_resp_q, job_resp_q;
 
-    logic               out_free, beat, step, in_last, awake;
-    logic [16:0]        in_left;
-    logic [15:0]        out_left;
+    logic               out_free, beat, step, awake;
     logic [1:0]         beat_resp, resp, job_resp;
     logic               previous_worse;
     logic [2*DataW-1:0] window;
     logic [DataW-1:0]   shifted;
 
     assign out_free     = !m_axis_tvalid || m_axis_tready;
-    assign m_axi_rready = open_valid && out_free && !flush_q;
+    assign m_axi_rready = active_q && out_free && !flush_q;
     assign beat         = m_axi_rvalid && m_axi_rready;
-
-    assign in_left  = started_q ? in_left_q : 17'(open_len) + 17'(open_offset);
-    assign out_left = started_q ? out_left_q : open_len;
-    assign in_last  = in_left <= 17'(BeatBytes);
-
-    // The first beat of a job that does not begin in lane 0 only fills `previous`.
-    assign step    = flush_q ? out_free : beat && (started_q || open_offset == '0);
-    assign job_end = step && out_left <= 16'(BeatBytes);
+    assign step         = flush_q ? out_free : beat && !fill_q;
+    assign job_end      = flush_q ? out_free : beat && last_q && !rest_q;
+    assign load         = open_valid && (!active_q || job_end);
 
     assign window  = {m_axi_rdata, previous_q};
-    assign shifted = window[{open_offset == '0, open_offset, 3'd0} +: DataW];
+    assign shifted = window[{offset_q == '0, offset_q, 3'd0} +: DataW];
 
     // EXOKAY cannot come, these are no exclusive accesses; it would be as good as OKAY.
     assign beat_resp = m_axi_rresp[1] ? m_axi_rresp : 2'b00;
 
-    assign previous_worse = open_offset != '0 && previous_resp_q > beat_resp;
+    assign previous_worse = offset_q != '0 && previous_resp_q > beat_resp;
 
     assign resp     = flush_q || previous_worse ? previous_resp_q : beat_resp;
-    assign job_resp = started_q && job_resp_q > resp ? job_resp_q : resp;
+    assign job_resp = job_resp_q > resp ? job_resp_q : resp;
 
-    assign awake = m_axi_rvalid || step || m_axis_tvalid || rst;
+    assign awake = open_valid || m_axi_rvalid || step || m_axis_tvalid || rst;
 
     always_ff @(posedge clk) begin
         if (awake) begin
             if (beat) begin
-                started_q       <= 1'b1;
-                in_left_q       <= in_left - 17'(BeatBytes);
-                out_left_q      <= out_left;
+                fill_q          <= 1'b0;
+                last_q          <= beats_left_q == (17 - BeatW)'(1);
+                beats_left_q    <= beats_left_q - 1'b1;
+                flush_q         <= last_q && rest_q;
                 previous_q      <= m_axi_rdata;
                 previous_resp_q <= beat_resp;
-                job_resp_q      <= started_q && job_resp_q > beat_resp ? job_resp_q : beat_resp;
-                flush_q         <= in_last;
+                if (beat_resp > job_resp_q) job_resp_q <= beat_resp;
             end
-            if (step) out_left_q <= out_left - 16'(BeatBytes);
-            if (job_end || rst) begin
-                started_q <= 1'b0;
-                flush_q   <= 1'b0;
+            if (job_end) begin
+                active_q <= 1'b0;
+                flush_q  <= 1'b0;
+            end
+            if (load) begin
+                active_q        <= 1'b1;
+                fill_q          <= open_offset != '0;
+                last_q          <= open_last[15:BeatW] == '0 && !open_spill[BeatW];
+                rest_q          <= open_offset != '0 && !open_spill[BeatW];
+                client_q        <= open_client;
+                tag_q           <= open_tag;
+                offset_q        <= open_offset;
+                end_lane_q      <= open_last[BeatW-1:0];
+                beats_left_q    <= open_beats;
+                previous_resp_q <= 2'b00;
+                job_resp_q      <= 2'b00;
+            end
+            if (rst) begin
+                active_q <= 1'b0;
+                flush_q  <= 1'b0;
             end
 `ifndef SYNTHESIS
             assert (rst || !m_axi_rvalid || bursts_q != '0)
@@ -226,7 +244,7 @@ module dma_read #(
 
     logic [BeatBytes-1:0] keep;
 
-    assign keep = job_end ? ~({BeatBytes{1'b1}} << out_left[BeatW:0]) : {BeatBytes{1'b1}};
+    assign keep = job_end ? ~(~BeatBytes'(1) << end_lane_q) : {BeatBytes{1'b1}};
 
     always_ff @(posedge clk) begin
         if (awake) begin
@@ -235,20 +253,20 @@ module dma_read #(
                 m_axis_tvalid    <= 1'b1;
                 m_axis_tkeep     <= keep;
                 m_axis_tlast     <= job_end;
-                m_axis_tclient   <= open_client;
-                m_axis_ttag      <= open_tag;
+                m_axis_tclient   <= client_q;
+                m_axis_ttag      <= tag_q;
                 m_axis_tresp     <= resp;
                 m_axis_tresp_job <= job_resp;
                 m_axis_tdata     <= shifted;
-                if (job_end)
-                    for (int i = 0; i < BeatBytes; i++)
-                        if (!keep[i]) m_axis_tdata[8*i +: 8] <= 8'd0;
+                for (int i = 0; i < BeatBytes; i++)
+                    if (!keep[i]) m_axis_tdata[8*i +: 8] <= 8'd0;
             end
             if (rst) m_axis_tvalid <= 1'b0;
         end
     end
 
-    assign busy = any_job || burst_valid || m_axi_arvalid || open_valid || m_axis_tvalid;
+    assign busy = any_job || burst_valid || m_axi_arvalid || open_valid || active_q
+        || m_axis_tvalid;
 
 endmodule
 

@@ -3,7 +3,7 @@
 // outstanding and tells each client when the last response of a job is in, with the worst of them.
 // The data of a job must be there when the job is given (store and forward), or come soon.
 //
-//   jobs -> arbiter -> splitter -> AW                          B -> done
+//   jobs -> choice -> splitter -> AW                           B -> done
 //              '-- open jobs (in order) -> stream of the client, shifted -> W
 //
 // The data of a burst come with its address or after it, never before.
@@ -68,7 +68,6 @@ module dma_write #(
     localparam int BeatBytes = DataW / 8;
     localparam int BeatW = $clog2(BeatBytes);
     localparam int BurstW = $clog2(MaxBurstBytes);
-    localparam int BurstBeats = MaxBurstBytes / BeatBytes;
     localparam int BurstCountW = $clog2(MaxBursts + 1);
 
     // ---- jobs
@@ -77,15 +76,13 @@ module dma_write #(
     logic [AddrW-1:0]   addr;
     logic               any_job, take_job, splitter_ready, open_full;
 
-    rr_arbiter #(.Requesters(Clients)) u_arbiter (
-        .clk,
-        .rst,
-        .request(job_valid),
-        .advance(take_job),
-        .valid(any_job),
-        .index(client)
-    );
+    // Client 0 goes first: what comes from the wire cannot wait, what goes there can.
+    always_comb begin
+        client = '0;
+        for (int i = Clients - 1; i >= 0; i--) if (job_valid[i]) client = ClientW'(i);
+    end
 
+    assign any_job   = job_valid != '0;
     assign take_job  = any_job && splitter_ready && !open_full;
     assign addr      = job_addr[client];
     assign job_ready = take_job ? Clients'(1) << client : '0;
@@ -139,88 +136,108 @@ module dma_write #(
     assign m_axi_awcache = 4'b0011;  // normal, not cacheable, bufferable
     assign m_axi_awprot  = 3'b010;   // data, non-secure, unprivileged
 
-    // ---- W: the job at the head of the open ones owns the beats
+    // ---- W: open jobs in order; the one under way has its figures ready in registers
 
     localparam int OpenW = ClientW + BurstW + 16;
+    localparam int BeatCountW = BurstW - BeatW;
 
-    logic                   open_valid, job_end;
-    logic [ClientW-1:0]     open_client;
-    logic [BurstW-1:0]      open_addr;    // within a burst
-    logic [15:0]            open_len;
+    logic               open_valid, load, job_end;
+    logic [ClientW-1:0] open_client;
+    logic [BurstW-1:0]  open_addr;  // within a burst
+    logic [15:0]        open_last;  // the job's last byte, from 0
 
     small_fifo #(.Width(OpenW), .Depth(MaxJobs)) u_open (
         .clk,
         .rst,
         .push(take_job),
-        .push_data({client, addr[BurstW-1:0], job_len[client]}),
+        .push_data({client, addr[BurstW-1:0], job_len[client] - 16'd1}),
         .full(open_full),
-        .pop(job_end),
-        .head({open_client, open_addr, open_len}),
+        .pop(load),
+        .head({open_client, open_addr, open_last}),
         .valid(open_valid)
     );
 
-    logic                    started_q;      // past the job's first beat
-    logic [16:0]             in_left_q;      // bytes to take from the client
-    logic [16:0]             out_left_q;     // bytes to write, with the lanes before the first byte
-    logic [BurstW-BeatW:0]   beat_q;         // beat within a burst of full length
-    logic [DataW-1:0]        previous_q;
-    logic [BurstCountW-1:0]  addressed_q;    // bursts whose address is out, and their data not
+    logic [BeatW-1:0]        open_offset;
+    logic [BeatW:0]          open_spill;   // carries: the last bytes get a beat of their own
+    logic [16:0]             open_end;     // lane of the last byte, counted from the first beat
 
-    logic [BeatW-1:0]        offset;
-    logic [16:0]             in_left, out_left;
-    logic [BurstW-BeatW:0]   beat;
-    logic                    need, take, step, burst_end, w_awake;
+    assign open_offset = open_addr[BeatW-1:0];
+    assign open_spill  = (BeatW + 1)'(open_last[BeatW-1:0]) + (BeatW + 1)'(open_offset);
+    assign open_end    = 17'(open_last) + 17'(open_offset);
+
+    logic                    active_q;      // a job is under way: the registers below are its
+    logic                    first_q;       // its first beat is next
+    logic                    last_q;        // its last beat is next
+    logic                    spill_q;       // its last beat holds only what `previous` kept
+    logic [ClientW-1:0]      client_q;
+    logic [BeatW-1:0]        offset_q, end_lane_q;
+    logic [16-BeatW:0]       beats_left_q;  // behind the next
+    logic [BeatCountW-1:0]   beat_q;        // the next, within a burst of full length
+    logic [DataW-1:0]        previous_q;
+    logic [BurstCountW-1:0]  addressed_q;   // bursts whose address is out, and their data not
+    logic                    addressed_any_q;
+
+    logic                    may_step, need, step, burst_end, w_awake;
     logic [DataW-1:0]        current, shifted;
     logic [2*DataW-1:0]      window;
-    logic [DataW/8-1:0]      strobe;
+    logic [DataW/8-1:0]      strobe, from_first, to_last;
 
-    assign offset   = open_addr[BeatW-1:0];
-    assign in_left  = started_q ? in_left_q : 17'(open_len);
-    assign out_left = started_q ? out_left_q : 17'(open_len) + 17'(offset);
-    assign beat     = started_q ? beat_q : (BurstW - BeatW + 1)'(open_addr >> BeatW);
-    assign need     = in_left != 17'd0;
+    assign need      = !(last_q && spill_q);
+    assign may_step  = active_q && addressed_any_q && (!m_axi_wvalid || m_axi_wready);
+    assign step      = may_step && (!need || s_axis_tvalid[client_q]);
+    assign job_end   = step && last_q;
+    assign burst_end = step && (last_q || beat_q == '1);
+    assign load      = open_valid && (!active_q || job_end);
 
-    // A job that does not begin in lane 0 may end with a beat that holds only what `previous` kept.
-    assign step = open_valid && addressed_q != '0 && (!m_axi_wvalid || m_axi_wready)
-        && (!need || s_axis_tvalid[open_client]);
-    assign take      = step && need;
-    assign job_end   = step && out_left <= 17'(BeatBytes);
-    assign burst_end = step && (job_end || beat == (BurstW - BeatW + 1)'(BurstBeats - 1));
+    assign s_axis_tready = may_step && need ? Clients'(1) << client_q : '0;
 
-    assign s_axis_tready = take ? Clients'(1) << open_client : '0;
-
-    assign current = s_axis_tdata[open_client];
+    assign current = s_axis_tdata[client_q];
     assign window  = {current, previous_q};
-    assign shifted = window[DataW - 8 * 32'(offset) +: DataW];
+    assign shifted = window[DataW - 8 * 32'(offset_q) +: DataW];
 
     // All lanes, but for the first beat of a job and the last.
-    assign strobe = (started_q ? {BeatBytes{1'b1}} : {BeatBytes{1'b1}} << offset)
-        & (job_end ? ~({BeatBytes{1'b1}} << out_left[BeatW:0]) : {BeatBytes{1'b1}});
+    assign from_first = {BeatBytes{1'b1}} << offset_q;
+    assign to_last    = ~(~BeatBytes'(1) << end_lane_q);
+    assign strobe     = (first_q ? from_first : '1) & (last_q ? to_last : '1);
 
-    assign w_awake = step || m_axi_wvalid || burst_take || rst;
+    assign w_awake = open_valid || active_q || m_axi_wvalid || burst_take || rst;
 
     always_ff @(posedge clk) begin
         if (w_awake) begin
             if (m_axi_wready) m_axi_wvalid <= 1'b0;
             if (step) begin
-                started_q    <= !job_end;
-                in_left_q    <= in_left <= 17'(BeatBytes) ? 17'd0 : in_left - 17'(BeatBytes);
-                out_left_q   <= out_left - 17'(BeatBytes);
-                beat_q       <= burst_end ? '0 : beat + 1'b1;
+                first_q      <= 1'b0;
+                last_q       <= beats_left_q == (17 - BeatW)'(1);
+                beats_left_q <= beats_left_q - 1'b1;
+                beat_q       <= beat_q + 1'b1;
                 previous_q   <= current;
                 m_axi_wvalid <= 1'b1;
                 m_axi_wstrb  <= strobe;
                 m_axi_wlast  <= burst_end;
                 m_axi_wdata  <= shifted;
-                if (!started_q || job_end)
-                    for (int i = 0; i < BeatBytes; i++)
-                        if (!strobe[i]) m_axi_wdata[8*i +: 8] <= 8'd0;
+                for (int i = 0; i < BeatBytes; i++)
+                    if (!strobe[i]) m_axi_wdata[8*i +: 8] <= 8'd0;
             end
-            addressed_q <= addressed_q + BurstCountW'(burst_take) - BurstCountW'(burst_end);
+            if (job_end) active_q <= 1'b0;
+            if (load) begin
+                active_q     <= 1'b1;
+                first_q      <= 1'b1;
+                last_q       <= open_last[15:BeatW] == '0 && !open_spill[BeatW];
+                spill_q      <= open_spill[BeatW];
+                client_q     <= open_client;
+                offset_q     <= open_offset;
+                end_lane_q   <= open_end[BeatW-1:0];
+                beats_left_q <= open_end[16:BeatW];
+                beat_q       <= open_addr[BurstW-1:BeatW];
+            end
+            addressed_q     <= addressed_q + BurstCountW'(burst_take) - BurstCountW'(burst_end);
+            addressed_any_q <= burst_take
+                || (addressed_any_q && !(burst_end && addressed_q == BurstCountW'(1)));
             if (rst) begin
-                started_q    <= 1'b0;
-                m_axi_wvalid <= 1'b0;
-                addressed_q  <= '0;
+                active_q        <= 1'b0;
+                m_axi_wvalid    <= 1'b0;
+                addressed_q     <= '0;
+                addressed_any_q <= 1'b0;
             end
         end
     end
@@ -272,7 +289,7 @@ module dma_write #(
         end
     end
 
-    assign busy = any_job || burst_valid || m_axi_awvalid || open_valid || m_axi_wvalid
+    assign busy = any_job || burst_valid || m_axi_awvalid || open_valid || active_q || m_axi_wvalid
         || response_valid || done_valid != '0;
 
 endmodule

@@ -1,4 +1,5 @@
-// Simple dual-port RAM with a registered read.  Reading a word in the clock that writes it is not
+// Simple dual-port RAM whose read takes two clocks: into the RAM's own register, which is slow to
+// leave, and from there into one of flip-flops.  Reading a word in the clock that writes it is not
 // supported: the buffers never do.
 
 `default_nettype none
@@ -16,14 +17,17 @@ module frame_ram #(
 
     input  wire logic             read,
     input  wire logic [AddrW-1:0] read_addr,
+    input  wire logic             shift,      // what was read goes on to read_data
     output      logic [Width-1:0] read_data
 );
 
     logic [Width-1:0] mem[Depth];
+    logic [Width-1:0] word_q;
 
     always_ff @(posedge clk) begin
         if (write) mem[write_addr] <= write_data;
-        if (read) read_data <= mem[read_addr];
+        if (read) word_q <= mem[read_addr];
+        if (shift) read_data <= word_q;
     end
 
 endmodule

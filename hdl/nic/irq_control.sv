@@ -40,52 +40,70 @@ module irq_control #(
     logic [Queues-1:0] queue_busy;
 
     // A driver may consume a completion before the response to its write is here: then it is ahead,
-    // and nothing is unconsumed.  A ring has at most 2^15 entries.
+    // by no more than are under way, and nothing is unconsumed.  A ring has at most 2^15 entries.
     function automatic logic [15:0] unconsumed(input logic [15:0] completed,
                                                input logic [15:0] consumer);
         logic [15:0] difference;
         difference = completed - consumer;
-        unconsumed = difference > 16'h8000 ? 16'd0 : difference;
+        unconsumed = &difference[15:14] ? 16'd0 : difference;
     endfunction
 
     for (genvar q = 0; q < Queues; q++) begin : g_queue
         logic        armed_q, fired_q;
-        logic [15:0] rx_consumer_q, tx_consumer_q;
-        logic [15:0] age_q;   // clocks since the first unconsumed completion, or the arming
-        logic [16:0] pending;
-        logic        enough, old, event_now, awake;
+        logic        arm_q;           // and its consumer indices
+        logic [15:0] arm_rx_q, arm_tx_q, rx_consumer_q, tx_consumer_q;
+        logic [1:0]  settle_q;        // the figures below are not yet those of the arming
+        logic [15:0] rx_pending_q, tx_pending_q;
+        logic        enough_q, old_q;
+        logic [15:0] age_q;           // clocks since the first unconsumed completion, or the arming:
+                                      // from 2, as it takes two more until the line rises
+        logic        any, every, event_now, moving, awake;
 
-        assign pending = 17'(unconsumed(rx_completed[q], rx_consumer_q))
-            + 17'(unconsumed(tx_completed[q], tx_consumer_q));
+        assign any       = (rx_pending_q | tx_pending_q) != 16'd0;
+        assign every     = moderation_count[q][15:1] == 15'd0;  // each completion is enough
+        assign event_now = settle_q == 2'd0 && (failed[q] || (any && (every || enough_q || old_q)));
+        assign moving    = rx_completed[q] != rx_consumer_q || tx_completed[q] != tx_consumer_q;
 
-        assign enough    = pending >= 17'(moderation_count[q]);
-        assign old       = age_q >= moderation_cycles[q];
-        assign event_now = failed[q] || (pending != 17'd0 && (enough || old));
-
-        assign awake = queue_busy[q] || age_q != 16'd0 || rx_start[q] || tx_start[q] || arm[q]
-            || rst;
+        assign awake = queue_busy[q] || age_q != 16'd2 || rst;
 
         always_ff @(posedge clk) begin
             if (awake) begin
-                age_q <= armed_q && pending != 17'd0 ? age_q + 16'd1 : 16'd0;
-                if (rx_start[q]) rx_consumer_q <= '0;
-                if (tx_start[q]) tx_consumer_q <= '0;
-                if (arm[q]) begin  // goes before an event of this clock, which will be there again
-                    rx_consumer_q <= arm_rx_consumer[q];
-                    tx_consumer_q <= arm_tx_consumer[q];
-                    armed_q       <= 1'b1;
-                    fired_q       <= 1'b0;
-                    age_q         <= '0;
+                arm_q        <= arm[q];
+                arm_rx_q     <= arm_rx_consumer[q];
+                arm_tx_q     <= arm_tx_consumer[q];
+                settle_q     <= {1'b0, settle_q[1]};
+                rx_pending_q <= unconsumed(rx_completed[q], rx_consumer_q);
+                tx_pending_q <= unconsumed(tx_completed[q], tx_consumer_q);
+                enough_q     <= 17'(rx_pending_q) + 17'(tx_pending_q) >= 17'(moderation_count[q]);
+                old_q        <= age_q >= moderation_cycles[q];
+                age_q        <= armed_q && any ? age_q + 16'd1 : 16'd2;
+                if (arm[q]) begin  // the line falls at once; an event of this clock will be there again
+                    armed_q <= 1'b0;
+                    fired_q <= 1'b0;
                 end else if (armed_q && event_now) begin
                     armed_q <= 1'b0;
                     fired_q <= 1'b1;
                 end
+                if (rx_start[q]) rx_consumer_q <= '0;
+                if (tx_start[q]) tx_consumer_q <= '0;
+                if (rx_start[q] || tx_start[q]) settle_q <= 2'b11;
+                if (arm_q) begin
+                    rx_consumer_q <= arm_rx_q;
+                    tx_consumer_q <= arm_tx_q;
+                    armed_q       <= !arm[q];
+                    age_q         <= 16'd2;
+                    settle_q      <= 2'b11;
+                end
                 if (rst) begin
+                    arm_q         <= 1'b0;
                     armed_q       <= 1'b1;
                     fired_q       <= 1'b0;
                     rx_consumer_q <= '0;
                     tx_consumer_q <= '0;
-                    age_q         <= '0;
+                    rx_pending_q  <= '0;
+                    tx_pending_q  <= '0;
+                    age_q         <= 16'd2;
+                    settle_q      <= 2'b11;
                 end
             end
         end
@@ -93,7 +111,8 @@ module irq_control #(
         assign armed[q]      = armed_q;
         assign fired[q]      = fired_q;
         assign irq[q]        = fired_q && !mask[q];
-        assign queue_busy[q] = armed_q && (failed[q] || pending != 17'd0);
+        assign queue_busy[q] = arm[q] || arm_q || rx_start[q] || tx_start[q] || settle_q != 2'd0
+            || (armed_q && (failed[q] || any || moving));
     end
 
     assign busy = |queue_busy;

@@ -2,7 +2,7 @@
 // gives every frame its verdict on tlast.  It has no buffer and takes no back-pressure, and it
 // does not look at addresses.
 //
-//   mac_rx_align -> one word held back (the FCS may reach into it) -> m_axis
+//   mac_rx_align -> one word held back (the FCS may reach into it) -> beat -> verdict -> m_axis
 //
 // A frame that is cut short (coding error, oversize, fewer than eight bytes) ends with an empty
 // last beat; an oversize frame passes on at most cfg_max_frame + 8 bytes.
@@ -29,7 +29,7 @@ module mac_rx (
 );
 
     localparam logic [3:0] FcsBytes = 4'(nic_pkg::FcsBytes);
-    localparam logic [16:0] MinFrameBytes = 17'(nic_pkg::MinFrameBytes);
+    localparam logic [3:0] MinFrameWords = 4'(nic_pkg::MinFrameBytes / 8);
     localparam logic [255:0] Residues = crc32_pkg::CrcResidues;
 
     logic        word_valid, word_last, word_coded;
@@ -64,13 +64,17 @@ module mac_rx (
     logic        held_q;      // inside a frame: held_data_q is its word before this one
     logic [63:0] held_data_q;
     logic [31:0] crc;
-    logic [16:0] length_q, length, max_length;
-    logic        oversize_q, oversize, word_awake;
+    logic [16:0] max_length, room_q, room;  // bytes the frame may still have with this word
+    logic        tight_q;                   // fewer than 16
+    logic        oversize_q, oversize, runt, word_awake;
+    logic [3:0]  words_q;                   // before this one, at most MinFrameWords
 
     assign max_length = 17'(cfg_max_frame) + 17'(FcsBytes);
-    assign length     = (held_q ? length_q : 17'd0) + 17'(word_bytes);
-    assign oversize   = (held_q && oversize_q) || length > max_length;
-    assign word_awake = word_valid || rst;
+    assign oversize   = oversize_q || (tight_q && room_q[3:0] < word_bytes);
+    assign runt       = words_q < MinFrameWords - 4'd1
+        || (words_q == MinFrameWords - 4'd1 && word_bytes != 4'd8);
+    assign room       = word_valid && !word_last ? room_q - 17'd8 : max_length;
+    assign word_awake = word_valid || (!held_q && room_q != max_length) || rst;
 
     crc32 u_crc (
         .clk,
@@ -82,13 +86,20 @@ module mac_rx (
 
     always_ff @(posedge clk) begin
         if (word_awake) begin
+            room_q  <= room;
+            tight_q <= room[16:4] == '0;
             if (word_valid) begin
-                length_q    <= length;
-                oversize_q  <= oversize;
+                oversize_q  <= oversize && !word_last;
                 held_data_q <= word_data;
                 held_q      <= !word_last;
+                if (word_last) words_q <= '0;
+                else if (words_q != MinFrameWords) words_q <= words_q + 4'd1;
             end
-            if (rst) held_q <= 1'b0;
+            if (rst) begin
+                held_q     <= 1'b0;
+                oversize_q <= 1'b0;
+                words_q    <= '0;
+            end
         end
     end
 
@@ -120,31 +131,51 @@ module mac_rx (
         end
     end
 
-    // ---- output; the CRC is compared here, a clock after the last word entered it
+    // ---- verdict: the CRC is compared here, a clock after the last word entered it
 
-    logic       coded_q, long_q, runt_q;
-    logic [2:0] last_bytes_q;
-    logic       awake;
+    logic        beat_valid_q, beat_last_q;
+    logic [63:0] beat_data_q;
+    logic [3:0]  beat_bytes_q;
+    logic        coded_q, long_q, runt_q;
+    logic [31:0] residue_q;
+    logic [2:0]  verdict;
+    logic        awake;
 
-    assign awake = word_valid || tail_q || m_axis_tvalid || rst;
+    always_comb begin
+        verdict = nic_pkg::RX_OK;
+        if (coded_q) verdict = nic_pkg::RX_CODED_ERROR;
+        else if (long_q) verdict = nic_pkg::RX_OVERSIZE;
+        else if (runt_q) verdict = nic_pkg::RX_RUNT;
+        else if (crc != residue_q) verdict = nic_pkg::RX_BAD_FCS;
+    end
+
+    assign awake = word_valid || tail_q || beat_valid_q || m_axis_tvalid || rst;
 
     always_ff @(posedge clk) begin
         if (awake) begin
-            m_axis_tvalid <= beat_valid;
             tail_q        <= tail;
+            beat_valid_q  <= beat_valid;
+            m_axis_tvalid <= beat_valid_q;
             if (beat_valid) begin
-                m_axis_tdata <= held_data_q;
-                m_axis_tkeep <= nic_pkg::bytes_keep(beat_bytes);
-                m_axis_tlast <= beat_last;
+                beat_data_q  <= held_data_q;
+                beat_bytes_q <= beat_bytes;
+                beat_last_q  <= beat_last;
             end
             if (word_valid && word_last) begin
                 coded_q      <= word_coded;
                 long_q       <= oversize;
-                runt_q       <= length < MinFrameBytes;
-                last_bytes_q <= word_bytes[2:0];
+                runt_q       <= runt;
+                residue_q    <= Residues[32*word_bytes[2:0]+:32];
                 tail_bytes_q <= word_bytes - FcsBytes;
             end
+            if (beat_valid_q) begin
+                m_axis_tdata <= beat_data_q;
+                m_axis_tkeep <= nic_pkg::bytes_keep(beat_bytes_q);
+                m_axis_tlast <= beat_last_q;
+                m_axis_tuser <= beat_last_q ? verdict : nic_pkg::RX_OK;
+            end
             if (rst) begin
+                beat_valid_q  <= 1'b0;
                 m_axis_tvalid <= 1'b0;
                 tail_q        <= 1'b0;
             end
@@ -155,21 +186,7 @@ module mac_rx (
         end
     end
 
-    logic fcs_ok;
-
-    assign fcs_ok = crc == Residues[32*last_bytes_q+:32];
-
-    always_comb begin
-        m_axis_tuser = nic_pkg::RX_OK;
-        if (m_axis_tvalid && m_axis_tlast) begin
-            if (coded_q) m_axis_tuser = nic_pkg::RX_CODED_ERROR;
-            else if (long_q) m_axis_tuser = nic_pkg::RX_OVERSIZE;
-            else if (runt_q) m_axis_tuser = nic_pkg::RX_RUNT;
-            else if (!fcs_ok) m_axis_tuser = nic_pkg::RX_BAD_FCS;
-        end
-    end
-
-    assign busy = align_busy || link_busy || tail_q || m_axis_tvalid;
+    assign busy = align_busy || link_busy || tail_q || beat_valid_q || m_axis_tvalid;
 
 endmodule
 

@@ -38,66 +38,78 @@ module mac_rx_align (
     logic        shift_q;        // the frame started in lane 4
     logic        error_q;        // an error character was seen in the frame
     logic        restart_q;      // the start now in the upper column broke another's preamble
-    logic [31:0] high_q;         // upper column of the last word
-    logic [3:0]  high_control_q;
 
-    // ---- the word as the frame under way sees it
+    // ---- the word from the wire, and what its characters are
 
-    logic [63:0] shifted, frame_word;
-    logic [7:0]  shifted_control, frame_control;
+    logic [63:0] rx_q;
+    logic [7:0]  control_q;                  // lanes with a control character,
+    logic [7:0]  terminate_q, fault_q;       // a terminate, an error
+    logic [1:0]  start_q;                    // a start in lane 0 or 4
+    logic [1:0]  opens_q, follows_q;         // a column is the first or second of a preamble
+    logic        quiet, quiet_q, awake;
 
-    assign shifted         = {xgmii_rxd[31:0], high_q};
-    assign shifted_control = {xgmii_rxc[3:0], high_control_q};
-    assign frame_word      = shift_q ? shifted : xgmii_rxd;
-    assign frame_control   = shift_q ? shifted_control : xgmii_rxc;
-
-    logic [63:0] last_word;  // the word if it holds a control character
-    logic [3:0] bytes;       // before the first character that ends the frame
-    logic [63:0] mask;       // their bits
-    logic       ends;
-    logic       terminated;  // that character is a terminate
-    logic       error;       // an error character before it
-
-    assign last_word = state_q == FRAME && frame_control != 8'h00 ? frame_word : 64'd0;
-    assign mask      = nic_pkg::bytes_mask(bytes);
-
-    always_comb begin
-        bytes      = 4'd8;
-        ends       = 1'b0;
-        terminated = 1'b0;
-        error      = 1'b0;
-        if (state_q == FRAME && frame_control != 8'h00) begin
-            for (int lane = 0; lane < 8; lane++) begin
-                if (frame_control[lane] && !ends) begin
-                    if (last_word[8*lane+:8] == nic_pkg::XgmiiError) begin
-                        error = 1'b1;
-                    end else begin
-                        bytes      = 4'(lane);
-                        ends       = 1'b1;
-                        terminated = last_word[8*lane+:8] == nic_pkg::XgmiiTerminate;
-                    end
-                end
+    always_ff @(posedge clk) begin
+        if (awake) begin
+            rx_q      <= xgmii_rxd;
+            control_q <= xgmii_rxc;
+            for (int i = 0; i < 8; i++) begin
+                terminate_q[i] <= xgmii_rxc[i] && xgmii_rxd[8*i +: 8] == nic_pkg::XgmiiTerminate;
+                fault_q[i]     <= xgmii_rxc[i] && xgmii_rxd[8*i +: 8] == nic_pkg::XgmiiError;
+            end
+            for (int i = 0; i < 2; i++) begin
+                start_q[i] <= xgmii_rxc[4*i] && xgmii_rxd[32*i +: 8] == nic_pkg::XgmiiStart;
+                opens_q[i] <= xgmii_rxc[4*i +: 4] == 4'b0001
+                    && xgmii_rxd[32*i +: 32] == nic_pkg::XgmiiPreambleWord[31:0];
+                follows_q[i] <= xgmii_rxc[4*i +: 4] == 4'b0000
+                    && xgmii_rxd[32*i +: 32] == nic_pkg::XgmiiPreambleWord[63:32];
+            end
+            if (rst) begin
+                control_q   <= 8'hff;
+                terminate_q <= '0;
+                fault_q     <= '0;
+                start_q     <= '0;
             end
         end
     end
 
+    // ---- the word as the frame under way sees it
+
+    logic [31:0] high_q;         // upper column of the word before
+    logic [3:0]  high_control_q, high_terminate_q, high_fault_q;
+    logic [63:0] frame_word;
+    logic [7:0]  frame_control, frame_terminate, frame_fault;
+
+    assign frame_word      = shift_q ? {rx_q[31:0], high_q} : rx_q;
+    assign frame_control   = shift_q ? {control_q[3:0], high_control_q} : control_q;
+    assign frame_terminate = shift_q ? {terminate_q[3:0], high_terminate_q} : terminate_q;
+    assign frame_fault     = shift_q ? {fault_q[3:0], high_fault_q} : fault_q;
+
+    logic [7:0]  stops;          // characters that end a frame
+    logic [7:0]  kept;           // lanes before the first of them
+    logic [3:0]  bytes;          // how many
+    logic        ends;
+    logic        terminated;     // that character is a terminate
+    logic        error;          // an error character before it
+
+    assign stops = frame_control & ~frame_fault;
+    assign ends  = state_q == FRAME && stops != '0;
+
+    always_comb begin
+        for (int i = 0; i < 8; i++) kept[i] = (stops & ~(8'hfe << i)) == '0;
+        bytes = 4'd8;
+        for (int i = 7; i >= 0; i--) if (stops[i]) bytes = 4'(i);
+        terminated = |(frame_terminate & ~kept & {kept[6:0], 1'b1});
+        error      = state_q == FRAME && |(frame_fault & kept);
+    end
+
     // ---- starts: recognized in the clock that shows the whole preamble
 
-    logic [63:0] control_word;   // the word from the wire if it holds a control character
-    logic [63:0] preamble;       // the word that begins with a start
-    logic [7:0]  preamble_control;
-    logic start_low, start_high_q, start_next;
-    logic begins, preamble_ok, quiet, quiet_q, awake;
+    logic start_high_q, open_high_q;  // the word before had a start in lane 4, and all its column
+    logic begins, preamble_ok;
 
-    assign control_word = xgmii_rxc != 8'h00 ? xgmii_rxd : 64'd0;
-    assign start_low    = xgmii_rxc[0] && control_word[7:0] == nic_pkg::XgmiiStart;
-    assign start_next   = xgmii_rxc[4] && control_word[39:32] == nic_pkg::XgmiiStart;
-
-    assign begins           = start_low ? !start_next : start_high_q;
-    assign preamble         = start_low ? control_word : start_high_q ? shifted : 64'd0;
-    assign preamble_control = start_low ? xgmii_rxc : shifted_control;
-    assign preamble_ok      = !restart_q && !(start_low && start_high_q)
-        && preamble_control == 8'h01 && preamble == nic_pkg::XgmiiPreambleWord;
+    assign begins      = start_q[0] ? !start_q[1] : start_high_q;
+    assign preamble_ok = !restart_q && !(start_q[0] && start_high_q)
+        && (start_q[0] ? opens_q[0] && follows_q[1] : open_high_q && follows_q[0]);
 
     always_comb begin
         state_d = state_q;
@@ -106,43 +118,48 @@ module mac_rx_align (
         else if (ends || state_q == BROKEN) state_d = HUNT;
     end
 
-    assign quiet = xgmii_rxc == 8'hff && control_word == nic_pkg::XgmiiIdleWord;
-    assign awake = !quiet || !quiet_q || state_q != HUNT || word_valid || rst;
+    assign quiet = xgmii_rxc == 8'hff && xgmii_rxd == nic_pkg::XgmiiIdleWord;
+    assign awake = !quiet || !quiet_q || start_high_q || state_q != HUNT || word_valid || rst;
 
     always_ff @(posedge clk) begin
         if (awake) begin
-            quiet_q        <= quiet;
-            high_q         <= xgmii_rxd[63:32];
-            high_control_q <= xgmii_rxc[7:4];
-            start_high_q   <= start_next;
-            restart_q      <= start_low && start_next;
-            state_q        <= state_d;
-            word_valid     <= state_q != HUNT;
+            quiet_q          <= quiet;
+            high_q           <= rx_q[63:32];
+            high_control_q   <= control_q[7:4];
+            high_terminate_q <= terminate_q[7:4];
+            high_fault_q     <= fault_q[7:4];
+            start_high_q     <= start_q[1];
+            open_high_q      <= opens_q[1];
+            restart_q        <= start_q[0] && start_q[1];
+            state_q          <= state_d;
+            word_valid       <= state_q != HUNT;
             if (state_q != HUNT) begin
                 error_q    <= error_q || error;
-                word_data  <= frame_word & mask;
                 word_bytes <= bytes;
                 word_last  <= ends || state_q == BROKEN;
-                word_coded <= error_q || error || !terminated;
+                word_coded <= error_q || error || state_q == BROKEN || !terminated;
+                for (int i = 0; i < 8; i++)
+                    word_data[8*i +: 8] <= kept[i] ? frame_word[8*i +: 8] : 8'd0;
             end
             if (begins) begin
-                shift_q <= !start_low;
+                shift_q <= !start_q[0];
                 error_q <= 1'b0;
             end
             if (rst) begin
-                state_q        <= HUNT;
-                quiet_q        <= 1'b0;
-                start_high_q   <= 1'b0;
-                restart_q      <= 1'b0;
-                high_control_q <= 4'hf;
-                high_q         <= nic_pkg::XgmiiIdleWord[63:32];
-                word_valid     <= 1'b0;
-                shift_q        <= 1'b0;
+                state_q          <= HUNT;
+                quiet_q          <= 1'b1;
+                start_high_q     <= 1'b0;
+                restart_q        <= 1'b0;
+                high_control_q   <= 4'hf;
+                high_terminate_q <= '0;
+                high_fault_q     <= '0;
+                word_valid       <= 1'b0;
+                shift_q          <= 1'b0;
             end
         end
     end
 
-    assign busy = !quiet || start_high_q || state_q != HUNT || word_valid;
+    assign busy = !quiet || !quiet_q || start_high_q || state_q != HUNT || word_valid;
 
 endmodule
 

@@ -2,7 +2,7 @@
 // average (deficit idle count, never below 9), with starts in lane 0 or 4.  It buffers nothing:
 // data that comes late cuts the frame with error characters.
 //
-//   state machine -> token (one word of the frame) -> CRC -> FCS -> assembly -> lane shift -> wire
+//   beat -> state machine -> token (one word of the frame) -> CRC -> FCS in two steps -> wire
 
 `default_nettype none
 
@@ -29,7 +29,7 @@ module mac_tx (
     output      logic        busy
 );
 
-    localparam logic [12:0] LastPadWord = 13'((nic_pkg::MinFrameBytes - nic_pkg::FcsBytes) / 8);
+    localparam logic [2:0] LastPadWord = 3'((nic_pkg::MinFrameBytes - nic_pkg::FcsBytes) / 8);
     localparam logic [3:0] LastPadBytes = 4'((nic_pkg::MinFrameBytes - nic_pkg::FcsBytes) % 8);
 
     typedef enum logic [2:0] {
@@ -47,20 +47,50 @@ module mac_tx (
         LAST      // up to eight bytes, then the FCS
     } kind_e;
 
+    typedef struct packed {
+        kind_e       kind;
+        logic [63:0] data;   // bytes beyond `bytes` are zero
+        logic [3:0]  bytes;
+        logic        cut;
+        logic        shift;  // the frame starts in lane 4
+        logic        stamp;  // it is to be stamped
+    } token_t;
+
+    // ---- beat: what came from the buffer, its bytes counted
+
+    logic        beat_valid_q, beat_last_q, beat_stamp_q, beat_take;
+    logic [63:0] beat_data_q;
+    logic [3:0]  beat_bytes_q;
+
+    assign s_axis_tready = !beat_valid_q || beat_take;
+
+    always_ff @(posedge clk) begin
+        if (s_axis_tready) begin
+            beat_valid_q <= s_axis_tvalid;
+            if (s_axis_tvalid) begin
+                beat_last_q  <= s_axis_tlast;
+                beat_stamp_q <= s_axis_tuser;
+                beat_bytes_q <= nic_pkg::keep_bytes(s_axis_tkeep);
+                for (int i = 0; i < 8; i++)
+                    beat_data_q[8*i +: 8] <= s_axis_tkeep[i] ? s_axis_tdata[8*i +: 8] : 8'd0;
+            end
+        end
+        if (rst) beat_valid_q <= 1'b0;
+    end
+
     // ---- state machine: one token of the frame a clock
 
     state_e      state_q, state_d;
     kind_e       kind;
     logic [3:0]  bytes;
     logic [12:0] words_q;     // data words sent of this frame
-    logic [3:0]  last_bytes;  // of a last beat
-    logic [63:0] last_mask;
+    logic        short_q;     // not yet as many as padding makes at least
+    logic        last_pad;    // the next word is the last of a padded frame
     logic        cut;
     logic        long_gap_q;  // two clocks of GAP, not one
     logic        assemble_busy, awake, pipe_awake;
 
-    assign last_bytes = nic_pkg::keep_bytes(s_axis_tkeep);
-    assign last_mask  = nic_pkg::bytes_mask(last_bytes);
+    assign last_pad = short_q && words_q[2:0] == LastPadWord;
 
     always_comb begin
         state_d = state_q;
@@ -69,42 +99,42 @@ module mac_tx (
         cut     = 1'b0;
         case (state_q)
             IDLE: begin
-                if (enable && s_axis_tvalid) begin
+                if (enable && beat_valid_q) begin
                     kind    = PREAMBLE;
                     state_d = DATA;
                 end
             end
             DATA: begin
                 kind = BODY;
-                if (!s_axis_tvalid) begin
+                if (!beat_valid_q) begin
                     cut     = 1'b1;
                     kind    = LAST;
                     bytes   = 4'd4;
                     state_d = DRAIN;
-                end else if (s_axis_tlast && words_q < LastPadWord) begin
+                end else if (beat_last_q && short_q && !last_pad) begin
                     state_d = PAD;
-                end else if (s_axis_tlast) begin
+                end else if (beat_last_q) begin
                     kind    = LAST;
-                    bytes   = last_bytes;
-                    if (words_q == LastPadWord && bytes < LastPadBytes) bytes = LastPadBytes;
+                    bytes   = beat_bytes_q;
+                    if (last_pad && beat_bytes_q < LastPadBytes) bytes = LastPadBytes;
                     state_d = GAP;
                 end
             end
             PAD: begin
                 kind = BODY;
-                if (words_q == LastPadWord) begin
+                if (last_pad) begin
                     kind    = LAST;
                     bytes   = LastPadBytes;
                     state_d = GAP;
                 end
             end
-            DRAIN: if (s_axis_tvalid && s_axis_tlast) state_d = GAP;
+            DRAIN: if (beat_valid_q && beat_last_q) state_d = GAP;
             GAP: if (!long_gap_q) state_d = IDLE;
             default: state_d = IDLE;
         endcase
     end
 
-    assign s_axis_tready = state_q == DATA || state_q == DRAIN;
+    assign beat_take = state_q == DATA || state_q == DRAIN;
 
     // ---- gap: from the column with the terminate, the next start is three columns on, or four
     // when the deficit does not allow to round down.  Preamble, data and FCS have 2w + 3 +
@@ -118,7 +148,7 @@ module mac_tx (
     assign {round_up, deficit} = {1'b0, deficit_q} + {1'b0, bytes[1:0]};
     assign columns             = {1'b0, shift_q} + bytes[3:2] + {1'b0, round_up};
 
-    assign awake = state_q != IDLE || kind != NOTHING || ev_frame || ev_underrun
+    assign awake = state_q != IDLE || beat_valid_q || ev_frame || ev_underrun
         || deficit_q != '0 || shift_q || rst;
 
     always_ff @(posedge clk) begin
@@ -127,8 +157,14 @@ module mac_tx (
             ev_frame    <= kind == LAST && !cut;
             ev_underrun <= cut;
             case (kind)
-                PREAMBLE: words_q <= '0;
-                BODY: words_q <= words_q + 1'b1;
+                PREAMBLE: begin
+                    words_q <= '0;
+                    short_q <= 1'b1;
+                end
+                BODY: begin
+                    words_q <= words_q + 1'b1;
+                    if (last_pad) short_q <= 1'b0;
+                end
                 LAST: begin
                     ev_len     <= {words_q, 3'd0} + 16'(bytes);
                     deficit_q  <= deficit;
@@ -154,60 +190,53 @@ module mac_tx (
         end
     end
 
-    // ---- token, CRC, FCS: a stage each
+    // ---- token, CRC, FCS: a stage each, two for the FCS
 
-    kind_e       token_kind_q, crc_kind_q, fcs_kind_q;
-    logic [63:0] token_data_q, crc_data_q, fcs_data_q;
-    logic [3:0]  token_bytes_q, crc_bytes_q, fcs_bytes_q;
-    logic        token_cut_q, crc_cut_q, fcs_cut_q;
-    logic        token_shift_q, crc_shift_q, fcs_shift_q;
-    logic        token_stamp_q, crc_stamp_q, fcs_stamp_q;
-    logic [31:0] crc, fcs_q;
+    token_t      token, token_q, crc_q, half_q, fcs_q;
+    logic [31:0] crc, half_crc_q, unwound_q;
+    logic [2:0]  zeros, half_zeros;  // bytes of the last word that were none
+
+    always_comb begin
+        token.kind  = kind;
+        token.data  = state_q == DATA ? beat_data_q : 64'd0;
+        token.bytes = bytes;
+        token.cut   = cut;
+        token.shift = shift_q;
+        token.stamp = beat_stamp_q;
+    end
 
     crc32 u_crc (
         .clk,
-        .valid(token_kind_q == BODY || token_kind_q == LAST),
-        .first(crc_kind_q == PREAMBLE),
-        .data(token_data_q),
+        .valid(token_q.kind == BODY || token_q.kind == LAST),
+        .first(crc_q.kind == PREAMBLE),
+        .data(token_q.data),
         .crc
     );
 
-    assign pipe_awake = kind != NOTHING || token_kind_q != NOTHING || crc_kind_q != NOTHING
-        || fcs_kind_q != NOTHING || rst;
+    assign zeros      = 3'(4'd8 - crc_q.bytes);
+    assign half_zeros = 3'(4'd8 - half_q.bytes);
+
+    assign pipe_awake = kind != NOTHING || token_q.kind != NOTHING || crc_q.kind != NOTHING
+        || half_q.kind != NOTHING || fcs_q.kind != NOTHING || rst;
 
     always_ff @(posedge clk) begin
         if (pipe_awake) begin
-            token_kind_q <= kind;
-            crc_kind_q   <= token_kind_q;
-            fcs_kind_q   <= crc_kind_q;
-            if (kind != NOTHING) begin
-                token_bytes_q <= bytes;
-                token_cut_q   <= cut;
-                token_shift_q <= shift_q;
-                token_stamp_q <= s_axis_tuser;
-                token_data_q  <= state_q != DATA ? 64'd0
-                    : s_axis_tlast ? s_axis_tdata & last_mask : s_axis_tdata;
-            end
-            if (token_kind_q != NOTHING) begin
-                crc_data_q  <= token_data_q;
-                crc_bytes_q <= token_bytes_q;
-                crc_cut_q   <= token_cut_q;
-                crc_shift_q <= token_shift_q;
-                crc_stamp_q <= token_stamp_q;
-            end
-            if (crc_kind_q != NOTHING) begin
-                fcs_data_q  <= crc_data_q;
-                fcs_bytes_q <= crc_bytes_q;
-                fcs_cut_q   <= crc_cut_q;
-                fcs_shift_q <= crc_shift_q;
-                fcs_stamp_q <= crc_stamp_q;
-                if (crc_kind_q == LAST)
-                    fcs_q <= crc32_pkg::crc32_unwind(crc, 3'(4'd8 - crc_bytes_q));
-            end
+            // Behind a frame its shift stays, for what spills.
+            token_q.kind <= kind;
+            crc_q.kind   <= token_q.kind;
+            half_q.kind  <= crc_q.kind;
+            fcs_q.kind   <= half_q.kind;
+            if (kind != NOTHING) token_q <= token;
+            if (token_q.kind != NOTHING) crc_q <= token_q;
+            if (crc_q.kind != NOTHING) half_q <= crc_q;
+            if (half_q.kind != NOTHING) fcs_q <= half_q;
+            half_crc_q   <= crc32_pkg::crc32_unwind(crc, zeros & 3'd4);
+            unwound_q    <= crc32_pkg::crc32_unwind(half_crc_q, half_zeros & 3'd3);
             if (rst) begin
-                token_kind_q <= NOTHING;
-                crc_kind_q   <= NOTHING;
-                fcs_kind_q   <= NOTHING;
+                token_q.kind <= NOTHING;
+                crc_q.kind   <= NOTHING;
+                half_q.kind  <= NOTHING;
+                fcs_q.kind   <= NOTHING;
             end
         end
     end
@@ -215,23 +244,23 @@ module mac_tx (
     mac_tx_assemble u_assemble (
         .clk,
         .rst,
-        .preamble(fcs_kind_q == PREAMBLE),
-        .body(fcs_kind_q == BODY),
-        .last(fcs_kind_q == LAST),
-        .data(fcs_data_q),
-        .bytes(fcs_bytes_q),
-        .fcs(~fcs_q),
-        .cut(fcs_cut_q),
-        .shift(fcs_shift_q),
+        .preamble(fcs_q.kind == PREAMBLE),
+        .body(fcs_q.kind == BODY),
+        .last(fcs_q.kind == LAST),
+        .data(fcs_q.data),
+        .bytes(fcs_q.bytes),
+        .fcs(~unwound_q),
+        .cut(fcs_q.cut),
+        .shift(fcs_q.shift),
         .xgmii_txd,
         .xgmii_txc,
         .busy(assemble_busy)
     );
 
-    assign ev_stamp = fcs_kind_q == PREAMBLE && fcs_stamp_q;
+    assign ev_stamp = fcs_q.kind == PREAMBLE && fcs_q.stamp;
 
-    assign busy = state_q != IDLE || token_kind_q != NOTHING || crc_kind_q != NOTHING
-        || assemble_busy;
+    assign busy = state_q != IDLE || kind != NOTHING || token_q.kind != NOTHING
+        || crc_q.kind != NOTHING || half_q.kind != NOTHING || assemble_busy;
 
 endmodule
 

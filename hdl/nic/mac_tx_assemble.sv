@@ -25,38 +25,59 @@ module mac_tx_assemble (
 );
 
     // ---- the frame as if it started in lane 0: this word, and what spills into the next
+    //
+    // The data are zero where the FCS, the terminate and idle follow; lane n of the FCS is byte
+    // n - bytes of it, and so is lane n + 4.
 
-    logic [127:0] tail;
-    logic [15:0]  tail_control;
-    logic [63:0]  tail_low, tail_high;
-    logic [7:0]   tail_control_low, tail_control_high;
-    logic [63:0]  word, spill_q;
+    localparam logic [1:0] Data = 2'd0, Fcs = 2'd1, Terminate = 2'd2, Idle = 2'd3;
+
+    function automatic logic [1:0] kind_of(input int lane, input logic [3:0] count);
+        kind_of = Idle;
+        if (lane < 32'(count)) kind_of = Data;
+        else if (lane < 32'(count) + 4) kind_of = Fcs;
+        else if (lane == 32'(count) + 4) kind_of = Terminate;
+    endfunction
+
+    logic [31:0]  turned;            // the FCS, turned to the lane it begins in
+    logic [127:0] composed;
+    logic [15:0]  composed_control;
+    logic [63:0]  word, spill_q;     // idle when nothing spilled
     logic [7:0]   control, spill_control_q;
     logic         spilled_q;
 
-    assign tail         = {{11{nic_pkg::XgmiiIdle}}, nic_pkg::XgmiiTerminate, fcs} << {bytes, 3'd0};
-    assign tail_control = 16'hfff0 << bytes;
+    assign turned = 32'(({2{fcs}} << {bytes[1:0], 3'd0}) >> 32);
 
-    assign {tail_high, tail_low}                 = tail;
-    assign {tail_control_high, tail_control_low} = tail_control;
+    for (genvar i = 0; i < 16; i++) begin : g_lane
+        logic [1:0] lane_kind;
+        logic [7:0] lane_fcs, lane_data;
+
+        assign lane_kind = i < 8 && !last ? Data : kind_of(i, bytes);
+        assign lane_fcs  = turned[8 * (i % 4) +: 8];
+
+        if (i < 8) begin : g_data
+            assign lane_data = data[8*i +: 8];
+        end else begin : g_none
+            assign lane_data = 8'd0;
+        end
+
+        assign composed_control[i] = lane_kind == Terminate || lane_kind == Idle;
+        assign composed[8*i +: 8]  = lane_kind == Fcs ? lane_fcs
+            : lane_kind == Terminate ? nic_pkg::XgmiiTerminate
+            : lane_kind == Idle ? nic_pkg::XgmiiIdle : lane_data;
+    end
 
     always_comb begin
-        word    = nic_pkg::XgmiiIdleWord;
-        control = 8'hff;
+        word    = spill_q;
+        control = spill_control_q;
         if (preamble) begin
             word    = nic_pkg::XgmiiPreambleWord;
             control = 8'h01;
-        end else if (body) begin
-            word    = data;
-            control = 8'h00;
         end else if (last && cut) begin
             word    = {8{nic_pkg::XgmiiError}};
-        end else if (last) begin
-            word    = tail_low | data;
-            control = tail_control_low;
-        end else if (spilled_q) begin
-            word    = spill_q;
-            control = spill_control_q;
+            control = 8'hff;
+        end else if (body || last) begin
+            word    = composed[63:0];
+            control = composed_control[7:0];
         end
     end
 
@@ -73,12 +94,10 @@ module mac_tx_assemble (
 
     always_ff @(posedge clk) begin
         if (awake) begin
-            spilled_q <= last;
-            if (last) begin
-                spill_q         <= tail_high;
-                spill_control_q <= tail_control_high;
-            end
-            active_q <= {active_q[0], active};
+            spilled_q       <= last;
+            spill_q         <= last ? composed[127:64] : nic_pkg::XgmiiIdleWord;
+            spill_control_q <= last ? composed_control[15:8] : 8'hff;
+            active_q        <= {active_q[0], active};
             if (active || active_q != '0) begin
                 high_q         <= word[63:32];
                 high_control_q <= control[7:4];
@@ -86,12 +105,14 @@ module mac_tx_assemble (
                 xgmii_txc      <= shift ? {control[3:0], high_control_q} : control;
             end
             if (rst) begin
-                spilled_q      <= 1'b0;
-                active_q       <= '0;
-                high_q         <= nic_pkg::XgmiiIdleWord[63:32];
-                high_control_q <= 4'hf;
-                xgmii_txd      <= nic_pkg::XgmiiIdleWord;
-                xgmii_txc      <= 8'hff;
+                spilled_q       <= 1'b0;
+                spill_q         <= nic_pkg::XgmiiIdleWord;
+                spill_control_q <= 8'hff;
+                active_q        <= '0;
+                high_q          <= nic_pkg::XgmiiIdleWord[63:32];
+                high_control_q  <= 4'hf;
+                xgmii_txd       <= nic_pkg::XgmiiIdleWord;
+                xgmii_txc       <= 8'hff;
             end
         end
     end

@@ -15,7 +15,7 @@ module nic_reset (
 
     typedef enum logic [1:0] {
         RUN,   // waits for a request
-        HALT,  // waits until all is quiet
+        HALT,  // waits until all has been quiet for four clocks
         RESET  // holds the reset for four clocks
     } state_e;
 
@@ -27,7 +27,7 @@ module nic_reset (
         state_d = state_q;
         case (state_q)
             RUN:     if (request) state_d = HALT;
-            HALT:    if (quiet) state_d = RESET;
+            HALT:    if (quiet && count_q == 2'd3) state_d = RESET;
             RESET:   if (count_q == 2'd3) state_d = RUN;
             default: state_d = RUN;
         endcase
@@ -38,7 +38,7 @@ module nic_reset (
     always_ff @(posedge clk) begin
         if (awake) begin
             state_q <= state_d;
-            count_q <= state_q == RESET ? count_q + 2'd1 : 2'd0;
+            count_q <= state_q == RESET || (state_q == HALT && quiet) ? count_q + 2'd1 : 2'd0;
             if (rst) state_q <= RUN;
         end
     end

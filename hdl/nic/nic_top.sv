@@ -330,11 +330,21 @@ module nic_top
         .clk, .rst, .request(soft_reset), .quiet, .halt, .core_rst
     );
 
-    assign quiet = !(|rx_active || |tx_active || dma_read_busy || dma_write_busy || tx_wire_busy);
+    // What is under way is told a clock late, by registers; so what arrives tells it as well.
+    logic wire_quiet, axil_quiet_q;
 
-    assign core_idle = !(halt || rx_busy || tx_busy || dma_read_busy || dma_write_busy || irq_busy);
+    assign wire_quiet = xgmii_rxc == 8'hff && xgmii_rxd == nic_pkg::XgmiiIdleWord;
 
-    assign idle        = core_idle && !axil_busy;
+    always_ff @(posedge clk) begin
+        quiet        <= !(|rx_active || |tx_active || dma_read_busy || dma_write_busy
+            || tx_wire_busy);
+        core_idle    <= !(halt || rx_busy || tx_busy || dma_read_busy || dma_write_busy
+            || irq_busy);
+        axil_quiet_q <= !axil_busy;
+    end
+
+    assign idle = core_idle && axil_quiet_q && wire_quiet && !s_axil_awvalid
+        && !s_axil_wvalid && !s_axil_arvalid;
     assign unused_prot = {s_axil_awprot, s_axil_arprot};
 
 endmodule

@@ -25,7 +25,7 @@ module queue_ring
     input  wire logic [3:0]        log2_entries,
     input  wire logic              doorbell,
     input  wire logic [15:0]       doorbell_producer,
-    output      logic              doorbell_refused,  // one clock, the one of the doorbell
+    output      logic              doorbell_refused,  // one clock, two after the doorbell
     output      logic              active,
     output      queue_error_e      error,
     output      logic [15:0]       producer,
@@ -67,6 +67,7 @@ module queue_ring
     logic         halted_q;        // by an error: enable has to fall before the next start
     queue_error_e error_q, error_d;
     logic [15:0]  producer_q, issued_q, fetched_q, consumed_q, completed_q;
+    logic [15:0]  waiting_q;       // posted and not asked for: producer - issued
     logic         fetching_q;
     logic [7:0]   under_way_q;     // popped and not retired
 
@@ -75,16 +76,35 @@ module queue_ring
     // A driver may see a completion in memory, and post its slot again, before the response to that
     // write is here: so the ring is measured from `consumed`, not from `completed`.
 
-    logic [16:0]  entries;
-    logic [15:0]  ahead, ahead_now;
-    logic         doorbell_bad;
+    // It is judged in three steps: taken, measured from the producer, compared.
+
+    logic [15:0]  entries, mask;
+    logic         doorbell_q, measured_q;
+    logic [15:0]  claimed_q, limit_q;  // its index, and the first beyond the ring
+    logic [15:0]  news_q, free_q;      // descriptors it brings, and room for them
+    logic         doorbell_bad, accept;
     logic         fails, state_awake;
 
-    assign entries          = 17'd1 << log2_entries;
-    assign ahead            = doorbell_producer - consumed_q;
-    assign ahead_now        = producer_q - consumed_q;
-    assign doorbell_bad     = 17'(ahead) > entries || ahead < ahead_now;
-    assign doorbell_refused = doorbell && (state_q != RUN || doorbell_bad);
+    assign entries          = 16'd1 << log2_entries;
+    assign mask             = entries - 16'd1;
+    assign doorbell_bad     = news_q > free_q;
+    assign doorbell_refused = measured_q && (state_q != RUN || doorbell_bad);
+    assign accept           = measured_q && state_q == RUN && !doorbell_bad;
+
+    always_ff @(posedge clk) begin
+        if (doorbell || doorbell_q || measured_q || rst) begin
+            doorbell_q <= doorbell;
+            measured_q <= doorbell_q;
+            claimed_q  <= doorbell_producer;
+            limit_q    <= consumed_q + entries;
+            news_q     <= claimed_q - producer_q;
+            free_q     <= limit_q - producer_q;
+            if (rst) begin
+                doorbell_q <= 1'b0;
+                measured_q <= 1'b0;
+            end
+        end
+    end
 
     // ---- state
 
@@ -95,7 +115,7 @@ module queue_ring
         else if (retire && retire_resp == 2'b10 && !broken) error_d = QUEUE_ERROR_CPL_SLVERR;
         else if (desc_failed && desc_decerr && state_q == RUN) error_d = QUEUE_ERROR_DESC_DECERR;
         else if (desc_failed && state_q == RUN) error_d = QUEUE_ERROR_DESC_SLVERR;
-        else if (doorbell && doorbell_bad && state_q == RUN) error_d = QUEUE_ERROR_BAD_DOORBELL;
+        else if (measured_q && doorbell_bad && state_q == RUN) error_d = QUEUE_ERROR_BAD_DOORBELL;
     end
 
     assign start  = state_q == STOPPED && enable && !halted_q;
@@ -131,13 +151,15 @@ module queue_ring
 
     logic         moves;
 
-    assign moves = doorbell || fetch_begin || fetch_push || fetch_end || pop || retire || start
+    assign moves = accept || fetch_begin || fetch_push || fetch_end || pop || retire || start
         || rst;
 
     always_ff @(posedge clk) begin
         if (moves) begin
-            if (doorbell && !doorbell_refused) producer_q <= doorbell_producer;
+            if (accept) producer_q <= producer_q + news_q;
             if (fetch_begin) issued_q <= issued_q + 16'(fetch_count);
+            waiting_q <= waiting_q + (accept ? news_q : 16'd0)
+                - (fetch_begin ? 16'(fetch_count) : 16'd0);
             if (fetch_push && state_q == RUN) fetched_q <= fetched_q + 16'd1;
             if (pop) consumed_q <= consumed_q + 16'd1;
             if (retire && !retire_resp[1] && !broken) completed_q <= completed_q + 16'd1;
@@ -146,6 +168,7 @@ module queue_ring
             if (rst || start) begin
                 producer_q  <= '0;
                 issued_q    <= '0;
+                waiting_q   <= '0;
                 fetched_q   <= '0;
                 consumed_q  <= '0;
                 completed_q <= '0;
@@ -167,32 +190,47 @@ module queue_ring
 `endif
 
     // ---- fetch: as many as fit, but not one by one while the prefetch is half full
+    //
+    // A fetch ends at a multiple of Prefetch or of the ring's size, whichever comes first.  Count
+    // and decision are a clock old when they are used; until then room and waiting can only grow.
 
-    logic [15:0]       waiting, entry, to_end;
-    logic [CountW-1:0] held, room, count;
+    logic [CountW-1:0] room, waiting, block, to_end, count, count_q;
+    logic              want, wanted_q, posted_q, moved_q, want_awake;
 
-    assign waiting = producer_q - issued_q;
-    assign held    = CountW'(issued_q - consumed_q);
-    assign room    = CountW'(Prefetch) - held;
-    assign entry   = issued_q & ~(16'hffff << log2_entries);
-    assign to_end  = entries[15:0] - entry;
+    assign room    = CountW'(Prefetch) - CountW'(issued_q - consumed_q);
+    assign waiting = |waiting_q[15:CountW-1] ? CountW'(Prefetch) : CountW'(waiting_q);
+    assign block   = |entries[15:CountW-1] ? CountW'(Prefetch) : CountW'(entries);
+    assign to_end  = block - (CountW'(issued_q) & (block - 1'b1));
 
     always_comb begin
         count = room;
-        if (waiting < 16'(count)) count = CountW'(waiting);
-        if (to_end < 16'(count)) count = CountW'(to_end);
+        if (waiting < count) count = waiting;
+        if (to_end < count) count = to_end;
     end
 
-    assign fetch_wanted = state_q == RUN && !fetching_q && waiting != 16'd0
-        && (room >= CountW'(Batch) || waiting <= 16'(room));
-    assign fetch_count  = count;
-    assign fetch_entry  = entry;
+    assign want = state_q == RUN && !fetching_q && !fetch_begin && waiting_q != 16'd0
+        && (room >= CountW'(Batch) || waiting_q <= 16'(room));
+
+    assign want_awake = moves || moved_q || wanted_q || (posted_q && state_q != RUN);
+
+    always_ff @(posedge clk) begin
+        if (want_awake) begin
+            moved_q  <= moves;
+            wanted_q <= want && !start && !rst;
+            posted_q <= state_q == RUN && producer_q != consumed_q && !rst;
+            count_q  <= count;
+        end
+    end
+
+    assign fetch_wanted = wanted_q;
+    assign fetch_count  = count_q;
+    assign fetch_entry  = issued_q & mask;
 
     // ---- outputs
 
     assign running   = state_q == RUN;
-    assign posted    = running && producer_q != consumed_q;
-    assign ready     = running && fetched_q != consumed_q;
+    assign posted    = posted_q;
+    assign ready     = running && CountW'(fetched_q) != CountW'(consumed_q);
     assign active    = state_q != STOPPED;
     assign broken    = error_q == QUEUE_ERROR_CPL_SLVERR || error_q == QUEUE_ERROR_CPL_DECERR;
     assign error     = error_q;
@@ -200,8 +238,8 @@ module queue_ring
     assign fetched   = fetched_q;
     assign consumed  = consumed_q;
     assign completed = completed_q;
-    assign busy      = start || state_q == DRAIN || (running && !enable) || fetching_q
-        || fetch_wanted;
+    assign busy      = start || state_q == DRAIN || (running && !enable) || doorbell_q || measured_q
+        || fetching_q || moved_q || wanted_q;
 
 endmodule
 

@@ -1,6 +1,8 @@
-// Read side of a FIFO in a RAM: walks from head to tail, one word a clock, and offers what the
-// RAM's read register holds under valid/ready.  Pointers carry one bit more than the address;
-// a word is free for writing as soon as it is in the read register.
+// Read side of a FIFO in frame_rams: walks from head to tail, one word a clock, and offers what
+// their last register holds under valid/ready.  Pointers carry one bit more than the address;
+// a word is free for writing as soon as it is in the RAM's register.
+//
+//   head -> RAM -> its register (loaded) -> read_data (valid)
 
 `default_nettype none
 
@@ -16,25 +18,39 @@ module ram_read_port #(
 
     output      logic             ram_read,
     output      logic [AddrW-1:0] ram_addr,
+    output      logic             ram_shift,
 
     output      logic             valid,
-    input  wire logic             ready
+    input  wire logic             ready,
+
+    output      logic             busy   // a word is between the RAM and its taker
 );
 
-    assign ram_read = head != tail && (!valid || ready);
-    assign ram_addr = head[AddrW-1:0];
+    logic loaded_q, more, awake;
 
-    logic awake;
+    assign more      = head != tail;
+    assign ram_shift = loaded_q && (!valid || ready);
+    assign ram_read  = more && (!loaded_q || ram_shift);
+    assign ram_addr  = head[AddrW-1:0];
 
-    assign awake = ram_read || (valid && ready) || rst;
+    assign busy  = loaded_q || valid;
+    assign awake = more || busy || rst;
 
     always_ff @(posedge clk) begin
         if (awake) begin
-            valid <= ram_read;
-            if (ram_read) head <= head + 1'b1;
+            if (ready) valid <= 1'b0;
+            if (ram_shift) begin
+                valid    <= 1'b1;
+                loaded_q <= 1'b0;
+            end
+            if (ram_read) begin
+                head     <= head + 1'b1;
+                loaded_q <= 1'b1;
+            end
             if (rst) begin
-                head  <= '0;
-                valid <= 1'b0;
+                head     <= '0;
+                loaded_q <= 1'b0;
+                valid    <= 1'b0;
             end
         end
     end

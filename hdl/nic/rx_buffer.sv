@@ -140,7 +140,7 @@ module rx_buffer #(
 
     // ---- rows: the data, and beside it whether the frame ends there and with how many bytes
 
-    logic                row_read, row_last;
+    logic                row_read, row_shift, row_last, row_busy;
     logic [RowAddrW-1:0] row_addr;
     logic [CountW-1:0]   last_byte, row_last_byte;  // index of the last byte in the row
 
@@ -153,8 +153,10 @@ module rx_buffer #(
         .head,
         .ram_read(row_read),
         .ram_addr(row_addr),
+        .ram_shift(row_shift),
         .valid(m_axis_tvalid),
-        .ready(m_axis_tready)
+        .ready(m_axis_tready),
+        .busy(row_busy)
     );
 
     frame_ram #(.Width(DataW), .Depth(Rows)) u_data (
@@ -164,6 +166,7 @@ module rx_buffer #(
         .write_data(row_data),
         .read(row_read),
         .read_addr(row_addr),
+        .shift(row_shift),
         .read_data(m_axis_tdata)
     );
 
@@ -174,6 +177,7 @@ module rx_buffer #(
         .write_data({s_axis_tlast, last_byte}),
         .read(row_read),
         .read_addr(row_addr),
+        .shift(row_shift),
         .read_data({row_last, row_last_byte})
     );
 
@@ -182,7 +186,7 @@ module rx_buffer #(
 
     // ---- lengths
 
-    logic                 meta_read;
+    logic                 meta_read, meta_shift, meta_busy;
     logic [MetaAddrW-1:0] meta_addr;
 
     ram_read_port #(.Depth(Metas)) u_meta_port (
@@ -192,8 +196,10 @@ module rx_buffer #(
         .head(meta_head),
         .ram_read(meta_read),
         .ram_addr(meta_addr),
+        .ram_shift(meta_shift),
         .valid(m_meta_valid),
-        .ready(m_meta_ready)
+        .ready(m_meta_ready),
+        .busy(meta_busy)
     );
 
     frame_ram #(.Width(16), .Depth(Metas)) u_lengths (
@@ -203,11 +209,12 @@ module rx_buffer #(
         .write_data(len),
         .read(meta_read),
         .read_addr(meta_addr),
+        .shift(meta_shift),
         .read_data(m_meta_len)
     );
 
-    assign busy = (inside_q && !ignore_q) || ev_valid || head != commit_q || m_axis_tvalid
-        || meta_head != meta_tail_q || m_meta_valid;
+    assign busy = (inside_q && !ignore_q) || ev_valid || head != commit_q || row_busy
+        || meta_head != meta_tail_q || meta_busy;
 
 endmodule
 

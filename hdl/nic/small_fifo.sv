@@ -33,7 +33,7 @@ module small_fifo #(
     logic             awake;
 
     assign awake = push || pop || rst;
-    assign full  = tail_q - head_q == (AddrW + 1)'(Depth);
+    assign full  = tail_q == {!head_q[AddrW], head_q[AddrW-1:0]};
     assign valid = tail_q != head_q;
     assign head  = words_q[head_q[AddrW-1:0]];
 

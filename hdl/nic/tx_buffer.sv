@@ -119,7 +119,7 @@ module tx_buffer #(
     // ---- rows: the data in four lanes, and beside them whether the frame ends there and with how
     // many bytes
 
-    logic            row_read, row_last, row_stamp;
+    logic            row_read, row_shift, row_last, row_stamp, row_busy;
     logic [RowW-1:0] row_addr;
     logic [2:0]      row_last_byte;  // index of the last byte in the row
 
@@ -130,8 +130,10 @@ module tx_buffer #(
         .head,
         .ram_read(row_read),
         .ram_addr(row_addr),
+        .ram_shift(row_shift),
         .valid(row_valid),
-        .ready(m_axis_tready)
+        .ready(m_axis_tready),
+        .busy(row_busy)
     );
 
     for (genvar i = 0; i < 4; i++) begin : g_lane
@@ -146,6 +148,7 @@ module tx_buffer #(
             .write_data(patch ? csum : s_data[16*i+:16]),
             .read(row_read),
             .read_addr(row_addr),
+            .shift(row_shift),
             .read_data(m_axis_tdata[16*i+:16])
         );
     end
@@ -157,6 +160,7 @@ module tx_buffer #(
         .write_data({s_stamp, s_last, 3'(s_bytes - 4'd1)}),
         .read(row_read),
         .read_addr(row_addr),
+        .shift(row_shift),
         .read_data({row_stamp, row_last, row_last_byte})
     );
 
@@ -165,7 +169,7 @@ module tx_buffer #(
     assign m_axis_tuser  = row_stamp;
     assign m_axis_tkeep  = row_last ? ~(8'hfe << row_last_byte) : 8'hff;
 
-    assign busy = row_q != head || row_valid || pending;
+    assign busy = row_q != head || row_busy || pending;
 
 endmodule
 

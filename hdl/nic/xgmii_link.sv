@@ -19,7 +19,7 @@ module xgmii_link (
     localparam logic [5:0] LastClearWord = 6'd63;  // two columns a word
 
     // One bit a column, the earlier column in bit 0.
-    logic [1:0] ordered_set, local_fault, remote_fault, fault;
+    logic [1:0] ordered_set, local_fault, remote_fault;
     logic [63:0] word;  // zero if there is none to look at
 
     assign word = ordered_set != 2'b00 ? xgmii_rxd : 64'd0;
@@ -30,7 +30,8 @@ module xgmii_link (
         assign remote_fault[i] = ordered_set[i] && word[32*i+:32] == nic_pkg::XgmiiRemoteFault;
     end
 
-    assign fault = local_fault | remote_fault;
+    // The columns are looked at a clock after they came.
+    logic [1:0] fault_q, remote_fault_q;
 
     logic [2:0] faults_q;  // of one kind, up to FaultsDown
     logic       remote_q;  // that kind
@@ -42,15 +43,17 @@ module xgmii_link (
     logic [3:0] faults;
     logic       awake;
 
-    assign remote = fault[1] ? remote_fault[1] : remote_fault[0];
-    assign mixed  = (local_fault != 2'b00) && (remote_fault != 2'b00);
-    assign seen   = mixed ? 2'd1 : {1'b0, fault[0]} + {1'b0, fault[1]};
+    assign remote = fault_q[1] ? remote_fault_q[1] : remote_fault_q[0];
+    assign mixed  = (fault_q == 2'b11) && (remote_fault_q[0] != remote_fault_q[1]);
+    assign seen   = mixed ? 2'd1 : {1'b0, fault_q[0]} + {1'b0, fault_q[1]};
     assign faults = {1'b0, (mixed || remote != remote_q) ? 3'd0 : faults_q} + {2'd0, seen};
-    assign awake  = fault != 2'b00 || faults_q != '0 || rst;
+    assign awake  = ordered_set != 2'b00 || busy || rst;
 
     always_ff @(posedge clk) begin
         if (awake) begin
-            if (fault != 2'b00) begin
+            fault_q        <= local_fault | remote_fault;
+            remote_fault_q <= remote_fault;
+            if (fault_q != 2'b00) begin
                 faults_q <= faults > {1'b0, FaultsDown} ? FaultsDown : faults[2:0];
                 remote_q <= remote;
                 clear_q  <= '0;
@@ -59,6 +62,7 @@ module xgmii_link (
                 if (clear_q == LastClearWord) faults_q <= '0;
             end
             if (rst) begin
+                fault_q  <= '0;
                 faults_q <= '0;
                 remote_q <= 1'b0;
                 clear_q  <= '0;
@@ -67,7 +71,7 @@ module xgmii_link (
     end
 
     assign link_up = faults_q != FaultsDown;
-    assign busy    = faults_q != '0;
+    assign busy    = fault_q != '0 || faults_q != '0;
 
 endmodule
 

