@@ -64,6 +64,12 @@ test-rtl: .venv/ready-test  ## one module at a time (SIM SEED T)
 test-system: .venv/ready-test  ## from wire to application (SIM SEED T)
 	@$(W2A) test system
 
+regress: .venv/ready-test  ## what takes long: every length at line rate, all proofs, placement
+	@$(W2A) regress
+
+formal: .venv/ready-test  ## prove bus rules, rings, FIFOs, completions and interrupts of the RTL
+	@$(W2A) formal
+
 synth: .venv/ready-test  ## cells, clock and budget of the NIC in an FPGA (some minutes)
 	@$(W2A) synth
 

@@ -293,6 +293,28 @@ def mutate(
 
 
 @app.command()
+def regress() -> int:
+    """Everything that takes long: all lengths at line rate, all proofs, placement."""
+    from wire2app.suite import run_regress
+
+    return run_regress()
+
+
+@app.command()
+def formal(
+    modules: Annotated[
+        list[str] | None, typer.Argument(help="the proofs of these modules; all if none")
+    ] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="only proofs that take seconds")] = False,
+    json: Annotated[bool, typer.Option("--json", help="print the results as JSON")] = False,
+) -> int:
+    """Prove the RTL's properties: each holds, is not empty, and sees a deliberate mistake."""
+    from wire2app.formal import FormalOptions, run_formal
+
+    return run_formal(FormalOptions(modules or (), quick, json))
+
+
+@app.command()
 def lint() -> int:
     """Check format, types and style of the Python and the RTL."""
     from wire2app.lint import run_lint

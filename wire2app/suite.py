@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 from wire2app.errors import ToolError
 from wire2app.simulator import ROOT, SIMULATORS, check_simulator
 
-__all__ = ["SUITES", "run_tests"]
+__all__ = ["SUITES", "run_regress", "run_tests"]
 
 JUNIT = ROOT / "build" / "test" / "junit.xml"
 # Suites without a simulator are done before a second worker has started.
@@ -37,6 +38,22 @@ def run_tests(suite: str, *, sim: str, seed: int, only: str) -> int:
         command += ["-k", only]
     elif workers:
         command += ["-n", str(workers)]
+    return _call(command)
+
+
+def run_regress() -> int:
+    """What takes long: the tests marked `regress`, all proofs, synthesis with placement; 1 if
+    one of them fails.  They run one after the other, whatever the first ones say."""
+    program = str(Path(sys.executable).with_name("wire2app"))
+    commands = (
+        [sys.executable, "-m", "pytest", "tests", "-m", "regress"],
+        [program, "formal"],
+        [program, "synth"],
+    )
+    return int(any([_call(command) != 0 for command in commands]))
+
+
+def _call(command: list[str]) -> int:
     # The variables of make are options here; left in, they would reach the command under test.
     names = ("SIM", "SEED", "WAVES", "BUS", "FILE", "RUN", "T", "MAKEFLAGS", "MAKELEVEL")
     environment = {key: value for key, value in os.environ.items() if key not in names}

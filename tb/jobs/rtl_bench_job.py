@@ -12,6 +12,8 @@ on).  The result, in cycles of 6.4 ns, is
         sample
     linerate    for each size, back to back in one direction, then in the other: fractions of
         10 Gbit/s, cycles per packet, and frames the NIC dropped
+    latency     wire_end_to_irq_cycles and doorbell_to_wire_cycles again, with a memory that
+        answers at once: what the NIC itself takes
     host_read_latency_cycles, host_write_latency_cycles   of the bench's memory, in all of these
 """
 
@@ -45,9 +47,15 @@ EDGE_PS = PHASE_PS + PERIOD_PS // 2
 async def measure(dut: Any) -> None:
     job = json.loads(Path(os.environ["W2A_JOB"]).read_text())
     settings = BusSettings()
+    at_once = BusSettings(read_latency=(0,), write_latency=(0,))
+    own = await _receive_latency(dut, job["samples"], at_once)
     result: dict[str, Any] = {
-        **await _receive_latency(dut, job["samples"]),
-        "doorbell_to_wire_cycles": await _transmit_latency(dut, job["samples"]),
+        **await _receive_latency(dut, job["samples"], settings),
+        "doorbell_to_wire_cycles": await _transmit_latency(dut, job["samples"], settings),
+        "latency": {
+            "wire_end_to_irq_cycles": own["wire_end_to_irq_cycles"],
+            "doorbell_to_wire_cycles": await _transmit_latency(dut, job["samples"], at_once),
+        },
         "host_read_latency_cycles": settings.read_latency[0],
         "host_write_latency_cycles": settings.write_latency[0],
         "linerate": [await _line_rate(dut, size, job["frames"]) for size in job["sizes"]],
@@ -61,10 +69,10 @@ def _cycles(begin_ps: int, end_ps: int) -> int:
 
 
 async def _started(
-    dut: Any, frame_bytes: int, moderation: tuple[int, int]
+    dut: Any, frame_bytes: int, moderation: tuple[int, int], settings: BusSettings | None = None
 ) -> tuple[Bench, CountingDriver]:
     """A NIC after reset on a clock that never stops."""
-    bench = Bench(dut, idle_skip=False)
+    bench = Bench(dut, settings=settings, idle_skip=False)
     await bench.start()
     driver = CountingDriver(bench)
     await driver.start(frame_bytes, *moderation)
@@ -74,8 +82,8 @@ async def _started(
 # -- one frame -----------------------------------------------------------------------------
 
 
-async def _receive_latency(dut: Any, samples: int) -> dict[str, list[int]]:
-    bench, driver = await _started(dut, SHORT, (1, 0))
+async def _receive_latency(dut: Any, samples: int, settings: BusSettings) -> dict[str, list[int]]:
+    bench, driver = await _started(dut, SHORT, (1, 0), settings)
     reap = bench.on_irq
     assert reap is not None, "the driver listens"
     at: dict[str, int] = {}
@@ -103,8 +111,8 @@ async def _receive_latency(dut: Any, samples: int) -> dict[str, list[int]]:
     return {f"wire_end_to_{name}_cycles": values for name, values in found.items()}
 
 
-async def _transmit_latency(dut: Any, samples: int) -> list[int]:
-    bench, driver = await _started(dut, SHORT, (1, 0))
+async def _transmit_latency(dut: Any, samples: int, settings: BusSettings) -> list[int]:
+    bench, driver = await _started(dut, SHORT, (1, 0), settings)
     starts: list[int] = []
     bench.bus.wire.listen(lambda frame, start_ns, end_ns: starts.append(start_ns * 1000))
     found = []

@@ -34,4 +34,5 @@ def run(context: Context) -> TreeDict:
     }
     result = run_job(context, JOB, SIM, BUS, "rtl", settings)
     latencies = {name: Figure(tuple(result.pop(name))) for name in LATENCIES}
-    return {**latencies, **result}
+    own = {name: Figure(tuple(values)) for name, values in result.pop("latency").items()}
+    return {**latencies, "latency": own, **result}

