@@ -15,6 +15,7 @@
             assume (!job_valid || (job_len != 16'd0 && job_addr < 2 ** 17));
             if (burst_valid) begin
                 assert (left_q != 16'd0);
+                assert (f_end_q > burst_addr && f_end_q < 2 ** 18);
                 assert (burst_addr + AddrW'(left_q) == f_end_q);
                 assert (32'(f_bytes) <= MaxBurstBytes);
                 assert (burst_addr[AddrW-1:BurstW] == AddrW'(f_beyond - 1'b1) >> BurstW);

@@ -27,7 +27,7 @@
             assert (state_q == STOPPED || f_posted <= entries);
             assert (fetching_q == (f_coming_q != '0));
             assert (f_coming_q <= CountW'(Prefetch));
-            if (state_q == STOPPED) assert (!fetching_q && under_way_q == 8'd0 && !wanted_q);
+            if (state_q == STOPPED) assert (!fetching_q && under_way_q == 8'd0);
             if (state_q == RUN) begin
                 assert (f_held + 16'(f_coming_q) <= 16'(Prefetch));
                 assert (issued_q == fetched_q + 16'(f_coming_q));

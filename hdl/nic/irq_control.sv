@@ -55,8 +55,9 @@ module irq_control #(
         logic [1:0]  settle_q;        // the figures below are not yet those of the arming
         logic [15:0] rx_pending_q, tx_pending_q;
         logic        enough_q, old_q;
-        logic [15:0] age_q;           // clocks since the first unconsumed completion, or the arming:
-                                      // from 2, as it takes two more until the line rises
+        // Clocks since the first unconsumed completion, or the arming: from 2 on, as it takes two
+        // more until the line rises.
+        logic [15:0] age_q;
         logic        any, every, event_now, moving, awake;
 
         assign any       = (rx_pending_q | tx_pending_q) != 16'd0;
@@ -77,7 +78,8 @@ module irq_control #(
                 enough_q     <= 17'(rx_pending_q) + 17'(tx_pending_q) >= 17'(moderation_count[q]);
                 old_q        <= age_q >= moderation_cycles[q];
                 age_q        <= armed_q && any ? age_q + 16'd1 : 16'd2;
-                if (arm[q]) begin  // the line falls at once; an event of this clock will be there again
+                // The line falls at once; an event of this clock will be there again.
+                if (arm[q]) begin
                     armed_q <= 1'b0;
                     fired_q <= 1'b0;
                 end else if (armed_q && event_now) begin

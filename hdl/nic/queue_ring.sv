@@ -222,7 +222,7 @@ module queue_ring
         end
     end
 
-    assign fetch_wanted = wanted_q;
+    assign fetch_wanted = wanted_q && state_q == RUN;
     assign fetch_count  = count_q;
     assign fetch_entry  = issued_q & mask;
 

@@ -5,8 +5,10 @@ FCS, in the order they are sent, each way), "queues" (how many queue pairs take 
 "latency" (cycles host memory takes).  The result is
 
     rx_frames, rx_drops     delivered to memory, and counted as lost by the NIC
-    rx_cycles, tx_cycles    from the first frame's start on the wire to the last one's
+    tx_frames, tx_cycles    sent, and from the first one's start on the wire to the last one's
     line_cycles             the same by the wire's own arithmetic: preamble, FCS and gap included
+
+It ends when all are through, or when they should have been long ago.
 """
 
 from __future__ import annotations
@@ -33,6 +35,8 @@ BUFFER = 9216
 LANES = 8
 AHEAD = 64  # frames queued on the wire's side
 MODERATION = 16, 1024  # completions, cycles
+PATIENCE = 6  # times what the wire takes
+SETTLE_NS = 50_000
 LOSSES = ("rx_overflow", "rx_filtered", "rx_bad_fcs", "rx_coded_error", "rx_runt", "rx_oversize")
 
 
@@ -183,7 +187,10 @@ async def both_directions(dut: Any) -> None:
     await bench.start()
     traffic = Traffic(bench, job["lengths"], job["queues"])
     await traffic.start()
-    await bench.engine.run(stop=traffic.finished)
+    line = sum(wire_bytes(length) for length in job["lengths"][:-1]) / LANES
+    patience_ns = PATIENCE * line * PERIOD_PS / 1000 + SETTLE_NS
+    deadline = bench.engine.now + int(patience_ns)
+    await bench.engine.run(stop=traffic.finished, until=deadline)
     drops = 0
     for counter in regs.COUNTERS:
         if counter.name in LOSSES:
@@ -194,10 +201,10 @@ async def both_directions(dut: Any) -> None:
     bench.check()
     bench.bus.close()
     starts = traffic.tx_starts
-    line = sum(wire_bytes(length) for length in job["lengths"][:-1]) / LANES
     result = {
         "rx_frames": traffic.rx.done,
         "rx_drops": drops,
+        "tx_frames": len(starts),
         "tx_cycles": round((starts[-1] - starts[0]) * 1000 / PERIOD_PS),
         "line_cycles": line,
     }

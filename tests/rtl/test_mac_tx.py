@@ -203,8 +203,8 @@ async def late_data_cuts_the_frame_with_error_characters(dut: Any) -> None:
     expected: list[bytes | None] = []
     for length in (9, 64, 67, 100):
         for stop in range(1, (length + 7) // 8):
-            # The second beat may be late by one: the first waits while the preamble goes out.
-            for pause in (2, 3, 9) if stop == 1 else (1, 2, 9):
+            # The second beat may be late: the first waits while gap and preamble go out.
+            for pause in (6, 7, 9) if stop == 1 else (1, 2, 9):
                 good = rng.randbytes(60 + length % 9)
                 for beat in beats(good):
                     await transmitter.feed(beat)
