@@ -6,7 +6,7 @@
     logic [16:0]      f_bytes;
 
     assign f_bytes  = burst_last ? 17'(left_q) : 17'(room);
-    assign f_first  = burst_addr & ~AddrW'(BeatBytes - 1);
+    assign f_first  = burst_addr & ~(AddrW'(BeatBytes - 1));
     assign f_beyond = f_first + (AddrW'(burst_len) + 1'b1) * AddrW'(BeatBytes);  // after its beats
 
     always_ff @(posedge clk) begin

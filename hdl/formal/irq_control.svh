@@ -14,8 +14,9 @@
         if (rst || arm[0] || g_queue[0].arm_q || rx_start[0] || tx_start[0] || !armed[0] || !f_due)
             f_waited_q <= '0;
         else f_waited_q <= f_waited_q + 3'd1;
-        // Since the line was armed, or a ring began while it was, something was due.
-        if (rst || arm[0] || g_queue[0].arm_q || (armed[0] && (rx_start[0] || tx_start[0])))
+        // Since the line was armed, or a ring began while it waited, something was due.
+        if (rst || arm[0] || g_queue[0].arm_q
+            || (armed[0] && !g_queue[0].event_now && (rx_start[0] || tx_start[0])))
             f_seen_q <= 1'b0;
         else if (f_due) f_seen_q <= 1'b1;
 

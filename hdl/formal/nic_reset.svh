@@ -13,7 +13,8 @@
             if (state_q == HALT) assert (f_quiet_q == 3'(count_q));
             if (state_q == RESET) assert (f_reset_q == 3'(count_q));
             if (core_rst && f_reset_q == '0) assert (f_quiet_q == 3'd4);
-            assert (f_reset_q <= 3'd3);
+            assert (state_q != 2'd3);
+            if (core_rst) assert (f_reset_q <= 3'd3);
             assert (!core_rst || halt);
             cover (core_rst && f_reset_q == 3'd3);
             cover (state_q == HALT && count_q == 2'd2 && !quiet);

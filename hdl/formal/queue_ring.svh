@@ -17,6 +17,7 @@
 
         if (state_q != STOPPED) assume (log2_entries == f_log2_q);
         assume (log2_entries != 4'd0);
+        assume (!(doorbell && doorbell_q));  // a write of a register takes two clocks
         assume (!fetch_begin || fetch_wanted);
         assume (!fetch_push || f_coming_q != '0);
         assume (fetch_end == (fetch_push && f_coming_q == CountW'(1)));
@@ -42,7 +43,12 @@
                     && count_q <= room && count_q <= to_end);
             end
             // What a doorbell is measured against never lies beyond the ring.
-            if (doorbell_q && state_q == RUN) assert (16'(limit_q - consumed_q) <= entries);
+            assert (!(doorbell_q && measured_q));
+            if (doorbell_q && state_q == RUN)
+                assert (16'(limit_q - consumed_q) <= entries
+                    && f_posted <= 16'(limit_q - consumed_q));
+            if (measured_q && state_q == RUN)
+                assert (free_q <= entries && 16'(free_q + f_posted) <= entries);
             if (accept) assert (16'(news_q + f_posted) <= entries);
             cover (accept && f_posted == entries);
             cover (doorbell_refused && state_q == RUN);

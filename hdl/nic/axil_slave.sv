@@ -63,7 +63,7 @@ module axil_slave #(
         if (awake) begin
             if (s_axil_awvalid && s_axil_awready) begin
                 addr_held_q <= 1'b1;
-                write_addr  <= s_axil_awaddr & ~AddrW'(3);
+                write_addr  <= s_axil_awaddr & ~(AddrW'(3));
             end
             if (s_axil_wvalid && s_axil_wready) begin
                 data_held_q <= 1'b1;
@@ -94,7 +94,7 @@ module axil_slave #(
         if (awake) begin
             if (s_axil_arvalid && s_axil_arready) begin
                 read_held_q <= 1'b1;
-                read_addr   <= s_axil_araddr & ~AddrW'(3);
+                read_addr   <= s_axil_araddr & ~(AddrW'(3));
             end
             if (s_axil_rready) s_axil_rvalid <= 1'b0;
             read_shown_q <= read_held_q;

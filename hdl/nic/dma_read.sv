@@ -244,7 +244,7 @@ module dma_read #(
 
     logic [BeatBytes-1:0] keep;
 
-    assign keep = job_end ? ~(~BeatBytes'(1) << end_lane_q) : {BeatBytes{1'b1}};
+    assign keep = job_end ? ~((~(BeatBytes'(1))) << end_lane_q) : {BeatBytes{1'b1}};
 
     always_ff @(posedge clk) begin
         if (awake) begin

@@ -197,7 +197,7 @@ module dma_write #(
 
     // All lanes, but for the first beat of a job and the last.
     assign from_first = {BeatBytes{1'b1}} << offset_q;
-    assign to_last    = ~(~BeatBytes'(1) << end_lane_q);
+    assign to_last    = ~((~(BeatBytes'(1))) << end_lane_q);
     assign strobe     = (first_q ? from_first : '1) & (last_q ? to_last : '1);
 
     assign w_awake = open_valid || active_q || m_axi_wvalid || burst_take || rst;

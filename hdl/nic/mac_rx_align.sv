@@ -118,7 +118,9 @@ module mac_rx_align (
         else if (ends || state_q == BROKEN) state_d = HUNT;
     end
 
-    assign quiet = xgmii_rxc == 8'hff && xgmii_rxd == nic_pkg::XgmiiIdleWord;
+    // Outside frames a column that begins with an idle is idle, or means nothing to a receiver.
+    assign quiet = xgmii_rxc == 8'hff && xgmii_rxd[7:0] == nic_pkg::XgmiiIdle
+        && xgmii_rxd[39:32] == nic_pkg::XgmiiIdle;
     assign awake = !quiet || !quiet_q || start_high_q || state_q != HUNT || word_valid || rst;
 
     always_ff @(posedge clk) begin

