@@ -43,34 +43,6 @@ package crc32_pkg;
             };
     endfunction
 
-    // The same as a matrix, a column of 32 bits for each bit of the register.
-    function automatic logic [1023:0] crc32_back_columns(input int unsigned bits);
-        for (int unsigned i = 0; i < 32; i++)
-            crc32_back_columns[32*i +: 32] = crc32_back(32'd1 << i, bits);
-    endfunction
-
-    localparam logic [1023:0] CrcBack8 = crc32_back_columns(8);
-    localparam logic [1023:0] CrcBack16 = crc32_back_columns(16);
-    localparam logic [1023:0] CrcBack32 = crc32_back_columns(32);
-
-    // Each bit is one XOR of those its row names: a tree, where the steps would make a chain.
-    function automatic logic [31:0] crc32_times(input logic [31:0] crc,
-                                                input logic [1023:0] columns);
-        logic [31:0] row;
-        for (int unsigned i = 0; i < 32; i++) begin
-            for (int unsigned j = 0; j < 32; j++) row[j] = columns[32*j + i];
-            crc32_times[i] = ^(crc & row);
-        end
-    endfunction
-
-    // The register before the last `bytes` bytes, which were zero: three matrices in a row.
-    function automatic logic [31:0] crc32_unwind(input logic [31:0] crc, input logic [2:0] bytes);
-        crc32_unwind = crc;
-        if (bytes[2]) crc32_unwind = crc32_times(crc32_unwind, CrcBack32);
-        if (bytes[1]) crc32_unwind = crc32_times(crc32_unwind, CrcBack16);
-        if (bytes[0]) crc32_unwind = crc32_times(crc32_unwind, CrcBack8);
-    endfunction
-
 endpackage
 // verilator lint_on UNUSEDPARAM
 

@@ -194,7 +194,6 @@ module mac_tx (
 
     token_t      token, token_q, crc_q, half_q, fcs_q;
     logic [31:0] crc, half_crc_q, unwound_q;
-    logic [2:0]  zeros, half_zeros;  // bytes of the last word that were none
 
     always_comb begin
         token.kind  = kind;
@@ -213,8 +212,18 @@ module mac_tx (
         .crc
     );
 
-    assign zeros      = 3'(4'd8 - crc_q.bytes);
-    assign half_zeros = 3'(4'd8 - half_q.bytes);
+    // The zeros that filled the last word are taken back out: four bytes of them, then two and one.
+    logic        four;
+    logic [1:0]  rest;
+    logic [31:0] less_4, less_2, less_1, half_crc;
+
+    crc32_rewind #(.Bits(32)) u_rewind_4 (.crc, .back(less_4));
+    crc32_rewind #(.Bits(16)) u_rewind_2 (.crc(half_crc_q), .back(less_2));
+    crc32_rewind #(.Bits(8)) u_rewind_1 (.crc(half_crc), .back(less_1));
+
+    assign four     = crc_q.bytes <= 4'd4;
+    assign rest     = 2'(4'd8 - half_q.bytes);
+    assign half_crc = rest[1] ? less_2 : half_crc_q;
 
     assign pipe_awake = kind != NOTHING || token_q.kind != NOTHING || crc_q.kind != NOTHING
         || half_q.kind != NOTHING || fcs_q.kind != NOTHING || rst;
@@ -230,8 +239,8 @@ module mac_tx (
             if (token_q.kind != NOTHING) crc_q <= token_q;
             if (crc_q.kind != NOTHING) half_q <= crc_q;
             if (half_q.kind != NOTHING) fcs_q <= half_q;
-            half_crc_q   <= crc32_pkg::crc32_unwind(crc, zeros & 3'd4);
-            unwound_q    <= crc32_pkg::crc32_unwind(half_crc_q, half_zeros & 3'd3);
+            half_crc_q   <= four ? less_4 : crc;
+            unwound_q    <= rest[0] ? less_1 : half_crc;
             if (rst) begin
                 token_q.kind <= NOTHING;
                 crc_q.kind   <= NOTHING;

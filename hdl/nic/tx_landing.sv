@@ -71,7 +71,7 @@ module tx_landing #(
 
     // ---- rows out
 
-    logic                row_read, row_valid, row_ready, row_ends;
+    logic                row_read, row_shift, row_valid, row_ready, row_ends, row_busy;
     logic [RowAddrW-1:0] row_addr;
     logic [DataW-1:0]    row_data;
     logic [CountW-1:0]   row_last_byte;
@@ -84,8 +84,10 @@ module tx_landing #(
         .head,
         .ram_read(row_read),
         .ram_addr(row_addr),
+        .ram_shift(row_shift),
         .valid(row_valid),
-        .ready(row_ready)
+        .ready(row_ready),
+        .busy(row_busy)
     );
 
     frame_ram #(.Width(DataW), .Depth(Rows)) u_data (
@@ -95,6 +97,7 @@ module tx_landing #(
         .write_data(s_axis_tdata),
         .read(row_read),
         .read_addr(row_addr),
+        .shift(row_shift),
         .read_data(row_data)
     );
 
@@ -105,6 +108,7 @@ module tx_landing #(
         .write_data({s_axis_tresp, s_axis_tlast && s_axis_tuser, last_byte}),
         .read(row_read),
         .read_addr(row_addr),
+        .shift(row_shift),
         .read_data({row_resp, row_ends, row_last_byte})
     );
 
@@ -129,7 +133,7 @@ module tx_landing #(
         if (rst) lane_q <= '0;
     end
 
-    assign busy = row_q != head || row_valid;
+    assign busy = row_q != head || row_busy;
 
 endmodule
 
