@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 
 PANELS: Mapping[str, Sequence[str]] = {
     "Run": ("sim", "live", "run", "shell", "lab", "waves"),
-    "Prove": ("test", "packetdrill", "netsim", "fuzz", "coverage", "mutate"),
+    "Prove": ("test", "packetdrill", "netsim", "fuzz", "coverage", "mutate", "formal", "regress"),
     "Measure": ("bench", "synth"),
     "Develop": ("lint", "regs"),
 }
@@ -60,6 +60,12 @@ EXAMPLES: Mapping[str, Sequence[tuple[str, str]]] = {
         ("bench --quick", "all figures, roughly"),
         ("bench stack --json", "one section, for a program"),
     ),
+    "formal": (
+        ("formal", "every proof, some minutes"),
+        ("formal --quick", "those that take seconds"),
+        ("formal queue_ring", "of one module"),
+    ),
+    "regress": (("regress", "all lengths at line rate, all proofs, placement"),),
     "synth": (("synth --quick", "cells by module on ECP5"),),
     "lint": (("lint", "as continuous integration does"),),
     "regs": (("regs --check", "is what is generated up to date?"),),

@@ -42,6 +42,7 @@ def check_linerate(result: dict[str, float], count: int, width: int) -> None:
         assert result["tx_cycles"] <= result["line_cycles"] + SLACK
 
 
+@pytest.mark.regress
 @pytest.mark.parametrize("width,queues", [(128, 1), (64, 1), (512, 4)])
 def test_both_directions_at_line_rate_without_a_drop(
     width: int, queues: int, tmp_path: Path
@@ -58,6 +59,7 @@ def test_every_length_at_line_rate(width: int, queues: int, tmp_path: Path) -> N
     check_linerate(run_linerate(lengths, width, queues, 16, tmp_path), len(lengths), width)
 
 
+@pytest.mark.regress
 def test_latency_of_the_nic_itself_stays_within_its_cycles(tmp_path: Path) -> None:
     """Of a lone 60-byte frame, with a memory that answers at once and no moderation."""
     job, out = tmp_path / "job.json", tmp_path / "out.json"
