@@ -57,7 +57,7 @@ class LabError(Exception):
 
 
 class LabBench:
-    """`with bench:` undoes what `patch` replaced and switches the hosts off."""
+    """`with bench:` undoes what `patch` replaced."""
 
     rtl = False
 
@@ -113,8 +113,6 @@ class LabBench:
         trace: TracebackType | None,
     ) -> None:
         self._undo.close()
-        for host in (self.server, self.client):
-            host.kernel.power_off()
 
     def patch(self, owner: object, name: str, value: object) -> None:
         """Replace `owner.name` until the bench is left: how a break breaks a function."""
@@ -245,3 +243,8 @@ class VirtualBench(LabBench):
 
     def _let(self, until: int, stop: Callable[[], bool] | None = None) -> None:
         self.engine.run(until=until, stop=stop)
+
+    def power_off(self) -> None:
+        """For its memory: see `Kernel.power_off`."""
+        for host in (self.server, self.client):
+            host.kernel.power_off()

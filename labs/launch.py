@@ -15,11 +15,15 @@ from labs.lab import Lab, Result
 
 def run_virtual(lab: Lab, seed: int, tell: Tell, broken: str = "") -> Result:
     """What the lab found; `broken` names one of its breaks.  LabError, BadParameter."""
-    with VirtualBench(seed, tell, lab.cpus) as bench:
-        bench.up()
-        if broken:
-            lab.break_named(broken)(bench)
-        return lab.run(bench)
+    bench = VirtualBench(seed, tell, lab.cpus)
+    try:
+        with bench:
+            bench.up()
+            if broken:
+                lab.break_named(broken)(bench)
+            return lab.run(bench)
+    finally:
+        bench.power_off()
 
 
 def job_settings(labs: Sequence[tuple[Lab, str]], seed: int) -> dict[str, Any]:

@@ -67,13 +67,15 @@ async def run_lab(dut: Any, lab: Lab, broken: str, seed: int, tell: Tell) -> dic
             return vars(lab.run(here))
 
     running = greenlet(experiment)
-    answer: Any = running.switch()
-    while not running.dead:
-        until, stop = answer
-        await bench.engine.run(stop=stop, until=until)
-        answer = running.switch()
-    bench.check()
-    bench.bus.close()
+    try:
+        answer: Any = running.switch()
+        while not running.dead:
+            until, stop = answer
+            await bench.engine.run(stop=stop, until=until)
+            answer = running.switch()
+        bench.check()
+    finally:
+        bench.bus.close()
     found: dict[str, Any] = answer
     return found
 
