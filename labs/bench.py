@@ -114,9 +114,12 @@ class LabBench:
     ) -> None:
         self._undo.close()
 
-    def patch(self, owner: object, name: str, value: object) -> None:
-        """Replace `owner.name` until the bench is left: how a break breaks a function."""
-        self._undo.enter_context(mock.patch.object(owner, name, value, create=True))
+    def patch(self, owner: object, name: str, value: object, new: bool = False) -> None:
+        """Replace `owner.name` until the bench is left: how a break breaks a function.
+
+        AttributeError if it is not there, unless it shall be `new`.
+        """
+        self._undo.enter_context(mock.patch.object(owner, name, value, create=new))
 
     # -- programs and time --------------------------------------------------------------------
 

@@ -76,8 +76,8 @@ def unread_forgotten(bench: LabBench) -> None:
 
 
 def always_abort(bench: LabBench) -> None:
-    """Every end is abortive: `_close_sending` of tcp/close.py resets."""
-    bench.patch(tcp_close, "_close_sending", tcp_close._abort)
+    """Every end is abortive: `close_sending` of tcp/close.py resets."""
+    bench.patch(tcp_close, "close_sending", tcp_close._abort)
 
 
 @dataclass

@@ -36,7 +36,7 @@ def cruncher(py: Modules, counts: dict[str, int]) -> None:
 
 def napi_off(bench: LabBench) -> None:
     """There is no NAPI: the driver's `irq_mode` (dev/drivers/w2a_nic.py) is "naive" throughout."""
-    bench.patch(W2aNic, "irq_mode", property(lambda nic: NAIVE, lambda nic, mode: None))
+    bench.patch(W2aNic, "irq_mode", property(lambda nic: NAIVE, lambda nic, mode: None), new=True)
 
 
 def no_budget(bench: LabBench) -> None:
