@@ -222,7 +222,9 @@ def urgent(m: Machine) -> dict[str, Any]:
         a.setblocking(False)
         a.setsockopt(so.SOL_SOCKET, so.SO_OOBINLINE, inline)
         seen: list[Any] = [m.outcome(a.recv, 1, so.MSG_OOB)]
-        b.send(b"abc", so.MSG_OOB), b.send(b"def")
+        b.send(b"abc", so.MSG_OOB)
+        seen.append(m.outcome(a.recvfrom, 0, so.MSG_PEEK))  # the mark ends it before a byte
+        b.send(b"def")
         poll = m.select.poll()
         poll.register(a, 0xFFFF & ~m.select.POLLNVAL)
         seen.append(poll.poll(0)[0][1])

@@ -131,7 +131,10 @@ class StreamSock(ConnectedSock):
                 if message is not first:
                     control = control_of(message, self.passcred, peek=True)
                 break
-            skip, at = 0, self._to_data(at + 1, True, any(parts))
+            skip, following = 0, at + 1
+            at = self._to_data(following, True, any(parts))
+            if at is None and following < len(self.queue) and not any(parts):
+                return None  # stopped at the mark with nothing: as if there was nothing
         return None if first is None else _told(parts, first, control)
 
     # -- the urgent byte -------------------------------------------------------------------
