@@ -46,6 +46,13 @@ def test_lab_shows_its_mechanism_and_draws_it(cls: type[Lab], tmp_path: Path) ->
     assert isinstance(chart, Ladder) or chart.title in in_terminal(chart)
 
 
+@pytest.mark.regress
+@pytest.mark.parametrize("cls", LABS, ids=lambda lab: lab.name)
+def test_lab_shows_its_mechanism_with_the_numbers_of_its_page(cls: type[Lab]) -> None:
+    lab = cls()
+    lab.check(run_virtual(lab, SEED, silent))
+
+
 @pytest.mark.parametrize(
     ("cls", "broken"), BREAKS, ids=[f"{lab.name}-{break_name(b)}" for lab, b in BREAKS]
 )
