@@ -133,6 +133,9 @@ def corking(m: Machine) -> dict[str, object]:
         client.send(b"after")
         result["lost"] = server.recv(10)
         result["others"] = m.outcome(other.recv, 10, so.MSG_DONTWAIT)
+        client.send(b"f", so.MSG_MORE)
+        client.close()
+        result["closed"] = m.outcome(server.recv, 10, so.MSG_DONTWAIT)
         return result
 
 

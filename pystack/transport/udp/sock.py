@@ -123,7 +123,7 @@ class UdpSock(InetDatagramSock):
 
     def close(self) -> None:
         with self.lock:
-            output.push(self)
+            self.pending = None  # never sent (`udp_flush_pending_frames`)
             self.udp.table.put_port(self)
             self.release()
             del self.udp.sockets[self]
