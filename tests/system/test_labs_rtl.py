@@ -18,7 +18,7 @@ def silent(event: dict[str, Any]) -> None:
     """Nobody listens."""
 
 
-# What is only in `make regress`: many packets, which take minutes under Icarus; and the storm, whose
+# Only in `make regress`: many packets, which take minutes under Icarus; and the storm, whose
 # figures depend on the latency of the NIC's interrupt.
 HEAVY = {"verilator": ["interrupt-storm"], "icarus": ["bdp", "interrupt-storm"]}
 
