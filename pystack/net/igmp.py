@@ -1,11 +1,13 @@
 """Multicast groups of IPv4 links, and telling routers of them (IGMPv2, RFC 2236; IGMPv3, RFC 3376;
 `net/ipv4/igmp.c`).
 
-Joined by sockets through `Ipv4.join`; input asks `is_member`.  Groups are joined for every source.
+Joined by sockets through `Ipv4.join`; input asks `is_member`.  Groups and what is wanted of them
+are kept by `source_filter`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -17,13 +19,20 @@ from pystack.dev.netdev import NetDevice
 from pystack.net.fib import RouteType
 from pystack.net.ip_output import multicast_mac
 from pystack.net.route import Route
+from pystack.net.source_filter import (
+    MCAST_EXCLUDE,
+    Change,
+    Groups,
+    Record,
+    parsed_sources,
+    reports,
+)
 
 if TYPE_CHECKING:
     from pystack.net.ipv4 import Ipv4
 
 IPPROTO_IGMP = 2
 QUERY, V1_REPORT, V2_REPORT, V2_LEAVE, V3_REPORT = 0x11, 0x12, 0x16, 0x17, 0x22
-MODE_IS_EXCLUDE, CHANGE_TO_INCLUDE, CHANGE_TO_EXCLUDE = 2, 3, 4
 ALL_HOSTS, ALL_ROUTERS, V3_ROUTERS = b"\xe0\0\0\x01", b"\xe0\0\0\x02", b"\xe0\0\0\x16"
 ROUTER_ALERT = bytes((148, 4, 0, 0))
 TOS_INTERNETCONTROL = 0xC0
@@ -31,29 +40,15 @@ MS = 1_000_000
 _TENTH = 100 * MS  # the unit of a query's code
 _V1_DELAY = 100 * _TENTH
 _OLDER_QUERIER = 135_000 * MS  # robustness * query interval + response interval, RFC 3376, 8.12
-_RECORD = 8
-_HEADER = 8
+_HEADER, _V3_QUERY = 8, 12
 _QUIET = b"\xe0\0\0"  # 224.0.0.x
 
 
-class _Group:
-    """`users` have joined; `unsolicited` reports are still to be sent; `reporter`: the last report
-    on the link was ours, so the leave has to be, too."""
-
-    def __init__(self, timer: Timer) -> None:
-        self.users = 1
-        self.unsolicited = 0
-        self.reporter = False
-        self.timer = timer
-
-
 class _Link:
-    """`changes`: what is still to be told, and how often; `v1_until`, `v2_until`: an older querier
-    is about (ns)."""
+    """`v1_until`, `v2_until`: an older querier is about (ns)."""
 
     def __init__(self, changes_timer: Timer, query_timer: Timer) -> None:
-        self.groups: dict[bytes, _Group] = {}
-        self.changes: dict[bytes, tuple[int, int]] = {}
+        self.groups = Groups()
         self.changes_timer = changes_timer
         self.query_timer = query_timer
         self.v1_until = self.v2_until = 0
@@ -68,62 +63,76 @@ class Igmp:
 
     # -- membership ------------------------------------------------------------------------
 
-    def is_member(self, dev: NetDevice, group: bytes) -> bool:
-        """Every host is one of 224.0.0.1."""
+    def is_member(self, dev: NetDevice, group: bytes, source: bytes, protocol: int) -> bool:
+        """Is a packet wanted here?  Every host is in 224.0.0.1, and IGMP's come from routers, not
+        from sources (`ip_check_mc_rcu`)."""
         link = self._links.get(dev)
-        return group == ALL_HOSTS or (link is not None and group in link.groups)
+        member = None if link is None else link.groups.get(group)
+        if member is None:
+            return group == ALL_HOSTS
+        return protocol == IPPROTO_IGMP or member.allows(source)
 
     def groups(self, dev: NetDevice) -> dict[bytes, int]:
         """Of `dev`, with how many want each; all hosts belong to 224.0.0.1."""
         link = self._links.get(dev)
-        found = {} if link is None else {g: group.users for g, group in link.groups.items()}
+        found = {} if link is None else {g: sum(group.users) for g, group in link.groups.items()}
         return found | {ALL_HOSTS: 1} if dev.up else found
 
-    def join(self, dev: NetDevice, group: bytes) -> None:
-        """As often as wanted; the first time the link is told (`igmp_group_added`)."""
+    def join(self, dev: NetDevice, group: bytes, mode: int = MCAST_EXCLUDE) -> None:
+        """As often as wanted, with an empty filter of `mode` (`____ip_mc_inc_group`)."""
         link = self._link(dev)
-        member = link.groups.get(group)
-        if member is not None:
-            member.users += 1
+        if group in link.groups:
+            self.change_filter(dev, group, Change(mode, users=1))
             return
-        member = link.groups[group] = _Group(self._kernel.timer(partial(self._due, dev, group)))
+        link.groups.enter(group, mode, self._kernel.timer(partial(self._due, dev, group)))
+        self._added(dev, link, group)
+
+    def leave(self, dev: NetDevice, group: bytes, mode: int, sources: Collection[bytes]) -> None:
+        """Once for every `join`, with the filter there is now (`__ip_mc_dec_group`)."""
+        link = self._link(dev)
+        member = link.groups[group]
+        self.change_filter(dev, group, Change(mode, sources, -1, -1))
+        if any(member.users):
+            return
+        link.groups.depart(group, self._robustness)
+        dev.mc_del(multicast_mac(group))
+        told, version = dev.up and self._reported(dev, group), self._version(dev)
+        if told and version == 3:
+            self._changed(link)
+            return
+        del link.groups.left[group]
+        if told and version == 2 and member.reporter:
+            self._send(dev, ALL_ROUTERS, _message(V2_LEAVE, group))
+
+    def change_filter(self, dev: NetDevice, group: bytes, change: Change) -> None:
+        """One user's (`ip_mc_add_src`, `ip_mc_del_src`)."""
+        link = self._link(dev)
+        news = link.groups[group].apply(change, self._robustness)
+        if news and dev.up and self._reported(dev, group) and self._version(dev) == 3:
+            self._changed(link)
+
+    def _added(self, dev: NetDevice, link: _Link, group: bytes) -> None:
+        """The link is told (`igmp_group_added`)."""
+        member = link.groups[group]
         dev.mc_add(multicast_mac(group))
         if not dev.up or not self._reported(dev, group):
             return
+        member.announce(self._robustness)
         if self._version(dev) == 3:
-            self._changed(dev, link, group, CHANGE_TO_EXCLUDE)
+            self._changed(link)
         else:
             member.unsolicited = self._robustness
             member.timer.mod(self._kernel.now + MS)
-
-    def leave(self, dev: NetDevice, group: bytes) -> None:
-        """Once for every `join` (`igmp_group_dropped`)."""
-        link = self._link(dev)
-        member = link.groups[group]
-        member.users -= 1
-        if member.users:
-            return
-        del link.groups[group]
-        member.timer.delete()
-        dev.mc_del(multicast_mac(group))
-        if not dev.up or not self._reported(dev, group):
-            return
-        version = self._version(dev)
-        if version == 3:
-            self._changed(dev, link, group, CHANGE_TO_INCLUDE)
-        elif version == 2 and member.reporter:
-            self._send(dev, ALL_ROUTERS, _message(V2_LEAVE, group))
 
     def up(self, dev: NetDevice) -> None:
         """The link may have another router now: tell it everything (`ip_mc_up`)."""
         if dev.loopback:
             return
         dev.mc_add(multicast_mac(ALL_HOSTS))
-        for group, member in list(self._link(dev).groups.items()):
-            del self._link(dev).groups[group]
+        link = self._link(dev)
+        for group in link.groups:
             dev.mc_del(multicast_mac(group))
-            self.join(dev, group)
-            self._link(dev).groups[group].users = member.users
+            self._added(dev, link, group)
 
     def down(self, dev: NetDevice) -> None:
         """Nobody is told (`ip_mc_down`)."""
@@ -131,7 +140,7 @@ class Igmp:
         dev.mc_del(multicast_mac(ALL_HOSTS))
         for timer in (link.changes_timer, link.query_timer):
             timer.delete()
-        link.changes.clear()
+        link.groups.forget_left()
         link.v1_until = link.v2_until = 0
         for member in link.groups.values():
             member.timer.delete()
@@ -166,16 +175,14 @@ class Igmp:
 
     # -- telling ---------------------------------------------------------------------------
 
-    def _changed(self, dev: NetDevice, link: _Link, group: bytes, record: int) -> None:
+    def _changed(self, link: _Link) -> None:
         """To be told soon, and again: reports may be lost (RFC 3376, 5.1)."""
-        link.changes[group] = record, self._robustness
         link.changes_timer.mod(self._kernel.now + MS)
 
     def _tell_changes(self, dev: NetDevice) -> None:
         link = self._link(dev)
-        records = [(record, group) for group, (record, _) in link.changes.items()]
-        link.changes = {g: (r, n - 1) for g, (r, n) in link.changes.items() if n > 1}
-        if link.changes:
+        records = [r for r in link.groups.changes() if self._reported(dev, r.group)]
+        if link.groups.untold:
             interval = self._setting(dev, "igmpv3_unsolicited_report_interval")
             link.changes_timer.mod(self._kernel.now + self._random(interval * MS))
         self._report_v3(dev, records)
@@ -190,22 +197,18 @@ class Igmp:
             member.timer.mod(self._kernel.now + self._random(interval * MS))
         member.reporter = True
         if version == 3:
-            self._report_v3(dev, [(MODE_IS_EXCLUDE, group)])
+            self._report_v3(dev, [member.state(group)])
         else:
             self._send(dev, group, _message(V2_REPORT if version == 2 else V1_REPORT, group))
 
     def _answer(self, dev: NetDevice) -> None:
         """A general query of IGMPv3 is answered at once for all groups."""
-        groups = [g for g in self._link(dev).groups if self._reported(dev, g)]
-        self._report_v3(dev, [(MODE_IS_EXCLUDE, group) for group in groups])
+        records = self._link(dev).groups.states()
+        self._report_v3(dev, [r for r in records if self._reported(dev, r.group)])
 
-    def _report_v3(self, dev: NetDevice, records: list[tuple[int, bytes]]) -> None:
-        most = (dev.mtu - 24 - _HEADER) // _RECORD
-        for at in range(0, len(records), most):
-            part = records[at : at + most]
-            body = b"".join(bytes((kind, 0, 0, 0)) + group for kind, group in part)
-            count = len(part).to_bytes(4, "big")
-            self._send(dev, V3_ROUTERS, _message(V3_REPORT, count, body))
+    def _report_v3(self, dev: NetDevice, records: list[Record]) -> None:
+        for count, body in reports(records, dev.mtu - 24 - _HEADER, 4):
+            self._send(dev, V3_ROUTERS, _message(V3_REPORT, count.to_bytes(4, "big"), body))
 
     def _send(self, dev: NetDevice, daddr: bytes, message: bytes) -> None:
         """For this link only, and for routers to look at (RFC 3376, 4)."""
@@ -264,8 +267,8 @@ class Igmp:
                 delay, group = _V1_DELAY, bytes(4)
                 link.v1_until = now + _OLDER_QUERIER
             link.changes_timer.delete()
-            link.changes.clear()
-        elif len(message) < 12:
+            link.groups.forget_left()
+        elif len(message) < _V3_QUERY:
             return False
         elif self._version(dev) == 3:
             return self._query_v3(dev, link, _exponential(code) * _TENTH, group, message)
@@ -276,19 +279,26 @@ class Igmp:
     def _query_v3(
         self, dev: NetDevice, link: _Link, delay: int, group: bytes, message: bytes
     ) -> bool:
-        sources = int.from_bytes(message[10:12], "big")
-        if len(message) < 12 + 4 * sources or (sources and not any(group)):
+        count = int.from_bytes(message[10:12], "big")
+        if len(message) < _V3_QUERY + 4 * count or (count and not any(group)):
             return False
         if any(group):
-            self._respond(dev, link, group, delay)
+            self._respond(dev, link, group, delay, parsed_sources(message, _V3_QUERY, 4))
         elif not link.query_timer.pending:
             link.query_timer.mod(self._kernel.now + self._random(delay))
         return True
 
-    def _respond(self, dev: NetDevice, link: _Link, group: bytes, delay: int) -> None:
+    def _respond(
+        self,
+        dev: NetDevice,
+        link: _Link,
+        group: bytes,
+        delay: int,
+        sources: Collection[bytes] = (),
+    ) -> None:
         """After a random time, unless an answer is due sooner (`igmp_mod_timer`)."""
         member = link.groups.get(group)
-        if member is None or not self._reported(dev, group):
+        if member is None or not self._reported(dev, group) or not member.asked(sources):
             return
         due = self._kernel.now + self._random(delay)
         if not member.timer.pending or due < member.timer.expires:

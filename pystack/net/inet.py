@@ -6,12 +6,13 @@ the length of an address names its layer (`Inets`).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import NamedTuple, Protocol
 
 from pystack.core.skb import SkBuff
 from pystack.dev.netdev import NetDevice
 from pystack.net.route import Route
+from pystack.net.source_filter import MCAST_EXCLUDE, Change
 
 ErrorHandler = Callable[[int, int, int, SkBuff], None]
 """`handler(icmp_type, code, info, skb)`: `info` is the MTU of a packet too big; `skb.off` is at the
@@ -92,11 +93,21 @@ class Inet(Protocol):
     def device_of(self, addr: bytes) -> NetDevice | None:
         """The device that has the address."""
 
-    def join(self, dev: NetDevice, group: bytes) -> None:
-        """Be a member of a multicast group on `dev`, as often as asked."""
+    def join(self, dev: NetDevice, group: bytes, mode: int = MCAST_EXCLUDE) -> None:
+        """Be a member of a multicast group on `dev`, as often as asked, with an empty filter of
+        `mode`: from everybody, or from nobody yet."""
 
-    def leave(self, dev: NetDevice, group: bytes) -> None:
-        """Once for every `join`."""
+    def leave(
+        self,
+        dev: NetDevice,
+        group: bytes,
+        mode: int = MCAST_EXCLUDE,
+        sources: Collection[bytes] = (),
+    ) -> None:
+        """Once for every `join`, with what its filter has become."""
+
+    def change_filter(self, dev: NetDevice, group: bytes, change: Change) -> None:
+        """Of a member, who wants to hear others than before."""
 
     def port_unreachable(self, skb: SkBuff) -> None:
         """Tell its sender that nobody wants a received packet; does not free it."""

@@ -143,6 +143,9 @@ def _deliver(ip: Ipv6, skb: SkBuff) -> int:
         raw = ip.raw_deliver is not None and ip.raw_deliver(skb)
         handler = ip.handlers.get(protocol)
         if handler is not None:
+            if skb.daddr[0] == 0xFF and ip.mld.blocks(skb):
+                kernel.drop(skb, Drop.IP6_NOT_MEMBER)
+                return 0
             mib["Ip6InDelivers"] += 1
             handler(skb)
             return 0

@@ -167,7 +167,7 @@ class Output:
         if route.kind is RouteType.BROADCAST:
             return True
         looped = skb.sk is None or skb.sk.mc_loop
-        return looped and self._ipv4.igmp.is_member(route.dev, skb.daddr)
+        return looped and self._ipv4.igmp.is_member(route.dev, skb.daddr, skb.saddr, skb.protocol)
 
     def _loop_back(self, skb: SkBuff, route: Route, mac: bytes) -> None:
         """`ip_mc_finish_output`: a copy is received at once, and is no martian."""

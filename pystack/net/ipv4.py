@@ -6,7 +6,7 @@ go, `devinet` has the addresses.  Transports register here, and call `route` and
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from socket import AF_INET
 
 from pystack.core.headers import frame
@@ -32,6 +32,7 @@ from pystack.net.ip_options import Recorder, echo, milliseconds
 from pystack.net.ip_output import Output
 from pystack.net.route import Route, Routing
 from pystack.net.route_input import RouteInput
+from pystack.net.source_filter import MCAST_EXCLUDE, Change
 
 CONF, NEIGH = "net.ipv4.conf", "net.ipv4.neigh"
 IP_FORWARD = "net.ipv4.ip_forward"
@@ -142,14 +143,22 @@ class Ipv4:
         own = self.devinet.addresses.get(addr)
         return None if own is None else own.dev
 
-    def join(self, dev: NetDevice, group: bytes) -> None:
-        """Be a member of a multicast group on `dev`, as often as asked."""
-        self.igmp.join(dev, group)
+    def join(self, dev: NetDevice, group: bytes, mode: int = MCAST_EXCLUDE) -> None:
+        self.igmp.join(dev, group, mode)
         self.routing.flush()
 
-    def leave(self, dev: NetDevice, group: bytes) -> None:
-        """Once for every `join`."""
-        self.igmp.leave(dev, group)
+    def leave(
+        self,
+        dev: NetDevice,
+        group: bytes,
+        mode: int = MCAST_EXCLUDE,
+        sources: Collection[bytes] = (),
+    ) -> None:
+        self.igmp.leave(dev, group, mode, sources)
+        self.routing.flush()
+
+    def change_filter(self, dev: NetDevice, group: bytes, change: Change) -> None:
+        self.igmp.change_filter(dev, group, change)
         self.routing.flush()
 
     def port_unreachable(self, skb: SkBuff) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import errno
 import ipaddress
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from socket import AF_INET6
 
 from pystack.core.headers.ethernet import ETH_P_IPV6
@@ -37,6 +37,7 @@ from pystack.net.ndisc import Ndisc
 from pystack.net.reassembly6 import Reassembly
 from pystack.net.route import Route
 from pystack.net.route6 import Routing6
+from pystack.net.source_filter import MCAST_EXCLUDE, Change
 
 
 class Ipv6:
@@ -156,12 +157,20 @@ class Ipv6:
         found = self.addrconf.find(addr)
         return None if found is None else found.dev
 
-    def join(self, dev: NetDevice, group: bytes) -> None:
-        """Be a member of a multicast group on `dev`, as often as asked."""
-        self.mld.join(dev, group)
+    def join(self, dev: NetDevice, group: bytes, mode: int = MCAST_EXCLUDE) -> None:
+        self.mld.join(dev, group, mode)
 
-    def leave(self, dev: NetDevice, group: bytes) -> None:
-        self.mld.leave(dev, group)
+    def leave(
+        self,
+        dev: NetDevice,
+        group: bytes,
+        mode: int = MCAST_EXCLUDE,
+        sources: Collection[bytes] = (),
+    ) -> None:
+        self.mld.leave(dev, group, mode, sources)
+
+    def change_filter(self, dev: NetDevice, group: bytes, change: Change) -> None:
+        self.mld.change_filter(dev, group, change)
 
     def port_unreachable(self, skb: SkBuff) -> None:
         """Nobody wants a received packet; does not free it."""

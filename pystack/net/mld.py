@@ -1,11 +1,13 @@
 """Multicast groups of IPv6 links, and telling routers of them (MLDv2, RFC 3810; MLDv1, RFC 2710;
 `mcast.c`).
 
-Joined by `addrconf` (solicited-node groups) and by sockets; `ip6_input` asks `is_member`.
+Joined by `addrconf` (solicited-node groups) and by sockets; `ip6_input` asks `is_member`.  Groups
+and what is wanted of them are kept by `source_filter`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -21,6 +23,7 @@ from pystack.core.headers.icmpv6 import (
 from pystack.core.headers.ipv6 import (
     ALL_ROUTERS,
     ANY,
+    IPPROTO_ICMPV6,
     MLDV2_ROUTERS,
     NEXTHDR_HOP,
     Ipv6Header,
@@ -43,39 +46,33 @@ from pystack.net.mld_wire import (
     well_formed,
 )
 from pystack.net.route import Route
+from pystack.net.source_filter import (
+    MCAST_EXCLUDE,
+    Change,
+    Groups,
+    Record,
+    parsed_sources,
+    reports,
+)
 
 if TYPE_CHECKING:
     from pystack.net.ipv6 import Ipv6
 
 MS = 1_000_000
 SECOND = 1000 * MS
-MODE_IS_EXCLUDE = 2
-CHANGE_TO_INCLUDE = 3
-CHANGE_TO_EXCLUDE = 4
+_MESSAGES = ICMPV6_MGM_QUERY, ICMPV6_MGM_REPORT, ICMPV6_MGM_REDUCTION, ICMPV6_MLD2_REPORT
 V1_DELAY_MAX = 32767  # ms; MLDv2's codes are floats above it
-_RECORD = 20
-
-
-class _Group:
-    """`users` have joined; `reporter`: the last MLDv1 report on the link was ours, so the leave has
-    to be, too."""
-
-    def __init__(self, timer: Timer) -> None:
-        self.users = 1
-        self.reporter = False
-        self.timer = timer
 
 
 class _Link:
-    """`changes`: what is still to be told, and how often; `v1_until`: an MLDv1 querier is about.
+    """`v1_until`: an MLDv1 querier is about.
 
     What the last MLDv2 querier said of itself (RFC 3810, 9): `robustness`, and in ns its
     `query_interval` and `response_interval`.
     """
 
     def __init__(self, robustness: int, changes_timer: Timer, query_timer: Timer) -> None:
-        self.groups: dict[bytes, _Group] = {}
-        self.changes: dict[bytes, tuple[int, int]] = {}  # record type, transmissions left
+        self.groups = Groups()
         self.changes_timer = changes_timer
         self.query_timer = query_timer
         self.v1_until = 0
@@ -104,19 +101,29 @@ class Mld:
         link = self._links.get(dev)
         return link is not None and group in link.groups
 
+    def blocks(self, skb: SkBuff) -> bool:
+        """Is a received packet to a group from a source nobody here wants to hear?  Never one of
+        MLD itself (`ipv6_is_mld`)."""
+        link = self._links.get(skb.dev)
+        member = None if link is None else link.groups.get(skb.daddr)
+        if member is None or member.allows(skb.saddr):
+            return False
+        return skb.protocol != IPPROTO_ICMPV6 or skb.data[0] not in _MESSAGES
+
     def groups(self, dev: NetDevice) -> dict[bytes, int]:
         """Of `dev`, with how many want each."""
         link = self._links.get(dev)
-        return {} if link is None else {name: it.users for name, it in link.groups.items()}
+        return {} if link is None else {name: sum(it.users) for name, it in link.groups.items()}
 
-    def join(self, dev: NetDevice, group: bytes) -> None:
-        """As often as wanted; the first time the link is told (`igmp6_group_added`)."""
+    def join(self, dev: NetDevice, group: bytes, mode: int = MCAST_EXCLUDE) -> None:
+        """As often as wanted, with an empty filter of `mode`; the first time the link is told
+        (`__ipv6_dev_mc_inc`, `igmp6_group_added`)."""
         link = self._link(dev)
-        member = link.groups.get(group)
-        if member is not None:
-            member.users += 1
+        if group in link.groups:
+            self.change_filter(dev, group, Change(mode, users=1))
             return
-        member = link.groups[group] = _Group(self.kernel.timer(partial(self._due, dev, group)))
+        timer = self.kernel.timer(partial(self._due, dev, group))
+        member = link.groups.enter(group, mode, timer)
         dev.mc_add(multicast_mac(group))
         if not reported(group):
             return
@@ -126,26 +133,41 @@ class Mld:
             interval = self._setting(dev, "mldv1_unsolicited_report_interval")
             member.timer.mod(self.kernel.now + self._random(interval * MS))
         else:
-            self._changed(link, group, CHANGE_TO_EXCLUDE)
+            member.announce(link.robustness)
+            self._changed(link)
 
-    def leave(self, dev: NetDevice, group: bytes) -> None:
-        """Once for every `join` (`igmp6_group_dropped`)."""
+    def leave(
+        self,
+        dev: NetDevice,
+        group: bytes,
+        mode: int = MCAST_EXCLUDE,
+        sources: Collection[bytes] = (),
+    ) -> None:
+        """Once for every `join`, with the filter there is now (`igmp6_group_dropped`)."""
         link = self._links.get(dev)
         if link is None or group not in link.groups:
             return
         member = link.groups[group]
-        member.users -= 1
-        if member.users:
+        self.change_filter(dev, group, Change(mode, sources, -1, -1))
+        if any(member.users):
             return
-        del link.groups[group]
-        member.timer.delete()
+        link.groups.depart(group, link.robustness)
         dev.mc_del(multicast_mac(group))
-        if not reported(group):
+        if not reported(group) or self._v1(dev, link):
+            del link.groups.left[group]
+            if member.reporter and reported(group):
+                self._send_v1(dev, ICMPV6_MGM_REDUCTION, ALL_ROUTERS, group)
+        else:
+            self._changed(link)
+
+    def change_filter(self, dev: NetDevice, group: bytes, change: Change) -> None:
+        """One user's, if the device has not been down since (`ip6_mc_add_src`)."""
+        link = self._links.get(dev)
+        if link is None or group not in link.groups:
             return
-        if not self._v1(dev, link):
-            self._changed(link, group, CHANGE_TO_INCLUDE)
-        elif member.reporter:
-            self._send_v1(dev, ICMPV6_MGM_REDUCTION, ALL_ROUTERS, group)
+        news = link.groups[group].apply(change, link.robustness)
+        if news and reported(group) and not self._v1(dev, link):
+            self._changed(link)
 
     def flush(self, dev: NetDevice) -> None:
         """`dev` goes down: nothing is told."""
@@ -185,16 +207,14 @@ class Mld:
 
     # -- reports ---------------------------------------------------------------------------
 
-    def _changed(self, link: _Link, group: bytes, record: int) -> None:
+    def _changed(self, link: _Link) -> None:
         """To be told soon, and again: reports may be lost (RFC 3810, 6.1)."""
-        link.changes[group] = record, link.robustness
         link.changes_timer.mod(self.kernel.now + MS)
 
     def _tell_changes(self, dev: NetDevice) -> None:
         link = self._links[dev]
-        records = [(record, group) for group, (record, _) in link.changes.items()]
-        link.changes = {g: (r, n - 1) for g, (r, n) in link.changes.items() if n > 1}
-        if link.changes:
+        records = [record for record in link.groups.changes() if reported(record.group)]
+        if link.groups.untold:
             interval = self._setting(dev, "mldv2_unsolicited_report_interval")
             link.changes_timer.mod(self.kernel.now + self._random(interval * MS))
         self._report(dev, records)
@@ -202,24 +222,22 @@ class Mld:
     def _due(self, dev: NetDevice, group: bytes) -> None:
         """A group's own timer (`mld_mca_work`)."""
         link = self._links[dev]
-        link.groups[group].reporter = True
+        member = link.groups[group]
+        member.reporter = True
         if self._v1(dev, link):
             self._send_v1(dev, ICMPV6_MGM_REPORT, group, group)
         else:
-            self._report(dev, [(MODE_IS_EXCLUDE, group)])
+            self._report(dev, [member.state(group)])
 
     def _answer(self, dev: NetDevice) -> None:
         """A general query of MLDv2 is answered at once for all groups."""
-        groups = self._links[dev].groups
-        self._report(dev, [(MODE_IS_EXCLUDE, group) for group in groups if reported(group)])
+        records = self._links[dev].groups.states()
+        self._report(dev, [record for record in records if reported(record.group)])
 
-    def _report(self, dev: NetDevice, records: list[tuple[int, bytes]]) -> None:
-        most = (dev.mtu - 56) // _RECORD
-        for at in range(0, len(records), most):
-            part = records[at : at + most]
-            body = b"".join(bytes((kind, 0, 0, 0)) + group for kind, group in part)
+    def _report(self, dev: NetDevice, records: list[Record]) -> None:
+        for count, body in reports(records, dev.mtu - 56, 16):
             self.kernel.mib["Icmp6OutMLDv2Reports"] += 1
-            self._send(dev, ICMPV6_MLD2_REPORT, MLDV2_ROUTERS, len(part), body)
+            self._send(dev, ICMPV6_MLD2_REPORT, MLDV2_ROUTERS, count, body)
 
     def _send_v1(self, dev: NetDevice, icmp_type: int, daddr: bytes, group: bytes) -> None:
         """`igmp6_send`"""
@@ -263,7 +281,7 @@ class Mld:
             return False
         if link is None:
             return True
-        old = len(message) == V1_QUERY_LENGTH
+        old, sources = len(message) == V1_QUERY_LENGTH, set[bytes]()
         if old or (self._v1(dev, link) and len(message) >= V2_QUERY_LENGTH):
             if self._forced(dev) == 2:
                 return True
@@ -272,6 +290,7 @@ class Mld:
         elif not well_formed(message):
             return False
         else:
+            sources = parsed_sources(message, V2_QUERY_LENGTH, 16)
             delay = exponential(code, 12) * MS
             link.learn(message, delay, self.kernel.sysctl["net.ipv6.mld_qrv"])
             if not any(group):
@@ -279,7 +298,7 @@ class Mld:
                 return True
         for address in [group] if any(group) else list(link.groups):
             member = link.groups.get(address)
-            if member is not None and reported(address):
+            if member is not None and reported(address) and member.asked(sources):
                 self._soon(member.timer, delay)
         return True
 
@@ -290,7 +309,7 @@ class Mld:
             link.v1_until = self.kernel.now + present
         link.query_timer.delete()
         link.changes_timer.delete()
-        link.changes.clear()
+        link.groups.forget_left()
 
     def _soon(self, timer: Timer, delay: int) -> None:
         """After a random time, unless it is due sooner (`igmp6_group_queried`)."""

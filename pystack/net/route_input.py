@@ -18,8 +18,8 @@ from pystack.net.route import ANY, BROADCAST, CACHED, InputKey, Route, Routing
 
 
 class RouteInput:
-    """`receivers` names who takes packets on, by the type of their route; `is_member` knows the
-    multicast groups of a device."""
+    """`receivers` names who takes packets on, by the type of their route; `is_member` knows of a
+    device, multicast group, source and protocol whether such a packet is wanted."""
 
     def __init__(self, kernel: Kernel, routing: Routing, local: Fib, main: Fib) -> None:
         self._kernel = kernel
@@ -27,7 +27,7 @@ class RouteInput:
         self._local = local
         self._main = main
         self.receivers: dict[RouteType, Callable[[SkBuff], None]] = {}
-        self.is_member: Callable[[NetDevice, bytes], bool] = lambda dev, group: False
+        self.is_member: Callable[[NetDevice, bytes, bytes, int], bool] = lambda *packet: False
 
     # -- input -----------------------------------------------------------------------------
 
@@ -89,7 +89,7 @@ class RouteInput:
 
     def _multicast_input(self, skb: SkBuff, dev: NetDevice) -> Route | Drop:
         saddr, group = skb.saddr, skb.daddr
-        if not self.is_member(dev, group):
+        if not self.is_member(dev, group, saddr, skb.protocol):
             return Drop.IP_NOT_MEMBER
         if not _plausible(saddr) or (saddr[0] == 127 and not dev.loopback):
             return Drop.IP_MARTIAN_SOURCE

@@ -8,7 +8,7 @@ import struct
 from collections.abc import Callable
 
 from pystack.core.headers.ipv4 import ECN_MASK
-from pystack.transport import mcast
+from pystack.transport import mcast, mcastopt
 from pystack.transport.inetflag import Flag, get_flag, set_flag
 from pystack.transport.inetsock import (
     DONTFRAG6,
@@ -59,6 +59,9 @@ def set_option(sk: InetSock, name: int, value: int | bytes) -> None:
         return
     if name in _MEMBERSHIPS:
         _change_membership(sk, name, value)
+        return
+    if name in _MCAST:
+        _MCAST[name](sk, value)
         return
     number = int_value(value)
     setter = _SETTERS.get(name)
@@ -151,6 +154,7 @@ def _change_membership(sk: InetSock, name: int, value: int | bytes) -> None:
     _MEMBERSHIPS[name](sk, value[:16], int(_INT.unpack_from(value, 16)[0]), b"")
 
 
+_MCAST = mcastopt.of_family(so.AF_INET6)
 _MEMBERSHIPS = {so.IPV6_JOIN_GROUP: mcast.join, so.IPV6_LEAVE_GROUP: mcast.leave}
 _SETTERS: dict[int, Callable[[InetSock, int], None]] = {
     so.IPV6_V6ONLY: _set_v6only,

@@ -8,7 +8,7 @@ import struct
 from collections.abc import Callable
 
 from pystack.core.headers.ipv4 import ECN_MASK
-from pystack.transport import mcast
+from pystack.transport import mcast, mcastopt
 from pystack.transport.inetflag import Flag, get_flag, set_flag
 from pystack.transport.inetsock import (
     FREEBIND,
@@ -126,10 +126,11 @@ def _set_multicast_if(sk: InetSock, value: int | bytes) -> None:
     mcast.set_interface(sk, address, index)
 
 
-def _membership(change: Callable[[InetSock, bytes, int, bytes], None]) -> _Structured:
+def _membership(change: Callable[[InetSock, bytes, int, bytes], None]) -> mcastopt.Setter:
     def set_it(sk: InetSock, value: int | bytes) -> None:
-        """struct ip_mreq or ip_mreqn."""
-        mcast.forbid_stream(sk)
+        """struct ip_mreq or ip_mreqn; EPROTO of a stream, which MCAST_* allow to join."""
+        if sk.type == so.SOCK_STREAM:
+            raise os_error(errno.EPROTO)
         if isinstance(value, int) or len(value) < 8:
             raise os_error(errno.EINVAL)
         index = int(_INT.unpack_from(value, 8)[0]) if len(value) >= 12 else 0
@@ -150,11 +151,12 @@ def _multicast_if(sk: InetSock) -> bytes:
     return bytes(4) if sk.mc is None else sk.mc.address
 
 
-_Structured = Callable[[InetSock, int | bytes], None]
-_STRUCTURED: dict[int, _Structured] = {
+_STRUCTURED: dict[int, mcastopt.Setter] = {
     so.IP_MULTICAST_IF: _set_multicast_if,
     so.IP_ADD_MEMBERSHIP: _membership(mcast.join),
     so.IP_DROP_MEMBERSHIP: _membership(mcast.leave),
+    **mcastopt.OF_IP,
+    **mcastopt.of_family(so.AF_INET),
 }
 _SETTERS: dict[int, Callable[[InetSock, int], None]] = {
     so.IP_TOS: _set_tos,

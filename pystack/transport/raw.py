@@ -116,7 +116,7 @@ class RawSock(InetDatagramSock):
             and overlap(self.rcv_saddr, True, ours, True)
             and (not self.has_peer or self.raddr == theirs)
             and self.sk_bound_dev_if in (0, ifindex)
-            and (not mcast.is_multicast(ours) or mcast.allows(self, ours, ifindex))
+            and (not mcast.is_multicast(ours) or mcast.allows(self, ours, theirs, ifindex))
         )
 
     def filters_out(self, skb: SkBuff) -> bool:

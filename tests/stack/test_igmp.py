@@ -90,7 +90,7 @@ def test_a_general_query_is_answered_once_with_all_groups_in_time(net: Net) -> N
     sent(net)
     query(net, IGMPv3mq(mrcode=20))
     net.run(2000)
-    assert v3(sent(net)) == [[(EXCLUDE_MODE, GROUP), (EXCLUDE_MODE, OTHER)]]
+    assert v3(sent(net)) == [[(EXCLUDE_MODE, OTHER), (EXCLUDE_MODE, GROUP)]]
 
 
 def test_a_query_for_a_group_is_answered_for_that_group(net: Net) -> None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from pystack.core.headers.tcp import TCP_HLEN
 from pystack.core.skb import SkBuff
 from pystack.net.route import Route
-from pystack.transport import errqueue
+from pystack.transport import errqueue, mcast
 from pystack.transport.inetaddr import to_user
 from pystack.transport.inetsock import InetSock
 from pystack.transport.sock import (
@@ -349,6 +349,7 @@ class TcpSock(InetSock):
 
     def close(self) -> None:
         with self.lock:
+            mcast.leave_all(self)
             close.close(self)
 
     def poll(self) -> int:

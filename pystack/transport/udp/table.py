@@ -163,7 +163,7 @@ class PortTable(Generic[S]):
             if (
                 _score(sk, daddr, saddr, sport, ifindex, -1) > 0
                 and overlap(sk.rcv_saddr, sk.v6only, daddr, False)
-                and (not mcast.is_multicast(daddr) or mcast.allows(sk, daddr, ifindex))
+                and (not mcast.is_multicast(daddr) or mcast.allows(sk, daddr, saddr, ifindex))
             ):
                 yield sk
 
