@@ -15,6 +15,11 @@ from pystack.dev.drivers.w2a_queue import NAIVE, NAPI, QueuePair
 UDP_PORT = 7777
 STEP = 10_000  # ns the other program computes at a time
 MODES = NAPI, NAIVE
+# How the driver sets the NIC: an interrupt for what came in 20 us, or one for each frame.
+MODERATION = {
+    NAPI: "ethtool -C eth0 rx-usecs 20 rx-frames 64",
+    NAIVE: "ethtool -C eth0 rx-usecs 0 rx-frames 1",
+}
 
 
 def sink(py: Modules, counts: dict[str, int]) -> None:
@@ -60,8 +65,9 @@ class InterruptStorm(Lab):
     computes. What to look for: a driver that takes one interrupt a packet and does all work in
     it delivers less and less as more comes, for interrupts go before everything else: at last it
     only takes packets in, for a program that never runs. That is livelock. With NAPI the first
-    interrupt masks the next ones and the kernel polls, up to a budget: the busier, the fewer
-    interrupts a packet; what does not fit is dropped by the NIC, at no cost, and programs run.
+    interrupt masks the next ones and the kernel polls, up to a budget, and the NIC waits 20 us
+    before the next one: the busier, the fewer interrupts a packet; what does not fit is dropped
+    by the NIC, at no cost, and programs run.
     """
 
     name = "interrupt-storm"
@@ -84,6 +90,7 @@ class InterruptStorm(Lab):
         curves: dict[str, list[dict[str, float]]] = {mode: [] for mode in MODES}
         for mode in MODES:
             bench.driver.irq_mode = mode
+            bench.show(bench.server, MODERATION[mode])
             for step in range(1, self.steps + 1):
                 bench.progress(f"{mode} driver", step, self.steps)
                 rate = self.peak_kpps * 1000 * step // self.steps
@@ -118,8 +125,9 @@ class InterruptStorm(Lab):
         napi, naive = result.napi, result.naive
         best = max(point["delivered"] for point in naive)
         require(
-            naive[-1]["delivered"] < 0.7 * best,
-            f"the naive driver still delivered {naive[-1]['delivered']:.0f} kpps at the top.",
+            naive[-1]["delivered"] < 0.5 * best and naive[-1]["computed"] < 0.01,
+            f"the naive driver still delivered {naive[-1]['delivered']:.0f} kpps at the top, and "
+            f"left {naive[-1]['computed']:.0%} of the CPU.",
         )
         require(
             naive[-1]["interrupts"] > 0.9,
@@ -127,12 +135,12 @@ class InterruptStorm(Lab):
         )
         high = max(point["delivered"] for point in napi)
         require(
-            napi[-1]["delivered"] > 0.4 * high
-            and napi[-1]["delivered"] > 2 * naive[-1]["delivered"],
+            napi[-1]["delivered"] > 0.8 * high
+            and napi[-1]["delivered"] > 4 * naive[-1]["delivered"],
             f"NAPI delivered {napi[-1]['delivered']:.0f} kpps at the top, of {high:.0f}.",
         )
         require(
-            napi[-1]["interrupts"] < 0.2,
+            napi[-1]["interrupts"] < 0.05,
             f"NAPI took {napi[-1]['interrupts']:.2f} interrupts a packet at the top.",
         )
 
@@ -140,7 +148,7 @@ class InterruptStorm(Lab):
         napi, naive = result.napi[-1], result.naive[-1]
         best = max(result.naive, key=lambda point: point["delivered"])
         dead = naive["delivered"] < 0.1 * best["delivered"]
-        verdict = "livelock" if dead else "the NIC's own latency is all that spares it livelock"
+        verdict = "livelock" if dead else "it lives on what the NIC takes to interrupt again"
         return (
             f"At {napi['offered'] / 1e3:.2g} million packets a second NAPI took "
             f"{napi['interrupts']:.3f} interrupts a packet, delivered {napi['delivered']:,.0f} "
