@@ -7,8 +7,9 @@ Both hosts run on one timeline.  The capture and the probes look at the wire bes
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -37,10 +38,11 @@ WireProbe = Callable[[str, bytes, int, int], None]
 class WorldSettings:
     """`probes` see every frame beside the NIC: ("tx" into it, frame, start, end).
 
-    `queues` and `cpus` are the server's; the toplevel has at least as many queues.
+    `queues` and `cpus` are the server's; the toplevel has at least as many queues.  `seed` is the
+    simulation's own if none is given.
     """
 
-    seed: int = 1
+    seed: int = field(default_factory=lambda: int(os.environ.get("COCOTB_RANDOM_SEED", "1")))
     bus_settings: BusSettings | None = None
     impairment: Impairment | None = None
     capture: Path | None = None

@@ -2,7 +2,7 @@
 
 import cocotb
 import pytest
-from conftest import SIMS
+from conftest import SEED, SIMS
 
 from tb.system import SERVER, run_over_nic
 from wire2app.simulator import bench_design, simulate
@@ -28,4 +28,4 @@ async def capitals_come_back(dut):
 
 @pytest.mark.parametrize("sim", SIMS)
 def test_first(sim: str) -> None:
-    simulate(bench_design(), __name__, sim=sim).check()
+    simulate(bench_design(), __name__, sim=sim, seed=SEED).check()
