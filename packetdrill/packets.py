@@ -180,11 +180,11 @@ class Packets:
             raise self._mismatch(exc.message, exc.kind, expected, [actual], when) from None
 
     def _merge(self, parts: list[Frame], expected: Expected) -> Frame:
-        """One large segment.  Linux sets PSH on those it leaves to the device to cut, which a host
-        without segmentation offload has no reason to: then PSH is taken as the script has it."""
+        """One large segment.  Linux sets PSH on those it leaves to the device to cut, so that the
+        receiver merges no further; this host does not, and PSH is taken as the script has it."""
         actual = matching.merge(parts)
         wanted = expected.frame.tcp
-        if wanted is None or actual.tcp is None or self.session.machine.device.features.get("tso"):
+        if wanted is None or actual.tcp is None:
             return actual
         flags = actual.tcp.flags & ~TH_PSH | wanted.flags & TH_PSH
         return replace(actual, transport=replace(actual.tcp, flags=flags))

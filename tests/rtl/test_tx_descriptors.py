@@ -25,7 +25,7 @@ MAX_FRAME = 1518
 QUANTUM = 2048
 
 
-def test_of(top: str) -> Any:
+def of_module(top: str) -> Any:
     return cocotb.test(skip=top != TOP)
 
 
@@ -189,7 +189,7 @@ def described(fields: dict[str, int], bad: bool) -> dict[str, int]:
     return {n: v for n, v in fields.items() if not bad or n in ("status", "fragments")}
 
 
-@test_of("tx_gather")
+@of_module("tx_gather")
 async def frames_are_handed_on_as_their_descriptors_say(dut: Any) -> None:
     rng = random.Random(SEED)
     bench = Gather(dut, [some_ring(rng, 60) for _ in range(QUEUES)])
@@ -222,17 +222,17 @@ async def descriptor_error(dut: Any, resp: int, status: CplStatus) -> None:
     assert bench.taken[1][-1].lengths == [10, 10]
 
 
-@test_of("tx_gather")
+@of_module("tx_gather")
 async def a_slave_error_on_a_descriptor_ends_frame_and_queue(dut: Any) -> None:
     await descriptor_error(dut, 2, CplStatus.DESC_SLVERR)
 
 
-@test_of("tx_gather")
+@of_module("tx_gather")
 async def a_decode_error_on_a_descriptor_ends_frame_and_queue(dut: Any) -> None:
     await descriptor_error(dut, 3, CplStatus.DESC_DECERR)
 
 
-@test_of("tx_gather")
+@of_module("tx_gather")
 async def the_rest_of_a_frame_that_is_too_long_is_refused_too(dut: Any) -> None:
     """Whether it comes at once or later; when the ring stops, what was taken is handed on."""
     bench = Gather(dut, [[], [], []])
@@ -264,7 +264,7 @@ async def the_rest_of_a_frame_that_is_too_long_is_refused_too(dut: Any) -> None:
 # ---------------------------------------------------------------- tx_share
 
 
-@test_of("tx_share")
+@of_module("tx_share")
 async def queues_share_by_bytes_whatever_their_frames(dut: Any) -> None:
     """One sends 64 KiB at a time, one 60 bytes, one in between, one asks now and then."""
     rng = random.Random(SEED)
@@ -293,7 +293,7 @@ async def queues_share_by_bytes_whatever_their_frames(dut: Any) -> None:
     assert longest_wait <= 65600 // QUANTUM + 2
 
 
-@test_of("tx_share")
+@of_module("tx_share")
 async def a_queue_alone_is_not_held_up_for_long(dut: Any) -> None:
     await start_clock_and_reset(dut, wants=0, choose=0, charge=0, charge_queue=0, charge_bytes=0)
     clocks = turns = 0

@@ -24,14 +24,14 @@ BEAT = WIDTH // 8
 LANDING, MOST = 8192, 2048  # bytes of the store, and of a job
 
 
-def test_of(top: str) -> Any:
+def of_module(top: str) -> Any:
     return cocotb.test(skip=top != TOP)
 
 
 # ---------------------------------------------------------------- tx_read
 
 
-@test_of("tx_read")
+@of_module("tx_read")
 async def fragments_become_jobs_that_fit(dut: Any) -> None:
     rng = random.Random(SEED)
     await start_clock_and_reset(
@@ -90,7 +90,7 @@ async def fragments_become_jobs_that_fit(dut: Any) -> None:
 # ---------------------------------------------------------------- tx_landing
 
 
-@test_of("tx_landing")
+@of_module("tx_landing")
 async def beats_come_out_as_words_in_order(dut: Any) -> None:
     rng = random.Random(SEED)
     await start_clock_and_reset(
@@ -188,7 +188,7 @@ class Completions:
             ))  # fmt: skip
 
 
-@test_of("tx_complete")
+@of_module("tx_complete")
 async def each_descriptor_completes_once_with_its_frames_status(dut: Any) -> None:
     bench = Completions(dut)
     await bench.start()
@@ -208,7 +208,7 @@ async def each_descriptor_completes_once_with_its_frames_status(dut: Any) -> Non
     assert bench.found == due
 
 
-@test_of("tx_complete")
+@of_module("tx_complete")
 async def a_stamp_goes_to_the_frame_it_is_of(dut: Any) -> None:
     """Also when the transmitter was off for a while, and stamps come that nobody waits for."""
     bench = Completions(dut)
@@ -239,7 +239,7 @@ async def a_stamp_goes_to_the_frame_it_is_of(dut: Any) -> None:
         assert not int(dut.busy.value)
 
 
-@test_of("tx_complete")
+@of_module("tx_complete")
 async def a_stamp_in_the_clock_that_gives_it_up_is_dropped(dut: Any) -> None:
     """Whenever the transmitter is switched off round the frame's start."""
     bench = Completions(dut)

@@ -21,7 +21,7 @@ TOP = os.environ.get("TX_TOP", "")
 MANNERS = ((0.0, 0.0), (0.3, 0.0), (0.0, 0.5), (0.4, 0.4))
 
 
-def test_of(top: str) -> Any:
+def of_module(top: str) -> Any:
     return cocotb.test(skip=top != TOP)
 
 
@@ -39,7 +39,7 @@ def pack_words(parts: list[bytes], resps: list[int]) -> list[Word]:
     return found
 
 
-@test_of("tx_pack")
+@of_module("tx_pack")
 async def fragments_of_any_length_join(dut: Any) -> None:
     rng = random.Random(SEED)
     bench = Stream(
@@ -60,7 +60,7 @@ async def fragments_of_any_length_join(dut: Any) -> None:
         assert not int(dut.busy.value)
 
 
-@test_of("tx_pack")
+@of_module("tx_pack")
 async def a_frame_of_whole_words_takes_a_clock_a_word(dut: Any) -> None:
     bench = Stream(
         dut, random.Random(SEED), ("data", "bytes", "last"),
@@ -76,7 +76,7 @@ async def a_frame_of_whole_words_takes_a_clock_a_word(dut: Any) -> None:
 # ---------------------------------------------------------------- tx_vlan
 
 
-@test_of("tx_vlan")
+@of_module("tx_vlan")
 async def a_tag_goes_behind_the_addresses(dut: Any) -> None:
     rng = random.Random(SEED)
     bench = Stream(
@@ -108,7 +108,7 @@ async def a_tag_goes_behind_the_addresses(dut: Any) -> None:
 # ---------------------------------------------------------------- tx_checksum
 
 
-@test_of("tx_checksum")
+@of_module("tx_checksum")
 async def sums_come_in_order_and_a_sum_of_zero_as_ffff(dut: Any) -> None:
     rng = random.Random(SEED)
     await start_clock_and_reset(dut, valid=0, data=0, bytes=8, last=0, wanted=0, start=0)
