@@ -64,6 +64,7 @@ class Signals:
         self.actions = dict(actions or {})
         self.blocked: frozenset[int] = frozenset()
         self.pending: dict[int, SigInfo] = {}
+        self._unready: set[Task] = set()
 
     def action(self, signum: int) -> Action:
         return self.actions.get(signum, DEFAULT)
@@ -139,8 +140,20 @@ class Signals:
     def deliver_here(self) -> None:
         """Deliver if the calling thread is the one that handles signals."""
         task = self._process.kernel.cpu.current
-        if task is not None and self.waiting(task):
+        if task is not None and task not in self._unready and self.waiting(task):
             self.deliver()
+
+    @contextmanager
+    def after_result(self) -> Iterator[None]:
+        """For the caller, on the way into or out of a call signals wait for the next one: a buffer
+        has to hear what a call moved, as CPython runs no handler before it did (`_Py_write`)."""
+        task = self._process.kernel.cpu.current
+        assert task is not None, "called by a thread of the process"
+        self._unready.add(task)
+        try:
+            yield
+        finally:
+            self._unready.discard(task)
 
     @contextmanager
     def masked(self, mask: Iterable[int] | None) -> Iterator[None]:

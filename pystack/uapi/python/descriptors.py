@@ -110,7 +110,8 @@ class DescriptorIO(io.RawIOBase):
             raise io.UnsupportedOperation("not readable")
         view = memoryview(buffer).cast("B")
         try:
-            data = self._sys.read(self.fileno(), len(view))
+            with self._sys.process.signals.after_result():
+                data = self._sys.read(self.fileno(), len(view))
         except BlockingIOError:
             return None
         view[: len(data)] = data
@@ -120,7 +121,8 @@ class DescriptorIO(io.RawIOBase):
         if not self._writable:
             raise io.UnsupportedOperation("not writable")
         try:
-            return self._sys.write(self.fileno(), data)
+            with self._sys.process.signals.after_result():
+                return self._sys.write(self.fileno(), data)
         except BlockingIOError:
             return None
 
