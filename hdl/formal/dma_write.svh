@@ -39,7 +39,7 @@
                 assume (!job_valid[i] || (job_len[i] != 16'd0 && job_len[i] < 16'd64));
                 if (f_past_q && $past(job_valid[i] && !job_ready[i]))
                     assume (job_valid[i] && $stable(job_addr[i]) && $stable(job_len[i])
-                        && $stable(job_tag[i]));
+                        && $stable(job_tag[i]) && $stable(job_lane[i]));
             end
             assume (!m_axi_bvalid || (f_b_q != f_w_q && f_b_q != f_aw_taken_q));
             assume (!m_axi_bvalid || m_axi_bid == '0);

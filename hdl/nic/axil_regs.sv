@@ -10,7 +10,9 @@ module axil_regs
     parameter int AxiDataW = 128,
     parameter int MaxFrame = 9018,
     parameter bit TxChecksum = 1,
-    parameter bit TxSegment = 1
+    parameter bit TxSegment = 1,
+    parameter bit RxOffload = 1'b1,
+    parameter bit Gated = 1'b0
 ) (
     input  wire logic                              clk,
     input  wire logic                              rst,       // the port
@@ -43,6 +45,23 @@ module axil_regs
     output      logic [47:0]                       cfg_mac,
     output      logic [15:0]                       cfg_max_frame,
     output      logic [7:0]                        cfg_default_queue,
+    output      logic [7:0][47:0]                  cfg_filter,
+    output      logic [7:0]                        cfg_filter_valid,
+    output      logic [63:0]                       cfg_multicast_hash,
+    output      logic [2:0]                        cfg_rss_ipv4,
+    output      logic [2:0]                        cfg_rss_ipv6,
+    output      logic [319:0]                      cfg_rss_key,
+    input  wire logic [6:0]                        table_index,
+    output      logic [3:0]                        table_queue,
+    output      logic                              cfg_vlan_strip,
+    output      logic                              cfg_header_split,
+    output      logic                              cfg_pause_rx,
+    output      logic                              cfg_pause_tx,
+    output      logic [15:0]                       cfg_pause_quanta,
+    output      logic [15:0]                       cfg_pause_xoff,
+    output      logic [15:0]                       cfg_pause_xon,
+    input  wire logic [63:0]                       skipped,        // cycles, see ns_clock
+    output      logic [63:0]                       now,            // ns
     output      logic                              soft_reset,
     input  wire logic                              soft_resetting,
     input  wire logic                              link_up,
@@ -87,6 +106,11 @@ module axil_regs
     output      logic [Queues-1:0][15:0]           irq_tx_consumer,
     input  wire logic [Queues-1:0]                 irq_armed,
     input  wire logic [Queues-1:0]                 irq_fired,
+    input  wire logic [Queues-1:0]                 irq_raised,
+    input  wire logic [Queues-1:0]                 rx_failed,
+    input  wire logic [Queues-1:0]                 tx_failed,
+    output      logic                              event_irq,
+    output      logic                              event_busy,
 
     input  wire logic [Queues-1:0][Q_COUNTERS-1:0] queue_events,  // in the order of the counters
     output      logic                              busy
@@ -140,7 +164,7 @@ module axil_regs
 
     device_regs #(
         .Queues(Queues), .AxiDataW(AxiDataW), .MaxFrame(MaxFrame), .TxChecksum(TxChecksum),
-        .TxSegment(TxSegment)
+        .TxSegment(TxSegment), .RxOffload(RxOffload)
     ) u_device (
         .clk,
         .rst(core_rst),
@@ -166,6 +190,33 @@ module axil_regs
         .link_up,
         .core_idle,
         .steps
+    );
+
+    // ---- receive, events, clock: each reads as 0 where another is meant
+
+    logic [2:0]       part_write_known, part_read_known;
+    logic [2:0][31:0] part_data;
+
+    rx_regs #(.RxOffload(RxOffload)) u_rx (
+        .clk, .rst(core_rst),
+        .write, .write_addr, .write_data, .write_mask, .write_known(part_write_known[0]),
+        .read_addr, .read_data(part_data[0]), .read_known(part_read_known[0]),
+        .cfg_filter, .cfg_filter_valid, .cfg_multicast_hash, .cfg_rss_ipv4, .cfg_rss_ipv6,
+        .cfg_rss_key, .table_index, .table_queue, .cfg_vlan_strip, .cfg_header_split,
+        .cfg_pause_rx, .cfg_pause_tx, .cfg_pause_quanta, .cfg_pause_xoff, .cfg_pause_xon
+    );
+
+    event_regs #(.Queues(Queues)) u_events (
+        .clk, .rst(core_rst),
+        .write, .write_addr, .write_data, .write_mask, .write_known(part_write_known[1]),
+        .read_addr, .read_data(part_data[1]), .read_known(part_read_known[1]),
+        .link_up, .rx_failed, .tx_failed, .irq(event_irq), .busy(event_busy)
+    );
+
+    ns_clock #(.Gated(Gated)) u_clock (
+        .clk, .rst(core_rst), .skipped,
+        .write, .write_addr, .write_data, .write_mask, .write_known(part_write_known[2]),
+        .read, .read_addr, .read_data(part_data[2]), .read_known(part_read_known[2]), .now
     );
 
     // ---- queues
@@ -212,11 +263,13 @@ module axil_regs
             .irq_tx_consumer(irq_tx_consumer[q]),
             .irq_armed(irq_armed[q]),
             .irq_fired(irq_fired[q]),
+            .irq_raised(irq_raised[q]),
             .events(queue_events[q])
         );
     end
 
-    assign write_known = device_write_known || |(write_here & queue_write_known);
+    assign write_known = device_write_known || |part_write_known
+        || |(write_here & queue_write_known);
     assign read_known  = known_q;
 
     // ---- read: one block answers; a counter's high word comes from the latch
@@ -226,6 +279,7 @@ module axil_regs
 
     always_comb begin
         low        = device_data;
+        if (!device_read_known) low = part_data[0] | part_data[1] | part_data[2];
         high       = device_high;
         is_counter = device_is_counter;
         for (int q = 0; q < Queues; q++)
@@ -245,7 +299,8 @@ module axil_regs
             low_q        <= low;
             high_now_q   <= high;
             is_counter_q <= is_counter;
-            known_q      <= device_read_known || |(read_here & queue_read_known);
+            known_q      <= device_read_known || |part_read_known
+                || |(read_here & queue_read_known);
             if (read && is_counter_q && !read_addr[2]) high_q <= high_now_q;
             if (core_rst) high_q <= '0;
         end

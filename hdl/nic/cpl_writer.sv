@@ -1,6 +1,8 @@
 // Completions of one direction: holds them in the order of the frames, waits for the bus response
 // to a frame's data where there are any, and writes the 16-byte entry.  Only the response to that
 // write retires a descriptor.  Completions of a queue whose completion ring failed are dropped.
+// A frame may have several: an error in one is repeated in those behind it, so that the last one
+// tells of the whole frame, and the frame is counted with it.
 //
 //   engine -> waiting -> (response to its data) -> batch -> (response to the batch) -> retire
 
@@ -30,7 +32,8 @@ module cpl_writer
     output      logic                    push_full,
     input  wire logic [QueueW-1:0]       push_queue,
     input  wire logic [127:0]            push_entry,     // without phase and queue
-    input  wire logic                    push_last,      // of its frame
+    input  wire logic                    push_first,     // of its frame
+    input  wire logic                    push_last,
     input  wire logic                    push_has_data,  // a response to its data follows
     input  wire logic                    data_done,      // the next of these responses
     input  wire logic [1:0]              data_resp,
@@ -62,20 +65,20 @@ module cpl_writer
 
     // ---- waiting completions, and responses that came before it was their turn
 
-    logic              waiting, waiting_pop, waiting_last, waiting_has_data;
+    logic              waiting, waiting_pop, waiting_first, waiting_last, waiting_has_data;
     logic [QueueW-1:0] waiting_queue;
     logic [127:0]      waiting_entry;
     logic              resp_valid, unused_resp_full;
     logic [1:0]        resp;
 
-    small_fifo #(.Width(QueueW + 128 + 2), .Depth(Depth)) u_waiting (
+    small_fifo #(.Width(QueueW + 128 + 3), .Depth(Depth)) u_waiting (
         .clk,
         .rst,
         .push,
-        .push_data({push_queue, push_entry, push_last, push_has_data}),
+        .push_data({push_queue, push_entry, push_first, push_last, push_has_data}),
         .full(push_full),
         .pop(waiting_pop),
-        .head({waiting_queue, waiting_entry, waiting_last, waiting_has_data}),
+        .head({waiting_queue, waiting_entry, waiting_first, waiting_last, waiting_has_data}),
         .valid(waiting)
     );
 
@@ -102,6 +105,7 @@ module cpl_writer
     logic [QueueW-1:0] entry_queue_q;
     logic [AddrW-1:0]  entry_addr_q;
     logic [127:0]      entry_q;
+    cpl_status_e       failed_q;  // what an earlier completion of the frame said
 
     assign known = waiting && (!waiting_has_data || resp_valid);
     assign log2  = log2_entries[waiting_queue];
@@ -114,6 +118,7 @@ module cpl_writer
         entry.phase    = 1'(~(entry.index >> log2));
         if (waiting_has_data && resp == 2'b11) entry.status = CPL_STATUS_DATA_DECERR;
         if (waiting_has_data && resp == 2'b10) entry.status = CPL_STATUS_DATA_SLVERR;
+        if (!waiting_first && failed_q != CPL_STATUS_OK) entry.status = failed_q;
     end
 
     // A drop waits for the writes under way, so that completions retire in order.
@@ -131,6 +136,7 @@ module cpl_writer
                 entry_queue_q <= waiting_queue;
                 entry_addr_q  <= AddrW'(base) + AddrW'(slot) * AddrW'(CplBytes);
                 entry_q       <= entry;
+                failed_q      <= entry.status;
             end
             if (rst) entry_valid_q <= 1'b0;
         end
@@ -234,9 +240,8 @@ module cpl_writer
         ev_bus_error = '0;
         if (retiring) begin
             retire[queue_id] = 1'b1;
-            if (!done_last) ;
-            else if (lost) ev_bus_error[queue_id] = 1'b1;
-            else
+            if (done_last && lost) ev_bus_error[queue_id] = 1'b1;
+            else if (done_last)
                 case (done_status)
                     CPL_STATUS_OK:         ev_frame[queue_id] = 1'b1;
                     CPL_STATUS_BAD_LENGTH: ev_length[queue_id] = 1'b1;

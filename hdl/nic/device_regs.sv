@@ -9,7 +9,8 @@ module device_regs
     parameter int AxiDataW = 128,
     parameter int MaxFrame = 9018,
     parameter bit TxChecksum = 1,
-    parameter bit TxSegment = 1
+    parameter bit TxSegment = 1,
+    parameter bit RxOffload = 1'b1
 ) (
     input  wire logic                      clk,
     input  wire logic                      rst,
@@ -121,9 +122,14 @@ module device_regs
         features           = '0;
         features.queues    = 8'(Queues);
         features.axi_bytes = 8'(AxiDataW / 8);
-        features.tx_checksum = TxChecksum;
-        features.tx_segment  = TxSegment;
-        features.tx_vlan     = 1'b1;
+        features.tx_checksum  = TxChecksum;
+        features.tx_segment   = TxSegment;
+        features.tx_vlan      = 1'b1;
+        features.tx_timestamp = 1'b1;
+        features.rx_offload   = RxOffload;
+        features.rx_filters   = RxOffload;
+        features.pause        = RxOffload;
+        features.clock        = 1'b1;
         status             = '0;
         status.link_up     = link_up;
         status.idle        = core_idle;

@@ -19,7 +19,8 @@ module dma_write #(
     parameter int MaxBurstBytes = 512,
     parameter int MaxJobs = 8,
     parameter int MaxBursts = 16,
-    parameter int ClientW = Clients > 1 ? $clog2(Clients) : 1
+    parameter int ClientW = Clients > 1 ? $clog2(Clients) : 1,
+    parameter int LaneW = $clog2(DataW / 8)
 ) (
     input  wire logic                          clk,
     input  wire logic                          rst,
@@ -30,8 +31,9 @@ module dma_write #(
     input  wire logic [Clients-1:0][AddrW-1:0] job_addr,
     input  wire logic [Clients-1:0][15:0]      job_len,        // bytes, not 0
     input  wire logic [Clients-1:0][TagW-1:0]  job_tag,
+    input  wire logic [Clients-1:0][LaneW-1:0] job_lane,       // of the first byte in its beat
 
-    // their data, from lane 0 on: as many beats as job_len takes
+    // their data, from that lane on: as many beats as job_len takes
     input  wire logic [Clients-1:0][DataW-1:0] s_axis_tdata,
     input  wire logic [Clients-1:0]            s_axis_tvalid,
     output      logic [Clients-1:0]            s_axis_tready,
@@ -138,62 +140,70 @@ module dma_write #(
 
     // ---- W: open jobs in order; the one under way has its figures ready in registers
 
-    localparam int OpenW = ClientW + BurstW + 16;
+    localparam int OpenW = ClientW + BurstW + LaneW + 16;
     localparam int BeatCountW = BurstW - BeatW;
 
     logic               open_valid, load, job_end;
     logic [ClientW-1:0] open_client;
     logic [BurstW-1:0]  open_addr;  // within a burst
+    logic [LaneW-1:0]   open_lane;  // of the first byte in the client's beat
     logic [15:0]        open_last;  // the job's last byte, from 0
 
     small_fifo #(.Width(OpenW), .Depth(MaxJobs)) u_open (
         .clk,
         .rst,
         .push(take_job),
-        .push_data({client, addr[BurstW-1:0], job_len[client] - 16'd1}),
+        .push_data({client, addr[BurstW-1:0], job_lane[client], job_len[client] - 16'd1}),
         .full(open_full),
         .pop(load),
-        .head({open_client, open_addr, open_last}),
+        .head({open_client, open_addr, open_lane, open_last}),
         .valid(open_valid)
     );
 
     logic [BeatW-1:0]        open_offset;
-    logic [BeatW:0]          open_spill;   // carries: the last bytes get a beat of their own
+    logic [BeatW:0]          open_in;      // carries: the last bytes come with a beat of their own
+    logic [BeatW:0]          open_out;     // carries: they go with one
+    logic                    open_down;    // the first byte moves to a lower lane
     logic [16:0]             open_end;     // lane of the last byte, counted from the first beat
 
     assign open_offset = open_addr[BeatW-1:0];
-    assign open_spill  = (BeatW + 1)'(open_last[BeatW-1:0]) + (BeatW + 1)'(open_offset);
+    assign open_in     = (BeatW + 1)'(open_last[BeatW-1:0]) + (BeatW + 1)'(open_lane);
+    assign open_out    = (BeatW + 1)'(open_last[BeatW-1:0]) + (BeatW + 1)'(open_offset);
+    assign open_down   = open_lane > open_offset;
     assign open_end    = 17'(open_last) + 17'(open_offset);
 
     logic                    active_q;      // a job is under way: the registers below are its
+    logic                    prime_q;       // its first beat on the bus needs two: one is due
     logic                    first_q;       // its first beat is next
     logic                    last_q;        // its last beat is next
     logic                    spill_q;       // its last beat holds only what `previous` kept
     logic [ClientW-1:0]      client_q;
-    logic [BeatW-1:0]        offset_q, end_lane_q;
+    logic [BeatW-1:0]        offset_q, shift_q, end_lane_q;
     logic [16-BeatW:0]       beats_left_q;  // behind the next
     logic [BeatCountW-1:0]   beat_q;        // the next, within a burst of full length
     logic [DataW-1:0]        previous_q;
     logic [BurstCountW-1:0]  addressed_q;   // bursts whose address is out, and their data not
     logic                    addressed_any_q;
 
-    logic                    may_step, need, step, burst_end, w_awake;
+    logic                    may_step, need, prime, step, burst_end, w_awake;
     logic [DataW-1:0]        current, shifted;
     logic [2*DataW-1:0]      window;
     logic [DataW/8-1:0]      strobe, from_first, to_last;
 
     assign need      = !(last_q && spill_q);
-    assign may_step  = active_q && addressed_any_q && (!m_axi_wvalid || m_axi_wready);
+    assign prime     = active_q && prime_q && s_axis_tvalid[client_q];
+    assign may_step  = active_q && !prime_q && addressed_any_q && (!m_axi_wvalid || m_axi_wready);
     assign step      = may_step && (!need || s_axis_tvalid[client_q]);
     assign job_end   = step && last_q;
     assign burst_end = step && (last_q || beat_q == '1);
     assign load      = open_valid && (!active_q || job_end);
 
-    assign s_axis_tready = may_step && need ? Clients'(1) << client_q : '0;
+    assign s_axis_tready = (active_q && prime_q) || (may_step && need)
+        ? Clients'(1) << client_q : '0;
 
     assign current = s_axis_tdata[client_q];
     assign window  = {current, previous_q};
-    assign shifted = window[DataW - 8 * 32'(offset_q) +: DataW];
+    assign shifted = window[DataW - 8 * 32'(shift_q) +: DataW];
 
     // All lanes, but for the first beat of a job and the last.
     assign from_first = {BeatBytes{1'b1}} << offset_q;
@@ -205,12 +215,13 @@ module dma_write #(
     always_ff @(posedge clk) begin
         if (w_awake) begin
             if (m_axi_wready) m_axi_wvalid <= 1'b0;
+            if (prime) prime_q <= 1'b0;
+            if (prime || step) previous_q <= current;
             if (step) begin
                 first_q      <= 1'b0;
                 last_q       <= beats_left_q == (17 - BeatW)'(1);
                 beats_left_q <= beats_left_q - 1'b1;
                 beat_q       <= beat_q + 1'b1;
-                previous_q   <= current;
                 m_axi_wvalid <= 1'b1;
                 m_axi_wstrb  <= strobe;
                 m_axi_wlast  <= burst_end;
@@ -221,11 +232,13 @@ module dma_write #(
             if (job_end) active_q <= 1'b0;
             if (load) begin
                 active_q     <= 1'b1;
+                prime_q      <= open_down;
                 first_q      <= 1'b1;
-                last_q       <= open_last[15:BeatW] == '0 && !open_spill[BeatW];
-                spill_q      <= open_spill[BeatW];
+                last_q       <= open_last[15:BeatW] == '0 && !open_out[BeatW];
+                spill_q      <= open_down ^ open_in[BeatW] ^ open_out[BeatW];
                 client_q     <= open_client;
                 offset_q     <= open_offset;
+                shift_q      <= open_offset - open_lane;
                 end_lane_q   <= open_end[BeatW-1:0];
                 beats_left_q <= open_end[16:BeatW];
                 beat_q       <= open_addr[BurstW-1:BeatW];

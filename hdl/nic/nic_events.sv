@@ -28,8 +28,6 @@ module nic_events
 
     input  wire logic [15:0]                       doorbell_errors,
 
-    // pause frames
-    input  wire logic                              rx_pause,
     input  wire logic                              tx_pause,
 
     output      logic [COUNTERS-1:0][15:0]         steps,
@@ -52,7 +50,7 @@ module nic_events
     assign steps[CNT_TX_BYTES]        = tx_frame ? tx_len : 16'd0;
     assign steps[CNT_TX_UNDERRUN]     = 16'(tx_underrun);
     assign steps[CNT_DOORBELL_ERRORS] = doorbell_errors;
-    assign steps[CNT_RX_PAUSE]        = 16'(rx_pause);
+    assign steps[CNT_RX_PAUSE]        = 16'(rx_valid && rx_verdict == RX_PAUSE);
     assign steps[CNT_TX_PAUSE]        = 16'(tx_pause);
 
     for (genvar q = 0; q < Queues; q++) begin : g_queue

@@ -16,7 +16,8 @@ package nic_pkg;
         RX_OVERSIZE,
         RX_CODED_ERROR,
         RX_FILTERED,
-        RX_OVERFLOW
+        RX_OVERFLOW,
+        RX_PAUSE
     } rx_verdict_e;
 
     // XGMII control characters, IEEE 802.3 table 46-3; lane n is bits 8n+7:8n, control bit n.

@@ -223,8 +223,7 @@ package nic_regs_pkg;
         logic [15:0] rx;
     } event_rings_reg_t;
 
-    // Clock, ns, bits 31:0. Reading latches the high word; writing sets the clock, with the high
-    // word written last and no fraction.
+    // Clock, ns, bits 31:0. Reading latches the high word; a write waits for that of the high word.
     localparam logic [15:0] CLOCK_LO = 16'h0044;
     localparam logic [31:0] CLOCK_LO_RESET = 32'h00000000;
     localparam logic [31:0] CLOCK_LO_WMASK = 32'hffffffff;
@@ -232,7 +231,8 @@ package nic_regs_pkg;
         logic [31:0] value;
     } clock_lo_reg_t;
 
-    // Clock, ns, bits 63:32: reads as latched, a write waits for that of the low word.
+    // Clock, ns, bits 63:32: reads as latched; writing sets the clock, with the low word written
+    // before and no fraction.
     localparam logic [15:0] CLOCK_HI = 16'h0048;
     localparam logic [31:0] CLOCK_HI_RESET = 32'h00000000;
     localparam logic [31:0] CLOCK_HI_WMASK = 32'hffffffff;

@@ -17,10 +17,13 @@ module nic_top
     parameter int TxBufferBytes = 32768,
     parameter int MaxFrame = 9018,   // without FCS, limit of the register
     parameter bit TxChecksum = 1,
-    parameter bit TxSegment = 1      // needs TxChecksum
+    parameter bit TxSegment = 1,     // needs TxChecksum
+    parameter bit RxOffload = 1'b1,  // 0: receive looks at addresses only
+    parameter bit Gated = 1'b0       // clk may stand while `idle`: `skipped` counts
 ) (
     input  wire logic                  clk,
     input  wire logic                  rst,
+    input  wire logic [63:0]           skipped,  // cycles left out since the last, see ns_clock
 
     // XGMII
     input  wire logic [63:0]           xgmii_rxd,
@@ -86,11 +89,12 @@ module nic_top
     input  wire logic                  m_axi_rvalid,
     output      logic                  m_axi_rready,
 
-    output      logic [Queues-1:0]     irq,   // level
+    output      logic [Queues:0]       irq,   // level; the last is that of device events
     output      logic                  idle   // nothing under way: the clock may stop
 );
 
     localparam int QueueW = Queues > 1 ? $clog2(Queues) : 1;
+    localparam int LaneW = $clog2(AxiDataW / 8);
 
 `ifndef SYNTHESIS
     initial begin
@@ -121,6 +125,7 @@ module nic_top
     logic [1:0][AxiAddrW-1:0] rx_write_job_addr;
     logic [1:0][15:0] rx_write_job_len;
     logic [1:0][QueueW-1:0] rx_write_job_tag;
+    logic [LaneW-1:0] rx_write_job_lane;
     logic [1:0][AxiDataW-1:0] rx_write_tdata;
     logic [1:0] tx_read_job_valid, tx_read_job_ready, tx_read_tvalid, tx_read_tready;
     logic [1:0][AxiAddrW-1:0] tx_read_job_addr;
@@ -143,7 +148,19 @@ module nic_top
     logic [47:0] cfg_mac;
     logic [15:0] cfg_max_frame;
     logic [7:0] cfg_default_queue;
-    logic core_rst, halt, link_up, core_idle, axil_busy;
+    logic [7:0][47:0] cfg_filter;
+    logic [7:0] cfg_filter_valid;
+    logic [63:0] cfg_multicast_hash;
+    // verilator lint_off UNUSEDSIGNAL
+    logic [63:0] now;  // the completions have its lower part
+    // verilator lint_on UNUSEDSIGNAL
+    logic [2:0] cfg_rss_ipv4, cfg_rss_ipv6;
+    logic [319:0] cfg_rss_key;
+    logic [6:0] table_index;
+    logic [3:0] table_queue;
+    logic cfg_vlan_strip, cfg_header_split, cfg_pause_rx, cfg_pause_tx, paused;
+    logic [15:0] cfg_pause_quanta, cfg_pause_xoff, cfg_pause_xon, rx_fill;
+    logic core_rst, halt, link_up, core_idle, axil_busy, event_busy;
     logic [Queues-1:0] rx_enable, rx_doorbell, rx_doorbell_refused, rx_active, rx_start, rx_failed;
     logic [Queues-1:0][3:0] rx_log2_entries, rx_error;
     logic [Queues-1:0][15:0] rx_doorbell_producer, rx_producer, rx_fetched, rx_completed;
@@ -155,7 +172,7 @@ module nic_top
 
     // ---- events to the counters
 
-    logic ev_rx_wire, ev_tx_wire, ev_tx_underrun, rx_busy, tx_busy, tx_wire_busy;
+    logic ev_rx_wire, ev_tx_wire, ev_tx_pause, ev_tx_underrun, rx_busy, tx_busy, tx_wire_busy;
     logic [2:0] ev_rx_verdict;
     logic [15:0] ev_rx_len, ev_tx_len;
     logic [Queues-1:0] ev_rx_disabled, ev_rx_no_descriptor, ev_rx_frame, ev_rx_length,
@@ -165,11 +182,15 @@ module nic_top
     // ---- receive
 
     nic_rx #(
-        .Queues(Queues), .DataW(AxiDataW), .AddrW(AxiAddrW), .BufferBytes(RxBufferBytes)
+        .Queues(Queues), .DataW(AxiDataW), .AddrW(AxiAddrW), .BufferBytes(RxBufferBytes),
+        .RxOffload(RxOffload)
     ) u_rx (
         .clk, .rst(core_rst),
         .xgmii_rxd, .xgmii_rxc, .link_up, .cfg_enable(cfg_rx_enable && !halt), .cfg_max_frame,
         .cfg_mac, .cfg_promiscuous, .cfg_all_multicast, .cfg_default_queue,
+        .cfg_filter, .cfg_filter_valid, .cfg_multicast_hash, .cfg_rss_ipv4, .cfg_rss_ipv6,
+        .cfg_rss_key, .table_index, .table_queue, .cfg_vlan_strip, .cfg_header_split,
+        .cfg_pause(cfg_pause_rx), .now(now[30:0]), .paused, .fill(rx_fill),
         .enable(rx_enable & {Queues{!halt}}), .log2_entries(rx_log2_entries),
         .doorbell(rx_doorbell), .doorbell_producer(rx_doorbell_producer), .desc_base(rx_desc_base),
         .cpl_base(rx_cpl_base),
@@ -182,7 +203,7 @@ module nic_top
         .read_tlast, .read_ttag, .read_tresp,
         .write_job_valid(rx_write_job_valid), .write_job_ready(rx_write_job_ready),
         .write_job_addr(rx_write_job_addr), .write_job_len(rx_write_job_len),
-        .write_job_tag(rx_write_job_tag),
+        .write_job_tag(rx_write_job_tag), .write_job_lane(rx_write_job_lane),
         .write_tdata(rx_write_tdata), .write_tvalid(rx_write_tvalid),
         .write_tready(rx_write_tready), .write_done(rx_write_done), .write_done_tag,
         .write_done_resp,
@@ -197,10 +218,12 @@ module nic_top
 
     nic_tx #(
         .Queues(Queues), .DataW(AxiDataW), .AddrW(AxiAddrW), .BufferBytes(TxBufferBytes),
-        .Checksum(TxChecksum), .Segment(TxSegment)
+        .Checksum(TxChecksum), .Segment(TxSegment), .RxOffload(RxOffload)
     ) u_tx (
-        .clk, .rst(core_rst), .now(31'd0),
+        .clk, .rst(core_rst), .now(now[30:0]),
         .xgmii_txd, .xgmii_txc, .cfg_enable(cfg_tx_enable && !halt), .cfg_max_frame,
+        .cfg_mac, .cfg_pause(cfg_pause_tx), .cfg_pause_quanta, .cfg_pause_xoff, .cfg_pause_xon,
+        .rx_fill, .paused,
         .enable(tx_enable & {Queues{!halt}}), .log2_entries(tx_log2_entries),
         .doorbell(tx_doorbell), .doorbell_producer(tx_doorbell_producer), .desc_base(tx_desc_base),
         .cpl_base(tx_cpl_base),
@@ -219,7 +242,8 @@ module nic_top
         .write_done_resp,
         .start(tx_start), .failed(tx_failed),
         .ev_frame(ev_tx_frame), .ev_length(ev_tx_length), .ev_bus_error(ev_tx_bus_error),
-        .ev_wire(ev_tx_wire), .ev_wire_len(ev_tx_len), .ev_wire_underrun(ev_tx_underrun),
+        .ev_wire(ev_tx_wire), .ev_pause(ev_tx_pause), .ev_wire_len(ev_tx_len),
+        .ev_wire_underrun(ev_tx_underrun),
         .wire_busy(tx_wire_busy), .busy(tx_busy)
     );
 
@@ -258,6 +282,7 @@ module nic_top
         .job_addr({tx_write_job_addr, rx_write_job_addr}),
         .job_len({tx_write_job_len, rx_write_job_len}),
         .job_tag({tx_write_job_tag, rx_write_job_tag}),
+        .job_lane({{2 * LaneW{1'b0}}, rx_write_job_lane}),
         .s_axis_tdata({tx_write_tdata, rx_write_tdata}),
         .s_axis_tvalid({tx_write_tvalid, rx_write_tvalid}),
         .s_axis_tready({tx_write_tready, rx_write_tready}),
@@ -281,7 +306,7 @@ module nic_top
         .arm(irq_arm), .arm_rx_consumer(irq_rx_consumer), .arm_tx_consumer(irq_tx_consumer),
         .armed(irq_armed), .fired(irq_fired),
         .rx_completed, .tx_completed, .rx_start, .tx_start, .failed(rx_failed | tx_failed),
-        .irq, .busy(irq_busy)
+        .irq(irq[Queues-1:0]), .busy(irq_busy)
     );
 
     // ---- registers, counters, reset
@@ -298,12 +323,12 @@ module nic_top
         .rx_no_descriptor(ev_rx_no_descriptor), .rx_disabled(ev_rx_disabled),
         .rx_bus_error(ev_rx_bus_error), .rx_truncated(ev_rx_length), .rx_delivered(ev_rx_frame),
         .tx_bus_error(ev_tx_bus_error), .tx_bad_length(ev_tx_length), .tx_handed_over(ev_tx_frame),
-        .doorbell_errors, .rx_pause(1'b0), .tx_pause(1'b0), .steps, .queue_events
+        .doorbell_errors, .tx_pause(ev_tx_pause), .steps, .queue_events
     );
 
     axil_regs #(
         .Queues(Queues), .AxiDataW(AxiDataW), .MaxFrame(MaxFrame), .TxChecksum(TxChecksum),
-        .TxSegment(TxSegment)
+        .TxSegment(TxSegment), .RxOffload(RxOffload), .Gated(Gated)
     ) u_regs (
         .clk, .rst, .core_rst,
         .s_axil_awaddr, .s_axil_awvalid, .s_axil_awready, .s_axil_wdata, .s_axil_wstrb,
@@ -312,7 +337,10 @@ module nic_top
         .s_axil_araddr, .s_axil_arvalid, .s_axil_arready, .s_axil_rdata, .s_axil_rresp,
         .s_axil_rvalid, .s_axil_rready,
         .cfg_rx_enable, .cfg_tx_enable, .cfg_promiscuous, .cfg_all_multicast, .cfg_mac,
-        .cfg_max_frame, .cfg_default_queue,
+        .cfg_max_frame, .cfg_default_queue, .cfg_filter, .cfg_filter_valid, .cfg_multicast_hash,
+        .cfg_rss_ipv4, .cfg_rss_ipv6, .cfg_rss_key, .table_index, .table_queue, .cfg_vlan_strip,
+        .cfg_header_split, .cfg_pause_rx, .cfg_pause_tx, .cfg_pause_quanta, .cfg_pause_xoff,
+        .cfg_pause_xon, .skipped, .now,
         .soft_reset, .soft_resetting(halt), .link_up, .core_idle, .steps, .doorbell_errors,
         .queue_events,
         .rx_enable, .rx_log2_entries, .rx_doorbell, .rx_doorbell_producer, .rx_desc_base,
@@ -322,7 +350,8 @@ module nic_top
         .tx_cpl_base,
         .tx_doorbell_refused, .tx_active, .tx_error, .tx_producer, .tx_fetched, .tx_completed,
         .irq_mask, .irq_cycles, .irq_count, .irq_arm, .irq_rx_consumer, .irq_tx_consumer,
-        .irq_armed, .irq_fired,
+        .irq_armed, .irq_fired, .irq_raised(irq[Queues-1:0]),
+        .rx_failed, .tx_failed, .event_irq(irq[Queues]), .event_busy,
         .busy(axil_busy)
     );
 
@@ -339,7 +368,7 @@ module nic_top
         quiet        <= !(|rx_active || |tx_active || dma_read_busy || dma_write_busy
             || tx_wire_busy);
         core_idle    <= !(halt || rx_busy || tx_busy || dma_read_busy || dma_write_busy
-            || irq_busy);
+            || irq_busy || event_busy);
         axil_quiet_q <= !axil_busy;
     end
 

@@ -18,6 +18,7 @@ module nic_tx
     parameter int LandingBytes = 8192,
     parameter bit Checksum = 1,
     parameter bit Segment = 1,
+    parameter bit RxOffload = 1'b1,
     parameter int QueueW = Queues > 1 ? $clog2(Queues) : 1
 ) (
     input  wire logic                           clk,
@@ -32,6 +33,15 @@ module nic_tx
     input  wire logic [15:0]                    cfg_max_frame,
 
     input  wire logic [30:0]                    now,  // ns
+
+    // pause frames
+    input  wire logic [47:0]                    cfg_mac,
+    input  wire logic                           cfg_pause,
+    input  wire logic [15:0]                    cfg_pause_quanta,
+    input  wire logic [15:0]                    cfg_pause_xoff,
+    input  wire logic [15:0]                    cfg_pause_xon,
+    input  wire logic [15:0]                    rx_fill,
+    input  wire logic                           paused,
 
     // registers of the rings
     input  wire logic [Queues-1:0]              enable,
@@ -83,6 +93,7 @@ module nic_tx
     output      logic [Queues-1:0]              ev_length,
     output      logic [Queues-1:0]              ev_bus_error,
     output      logic                           ev_wire,
+    output      logic                           ev_pause,
     output      logic [15:0]                    ev_wire_len,
     output      logic                           ev_wire_underrun,
 
@@ -107,7 +118,7 @@ module nic_tx
     // ---- rings, descriptors and completions
 
     logic [Queues-1:0] running, ready, whole, pop, fetch_push, desc_failed;
-    logic [Queues-1:0] unused_posted;
+    logic [Queues-1:0] unused_posted, unused_more;
     logic [Queues-1:0][15:0] consumed;
     logic [QueueW-1:0] head_queue, cpl_queue;
     logic [127:0] head_desc, cpl_entry;
@@ -131,10 +142,10 @@ module nic_tx
         .m_axis_tdata(write_tdata), .m_axis_tvalid(write_tvalid), .m_axis_tready(write_tready),
         .cpl_done_valid(write_done), .cpl_done_tag(write_done_tag),
         .cpl_done_resp(write_done_resp),
-        .running, .posted(unused_posted), .ready, .consumed, .pop, .head_queue,
-        .head_desc, .head_resp, .fetch_push, .fetch_last, .desc_failed, .desc_decerr,
-        .cpl_push, .cpl_full, .cpl_queue, .cpl_entry, .cpl_last, .cpl_has_data(1'b0),
-        .data_done(1'b0), .data_resp(2'b00),
+        .running, .posted(unused_posted), .posted_more(unused_more), .ready, .consumed, .pop,
+        .head_queue, .head_desc, .head_resp, .fetch_push, .fetch_last, .desc_failed, .desc_decerr,
+        .cpl_push, .cpl_full, .cpl_queue, .cpl_entry, .cpl_first(1'b1), .cpl_last,
+        .cpl_has_data(1'b0), .data_done(1'b0), .data_resp(2'b00),
         .start, .failed, .ev_frame, .ev_length, .ev_bus_error, .busy(side_busy)
     );
 
@@ -256,9 +267,10 @@ module nic_tx
 
     logic csum_wanted, csum_done, buffer_busy, ev_stamp;
     logic [15:0] csum;
-    logic [63:0] mac_tdata;
-    logic [7:0] mac_tkeep;
-    logic mac_tvalid, mac_tready, mac_tlast, mac_tuser;
+    logic [63:0] frame_tdata, mac_tdata;
+    logic [7:0] frame_tkeep, mac_tkeep;
+    logic frame_tvalid, frame_tready, frame_tlast, frame_tuser;
+    logic mac_tvalid, mac_tready, mac_tlast, mac_tuser, mac_frame, pause_busy;
 
     // With the transmitter off, a ring that is stopped need not wait for room.
     logic flush;
@@ -271,8 +283,8 @@ module nic_tx
         .s_stamp(send_stamp), .s_checksum(send_checksum), .s_csum_at(send_csum_at),
         .s_valid(send_valid), .s_ready(send_ready),
         .csum_wanted, .csum_done, .csum,
-        .m_axis_tdata(mac_tdata), .m_axis_tkeep(mac_tkeep), .m_axis_tvalid(mac_tvalid),
-        .m_axis_tready(mac_tready), .m_axis_tlast(mac_tlast), .m_axis_tuser(mac_tuser),
+        .m_axis_tdata(frame_tdata), .m_axis_tkeep(frame_tkeep), .m_axis_tvalid(frame_tvalid),
+        .m_axis_tready(frame_tready), .m_axis_tlast(frame_tlast), .m_axis_tuser(frame_tuser),
         .busy(buffer_busy)
     );
 
@@ -291,11 +303,39 @@ module nic_tx
         assign unused    = &{csum_wanted, send_csum_start};
     end
 
+    if (RxOffload) begin : g_pause
+        pause_tx u_pause (
+            .clk, .rst,
+            .cfg_enable(cfg_pause), .cfg_quanta(cfg_pause_quanta), .cfg_xoff(cfg_pause_xoff),
+            .cfg_xon(cfg_pause_xon), .cfg_mac, .fill(rx_fill), .paused,
+            .s_axis_tdata(frame_tdata), .s_axis_tkeep(frame_tkeep), .s_axis_tvalid(frame_tvalid),
+            .s_axis_tready(frame_tready), .s_axis_tlast(frame_tlast), .s_axis_tuser(frame_tuser),
+            .m_axis_tdata(mac_tdata), .m_axis_tkeep(mac_tkeep), .m_axis_tvalid(mac_tvalid),
+            .m_axis_tready(mac_tready), .m_axis_tlast(mac_tlast), .m_axis_tuser(mac_tuser),
+            .ev_sent(ev_pause), .busy(pause_busy)
+        );
+    end else begin : g_no_pause
+        logic unused_pause;
+
+        assign unused_pause = ^{cfg_mac, cfg_pause, cfg_pause_quanta, cfg_pause_xoff,
+                                cfg_pause_xon, rx_fill, paused};
+        assign mac_tdata   = frame_tdata;
+        assign mac_tkeep   = frame_tkeep;
+        assign mac_tvalid  = frame_tvalid;
+        assign frame_tready = mac_tready;
+        assign mac_tlast   = frame_tlast;
+        assign mac_tuser   = frame_tuser;
+        assign ev_pause    = 1'b0;
+        assign pause_busy  = 1'b0;
+    end
+
+    assign ev_wire = mac_frame && !ev_pause;  // a pause frame needs no padding: both come together
+
     mac_tx u_mac (
         .clk, .rst, .enable(cfg_enable),
         .s_axis_tdata(mac_tdata), .s_axis_tkeep(mac_tkeep), .s_axis_tvalid(mac_tvalid),
         .s_axis_tready(mac_tready), .s_axis_tlast(mac_tlast), .s_axis_tuser(mac_tuser),
-        .xgmii_txd, .xgmii_txc, .ev_frame(ev_wire), .ev_len(ev_wire_len),
+        .xgmii_txd, .xgmii_txc, .ev_frame(mac_frame), .ev_len(ev_wire_len),
         .ev_underrun(ev_wire_underrun), .ev_stamp, .busy(wire_busy)
     );
 
@@ -313,7 +353,8 @@ module nic_tx
     );
 
     assign busy = side_busy || gather_busy || read_busy || landing_busy || pack_busy
-        || segment_busy || vlan_busy || buffer_busy || wire_busy || complete_busy;
+        || segment_busy || vlan_busy || buffer_busy || wire_busy || complete_busy
+        || pause_busy;
 
 endmodule
 

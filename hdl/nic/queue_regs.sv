@@ -43,6 +43,7 @@ module queue_regs
     output      logic [15:0]           irq_tx_consumer,
     input  wire logic                  irq_armed,
     input  wire logic                  irq_fired,
+    input  wire logic                  irq_raised,       // the line
 
     // counted events, in the order of the counters
     input  wire logic [Q_COUNTERS-1:0] events
@@ -108,6 +109,8 @@ module queue_regs
                 Q_IRQ_MODERATION: moderation_q <= reg_merge(moderation_q, write_data, write_mask);
                 default: ;
             endcase
+        if (mask_q.auto_mask && irq_raised) mask_q.mask <= 1'b1;
+        if (mask_q.auto_mask && irq_arm) mask_q.mask <= 1'b0;
         if (rst) begin
             mask_q       <= Q_IRQ_MASK_RESET;
             arm_q        <= Q_IRQ_ARM_RESET;

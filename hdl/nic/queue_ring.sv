@@ -43,6 +43,7 @@ module queue_ring
     // engine
     output      logic              running,
     output      logic              posted,            // the driver has posted a descriptor
+    output      logic              posted_more,       // two or more
     output      logic              ready,             // and it is here
     output      logic [15:0]       consumed,
     input  wire logic              pop,
@@ -195,7 +196,7 @@ module queue_ring
     // and decision are a clock old when they are used; until then room and waiting can only grow.
 
     logic [CountW-1:0] room, waiting, block, to_end, count, count_q;
-    logic              want, wanted_q, posted_q, moved_q, want_awake;
+    logic              want, wanted_q, posted_q, posted_more_q, moved_q, want_awake;
 
     assign room    = CountW'(Prefetch) - CountW'(issued_q - consumed_q);
     assign waiting = |waiting_q[15:CountW-1] ? CountW'(Prefetch) : CountW'(waiting_q);
@@ -215,10 +216,11 @@ module queue_ring
 
     always_ff @(posedge clk) begin
         if (want_awake) begin
-            moved_q  <= moves;
-            wanted_q <= want && !start && !rst;
-            posted_q <= state_q == RUN && producer_q != consumed_q && !rst;
-            count_q  <= count;
+            moved_q       <= moves;
+            wanted_q      <= want && !start && !rst;
+            posted_q      <= state_q == RUN && producer_q != consumed_q && !rst;
+            posted_more_q <= state_q == RUN && 16'(producer_q - consumed_q) > 16'd1 && !rst;
+            count_q       <= count;
         end
     end
 
@@ -228,17 +230,18 @@ module queue_ring
 
     // ---- outputs
 
-    assign running   = state_q == RUN;
-    assign posted    = posted_q;
-    assign ready     = running && CountW'(fetched_q) != CountW'(consumed_q);
-    assign active    = state_q != STOPPED;
-    assign broken    = error_q == QUEUE_ERROR_CPL_SLVERR || error_q == QUEUE_ERROR_CPL_DECERR;
-    assign error     = error_q;
-    assign producer  = producer_q;
-    assign fetched   = fetched_q;
-    assign consumed  = consumed_q;
-    assign completed = completed_q;
-    assign busy      = start || state_q == DRAIN || (running && !enable) || doorbell_q || measured_q
+    assign running     = state_q == RUN;
+    assign posted      = posted_q;
+    assign posted_more = posted_more_q;
+    assign ready       = running && CountW'(fetched_q) != CountW'(consumed_q);
+    assign active      = state_q != STOPPED;
+    assign broken      = error_q == QUEUE_ERROR_CPL_SLVERR || error_q == QUEUE_ERROR_CPL_DECERR;
+    assign error       = error_q;
+    assign producer    = producer_q;
+    assign fetched     = fetched_q;
+    assign consumed    = consumed_q;
+    assign completed   = completed_q;
+    assign busy        = start || state_q == DRAIN || (running && !enable) || doorbell_q || measured_q
         || fetching_q || moved_q || wanted_q;
 
 endmodule

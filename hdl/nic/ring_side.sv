@@ -60,6 +60,7 @@ module ring_side
     // engine: descriptors
     output      logic [Queues-1:0]        running,
     output      logic [Queues-1:0]        posted,
+    output      logic [Queues-1:0]        posted_more,
     output      logic [Queues-1:0]        ready,
     output      logic [Queues-1:0][15:0]  consumed,
     input  wire logic [Queues-1:0]        pop,
@@ -76,7 +77,8 @@ module ring_side
     output      logic                     cpl_full,
     input  wire logic [QueueW-1:0]        cpl_queue,
     input  wire logic [127:0]             cpl_entry,
-    input  wire logic                     cpl_last,       // of its frame
+    input  wire logic                     cpl_first,
+    input  wire logic                     cpl_last,
     input  wire logic                     cpl_has_data,
     input  wire logic                     data_done,
     input  wire logic [1:0]               data_resp,
@@ -106,7 +108,7 @@ module ring_side
         .enable, .log2_entries, .doorbell, .doorbell_producer, .doorbell_refused,
         .active, .error, .producer, .fetched, .completed,
         .fetch_wanted, .fetch_count, .fetch_entry, .fetch_begin, .fetch_push, .fetch_end,
-        .running, .posted, .ready, .consumed, .pop, .desc_failed, .desc_decerr,
+        .running, .posted, .posted_more, .ready, .consumed, .pop, .desc_failed, .desc_decerr,
         .retire, .retire_resp, .broken,
         .start, .failed, .busy(rings_busy)
     );
@@ -127,7 +129,7 @@ module ring_side
         .clk, .rst,
         .cpl_base, .log2_entries, .broken, .retire, .retire_resp,
         .push(cpl_push), .push_full(cpl_full), .push_queue(cpl_queue), .push_entry(cpl_entry),
-        .push_last(cpl_last), .push_has_data(cpl_has_data),
+        .push_first(cpl_first), .push_last(cpl_last), .push_has_data(cpl_has_data),
         .data_done, .data_resp,
         .job_valid(cpl_job_valid), .job_ready(cpl_job_ready), .job_addr(cpl_job_addr),
         .job_len(cpl_job_len), .job_tag(cpl_job_tag),

@@ -36,6 +36,7 @@ module ring_state
     // engine and completions
     output      logic [Queues-1:0]             running,
     output      logic [Queues-1:0]             posted,
+    output      logic [Queues-1:0]             posted_more,
     output      logic [Queues-1:0]             ready,
     output      logic [Queues-1:0][15:0]       consumed,
     input  wire logic [Queues-1:0]             pop,
@@ -76,6 +77,7 @@ module ring_state
             .fetch_end(fetch_end[q]),
             .running(running[q]),
             .posted(posted[q]),
+            .posted_more(posted_more[q]),
             .ready(ready[q]),
             .consumed(consumed[q]),
             .pop(pop[q]),

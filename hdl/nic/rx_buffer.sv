@@ -33,6 +33,11 @@ module rx_buffer #(
     input  wire logic               m_axis_tready,
     output      logic               m_axis_tlast,
 
+    output      logic               ended,          // the last beat of a frame is here
+    output      logic               stored,         // and the frame was kept
+
+    output      logic [15:0]        fill,           // units of 64 bytes, up to 65535
+
     output      logic               ev_valid,       // one clock per frame seen
     output      logic [2:0]         ev_verdict,     // RX_OK: stored; RX_OVERFLOW: no room
     output      logic [15:0]        ev_len,         // bytes that reached the buffer
@@ -93,6 +98,14 @@ module rx_buffer #(
 
     assign verdict = s_axis_tuser == nic_pkg::RX_OK && (no_room || !meta_free)
         ? nic_pkg::RX_OVERFLOW : s_axis_tuser;
+
+    assign ended  = s_axis_tvalid && s_axis_tlast;
+    assign stored = store;
+
+    logic [31:0] held;
+
+    assign held = (32'((RowAddrW + 1)'(row_q - head)) * RowBytes + 32'd63) >> 6;
+    assign fill = held > 32'd65535 ? 16'hffff : held[15:0];
 
     assign awake = s_axis_tvalid || ev_valid || rst;
     assign store = take && s_axis_tlast && verdict == nic_pkg::RX_OK;

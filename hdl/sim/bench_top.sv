@@ -16,7 +16,8 @@ module bench_top #(
     parameter int AxiIdW        = 4,
     parameter int RxBufferBytes = 32768,
     parameter int TxBufferBytes = 32768,
-    parameter int MaxFrame      = 9018
+    parameter int MaxFrame      = 9018,
+    parameter bit RxOffload     = 1'b1
 ) (
     // bench control
     input  wire clk_run,
@@ -92,11 +93,15 @@ module bench_top #(
     output logic                m_axi_rready,
 
     // interrupts
-    output logic [Queues-1:0] irq,
+    output logic [Queues:0] irq,
     output logic              idle
 );
 
+    timeunit 1ps;
+    timeprecision 1ps;
+
     localparam int AxiStrbW = AxiDataW / 8;
+    localparam logic [63:0] PeriodPs = 64'd6400;
 
     // -------------------------------------------------------------- clock
 
@@ -178,6 +183,20 @@ module bench_top #(
         rvalid_q <= m_axi_rvalid;
     end
 
+    // -------------------------------------------------------------- cycles in which the clock stood
+
+    // Told with the first edge after the pause: at its sample, half a period before.
+    logic [63:0] edge_ps, skipped, next_ps;
+
+    initial edge_ps = 64'd0;
+    always_ff @(posedge clk) edge_ps <= 64'($time);
+
+    assign next_ps = edge_ps + PeriodPs / 2;
+    always_ff @(posedge sample) begin
+        skipped <= 64'd0;
+        if (64'($time) != next_ps) skipped <= (64'($time) - next_ps) / PeriodPs;
+    end
+
     // -------------------------------------------------------------- the device under test
 
     nic_top #(
@@ -187,10 +206,13 @@ module bench_top #(
         .AxiIdW(AxiIdW),
         .RxBufferBytes(RxBufferBytes),
         .TxBufferBytes(TxBufferBytes),
-        .MaxFrame(MaxFrame)
+        .MaxFrame(MaxFrame),
+        .RxOffload(RxOffload),
+        .Gated(1'b1)
     ) nic (
         .clk(clk),
         .rst(rst_q),
+        .skipped(skipped),
         .xgmii_rxd(rxd_q),
         .xgmii_rxc(rxc_q),
         .s_axil_awaddr(l_awaddr_q),
@@ -257,7 +279,7 @@ module bench_top #(
 
     // -------------------------------------------------------------- what happens in this cycle
 
-    logic [Queues-1:0] irq_q;
+    logic [Queues:0] irq_q;
     logic idle_q;
     always_ff @(posedge clk) begin
         irq_q <= irq;

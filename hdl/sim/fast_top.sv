@@ -21,7 +21,8 @@ module fast_top #(
     parameter int AxiIdW        = 4,
     parameter int RxBufferBytes = 32768,
     parameter int TxBufferBytes = 32768,
-    parameter int MaxFrame      = 9018
+    parameter int MaxFrame      = 9018,
+    parameter bit RxOffload = 1'b1
 ) (
     input  wire rst,
     input  wire kick,
@@ -32,7 +33,7 @@ module fast_top #(
     output logic parked,
     output logic attention,
     output wire [63:0] cycles,
-    output wire [Queues-1:0] irq,
+    output wire [Queues:0] irq,
     output wire idle
 );
     timeunit 1ps;
@@ -81,7 +82,8 @@ module fast_top #(
         .AxiIdW(AxiIdW),
         .RxBufferBytes(RxBufferBytes),
         .TxBufferBytes(TxBufferBytes),
-        .MaxFrame(MaxFrame)
+        .MaxFrame(MaxFrame),
+        .RxOffload(RxOffload)
     ) bench (
         .clk_run(clk_run),
         .tick_every(1'b0),

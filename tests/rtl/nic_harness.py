@@ -38,12 +38,14 @@ PAGE = 4096
 SLOT = 4 * PAGE  # room round a buffer; its second page boundary is where positions are counted from
 MEMORY = 8 << 20
 CYCLE_PS = 6400
+PLAIN = (regs.RX_CPL_LAST, 0, 0)  # flags, hash, TCI of a frame in one buffer, without IP
 
 BUILDS: dict[str, dict[str, int]] = {
     "default": {},
     "queues": {"Queues": 3},
     "narrow": {"AxiDataW": 64},
     "wide": {"AxiDataW": 256},
+    "plain": {"RxOffload": 0, "Queues": 2},
 }
 
 
@@ -260,6 +262,7 @@ class Nic:
                 given += batch
             seen = len(ring.done)
             await self.until(lambda: len(ring.done) > seen, "received frame")  # noqa: B023
+        assert all((d.flags, d.hash, d.vlan_tci) == PLAIN for d in ring.done[first:])
         for number, (got, due) in enumerate(zip(ring.outcome(first), ok(*frames), strict=True)):
             assert got == due, f"frame {number} of {len(frames[number])} bytes is not as sent"
 

@@ -27,6 +27,7 @@ class Job:
     addr: int
     data: bytes
     tag: int = 0
+    lane: int = 0  # of the first byte in the first word
 
 
 @dataclass
@@ -62,7 +63,8 @@ class Bench:
         cocotb.start_soon(self._run())
 
     def _offer(self) -> None:
-        valid = addr = length = tag = words = words_valid = 0
+        valid = addr = length = tag = lane = words = words_valid = 0
+        lane_bits = self.width.bit_length() - 1
         for index, client in enumerate(self.clients):
             if client.jobs:
                 job = client.jobs[0]
@@ -70,6 +72,7 @@ class Bench:
                 addr |= job.addr << (64 * index)
                 length |= len(job.data) << (16 * index)
                 tag |= job.tag << (4 * index)
+                lane |= job.lane << (lane_bits * index)
             if client.words and not self._offered[index]:
                 self._offered[index] = self._rng.random() >= self.stall
             if self._offered[index]:
@@ -79,6 +82,7 @@ class Bench:
         self.dut.job_addr.value = addr
         self.dut.job_len.value = length
         self.dut.job_tag.value = tag
+        self.dut.job_lane.value = lane
         self.dut.s_axis_tdata.value = words
         self.dut.s_axis_tvalid.value = words_valid
 
@@ -101,9 +105,10 @@ class Bench:
     def _take(self, client: Client) -> None:
         job = client.jobs.popleft()
         self.taken.append(job)
-        for i in range(0, len(job.data), self.width):
-            # Lanes behind the job's end carry garbage: it must not reach memory.
-            word = job.data[i : i + self.width]
+        data = self._rng.randbytes(job.lane) + job.data
+        for i in range(0, len(data), self.width):
+            # Lanes before the job and behind its end carry garbage: it must not reach memory.
+            word = data[i : i + self.width]
             word += self._rng.randbytes(self.width - len(word))
             client.words.append(int.from_bytes(word, "little"))
 
@@ -172,12 +177,29 @@ async def jobs_one_by_one_touch_no_other_byte(dut: Any) -> None:
 
 
 @cocotb.test()
+async def data_may_begin_in_any_lane(dut: Any) -> None:
+    """Data that move up, down or not at all on their way to the bus, of one to three beats."""
+    bench = Bench(dut, Manners(stall=0.2, seed=SEED), stall=0.2)
+    await bench.start()
+    rng, jobs, width = random.Random(SEED), [], bench.width
+    step = max(1, width // 8)
+    for lane in range(0, width, step):
+        for offset in range(0, width, step):
+            for length in (1, width - lane, width - lane + 1, width, rng.randint(1, 3 * width)):
+                addr = 0x1000 + 0x100 * rng.randrange(0x80) - width + offset + rng.randrange(step)
+                shift = min(lane + rng.randrange(step), width - 1)
+                data = rng.randbytes(length)
+                jobs.append(Job(rng.randrange(CLIENTS), addr, data, rng.randrange(16), shift))
+    await timed(bench.do(jobs))
+
+
+@cocotb.test()
 async def random_stalls_change_nothing(dut: Any) -> None:
     bench = Bench(dut, Manners(stall=0.4, latency=9, seed=SEED), stall=0.3)
     await bench.start()
     rng = random.Random(SEED)
     jobs = [
-        Job(rng.randrange(CLIENTS), 0x400 * i, rng.randbytes(rng.randint(1, 700)), i % 16)
+        Job(rng.randrange(CLIENTS), 0x400 * i, rng.randbytes(rng.randint(1, 700)), i % 16, i % 8)
         for i in range(60)
     ]
     await timed(bench.do(jobs))

@@ -322,7 +322,7 @@ async def an_access_to_no_register_is_refused_and_counted(dut: Any) -> None:
     await nic.start()
     # Holes: of the device, of a ring, of a queue, a queue that was not built, the end.
     behind = regs.COUNTERS[-1].offset + 8
-    holes = (0x020, 0x0FC, behind, 0xFFC, regs.queue_block(0) + 0x24, regs.queue_block(0) + 0x90)
+    holes = (0x054, 0x0FC, behind, 0xFFC, regs.queue_block(0) + 0x24, regs.queue_block(0) + 0x90)
     for hole in (*holes, regs.queue_block(1), regs.queue_block(15), 0x2000, 0xFFFC):
         with pytest.raises(OSError, match=r"SLVERR|DECERR"):
             await nic.bench.read32(hole)

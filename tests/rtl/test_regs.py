@@ -67,7 +67,20 @@ async def writable_fields_keep_what_is_written_and_no_more(dut: Any) -> None:
         regs.MAC_LO: 0xFFFFFFFF,
         regs.MAC_HI: regs.MAC_HI_VALUE,
         regs.RX_STEERING: regs.RX_STEERING_DEFAULT_QUEUE,
+        regs.RSS_CTRL: 0x3F,
+        regs.RX_OFFLOAD: 0x3,
+        regs.PAUSE: 0xFFFF0003,
+        regs.EVENT_MASK: 0x3,
     }
+    whole = (regs.MULTICAST_HASH_LO, regs.MULTICAST_HASH_HI, regs.PAUSE_THRESHOLD)
+    registers |= dict.fromkeys((*whole, regs.CLOCK_INCREMENT, regs.CLOCK_ADJUST), 0xFFFFFFFF)
+    for base, count, mask in (
+        (regs.RSS_KEY, regs.RSS_KEY_COUNT, 0xFFFFFFFF),
+        (regs.RSS_TABLE, regs.RSS_TABLE_COUNT, 0x0F0F0F0F),
+        (regs.MAC_FILTER_LO, regs.MAC_FILTER_LO_COUNT, 0xFFFFFFFF),
+        (regs.MAC_FILTER_HI, regs.MAC_FILTER_HI_COUNT, 0x8000FFFF),
+    ):
+        registers |= {base + 4 * number: mask for number in range(count)}
     for queue in range(QUEUES):
         block = regs.queue_block(queue)
         registers[block + regs.Q_IRQ_MODERATION] = 0xFFFFFFFF
@@ -101,6 +114,9 @@ async def byte_strobes_and_channel_order_are_honoured(dut: Any) -> None:
     ):
         assert await nic.axil.write(regs.MAC_LO, 0xAAAAAAAA, strobes, lead) == OKAY
         assert await nic.read(regs.MAC_LO) == expected
+    await nic.write(regs.RSS_TABLE, 0x01020304)
+    assert await nic.axil.write(regs.RSS_TABLE, 0x0A0B0C0D, 0b0100) == OKAY
+    assert await nic.read(regs.RSS_TABLE) == 0x010B0304
     await nic.write(regs.MAX_FRAME, 0xFFFF)
     assert await nic.read(regs.MAX_FRAME) == 9018, "limited to the MaxFrame parameter"
 
@@ -111,6 +127,8 @@ async def access_to_no_register_gets_decerr_and_is_counted(dut: Any) -> None:
     holes = [
         0x054,
         0x0FC,
+        regs.RSS_KEY + 4 * regs.RSS_KEY_COUNT,
+        0x27C,
         0x100 + 8 * len(regs.COUNTERS),
         0xFFC,
         regs.queue_block(0) + regs.Q_RX + 0x24,

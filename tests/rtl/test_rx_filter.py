@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import random
+import zlib
 from typing import Any
 
 import cocotb
@@ -16,6 +17,7 @@ from wire_side_common import (
     FILTERED,
     OK,
     OVERSIZE,
+    PAUSE,
     RUNT,
     Beat,
     beat_bytes,
@@ -51,6 +53,10 @@ class Filter:
             cfg_mac=int.from_bytes(OWN, "little"),
             cfg_promiscuous=0,
             cfg_all_multicast=0,
+            cfg_filter=0,
+            cfg_filter_valid=0,
+            cfg_multicast_hash=0,
+            s_axis_pause=0,
             s_axis_tdata=0,
             s_axis_tkeep=0,
             s_axis_tvalid=0,
@@ -102,6 +108,63 @@ async def own_broadcast_and_chosen_groups_pass(dut: Any) -> None:
             passes = accepts(destination, promiscuous, all_multicast)
             expected.append((data, OK if passes else FILTERED))
     assert await stage.drain() == expected
+
+
+@cocotb.test()
+async def exact_filters_pass_their_address_and_no_other(dut: Any) -> None:
+    rng = random.Random(cocotb.RANDOM_SEED)
+    stage, expected = Filter(dut), []
+    await stage.reset()
+    addresses = [rng.randbytes(6) for _ in range(8)]
+    packed = sum(int.from_bytes(a, "little") << 48 * n for n, a in enumerate(addresses))
+    dut.cfg_filter.value = packed
+    for valid in (0, 0xFF, 0x01, 0x80, 0x55):
+        await stage.drain()
+        dut.cfg_filter_valid.value = valid
+        for number, address in enumerate(addresses):
+            flip = 1 << rng.randrange(48)
+            near = (int.from_bytes(address, "little") ^ flip).to_bytes(6, "little")
+            for destination in (address, near):
+                data = destination + rng.randbytes(54)
+                await stage.frame(data, OK)
+                passes = destination == address and valid >> number & 1
+                expected.append((data, OK if passes else FILTERED))
+    assert await stage.drain() == expected
+
+
+def multicast_hash(address: bytes) -> int:
+    """Linux: ether_crc(ETH_ALEN, address) >> 26."""
+    register = zlib.crc32(address) ^ 0xFFFFFFFF
+    return int(f"{register:032b}"[::-1][:6], 2)
+
+
+@cocotb.test()
+async def the_multicast_hash_passes_groups_of_its_bits(dut: Any) -> None:
+    rng = random.Random(cocotb.RANDOM_SEED)
+    stage, expected = Filter(dut), []
+    await stage.reset()
+    for _ in range(8):
+        await stage.drain()
+        table = rng.getrandbits(64)
+        dut.cfg_multicast_hash.value = table
+        for _ in range(40):
+            data = rng.randbytes(60)
+            await stage.frame(data, OK)
+            passes = data[0] & 1 and table >> multicast_hash(data[:6]) & 1
+            expected.append((data, OK if passes else FILTERED))
+    assert await stage.drain() == expected
+    assert len({verdict for _, verdict in expected}) == 2
+
+
+@cocotb.test()
+async def a_good_pause_frame_is_none_of_ours(dut: Any) -> None:
+    stage = Filter(dut)
+    await stage.reset()
+    dut.cfg_promiscuous.value = 1
+    dut.s_axis_pause.value = 1
+    for verdict in (OK, BAD_FCS):
+        await stage.frame(OWN + bytes(54), verdict)
+    assert [verdict for _, verdict in await stage.drain()] == [PAUSE, BAD_FCS]
 
 
 @cocotb.test()

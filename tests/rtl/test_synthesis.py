@@ -12,7 +12,9 @@ from wire2app.synth.flow import Design, elaboration, run_tool
 from wire2app.synth.sources import write_sources
 
 
-@pytest.mark.parametrize("parameters", [{}, {"Queues": 4, "AxiDataW": 64}], ids=["default", "4x64"])
+@pytest.mark.parametrize(
+    "parameters", [{}, {"Queues": 4, "AxiDataW": 64, "RxOffload": 0}], ids=["default", "4x64"]
+)
 def test_yosys_elaborates_the_nic_without_latches_or_loops(
     parameters: dict[str, int], tmp_path: Path
 ) -> None:

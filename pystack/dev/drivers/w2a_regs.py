@@ -156,10 +156,10 @@ EVENT_RINGS_RX: Final = 0xFFFF
 EVENT_RINGS_RX_SHIFT: Final = 0
 EVENT_RINGS_TX: Final = 0xFFFF0000
 EVENT_RINGS_TX_SHIFT: Final = 16
-# Clock, ns, bits 31:0. Reading latches the high word; writing sets the clock, with the high word
-# written last and no fraction.
+# Clock, ns, bits 31:0. Reading latches the high word; a write waits for that of the high word.
 CLOCK_LO: Final = 0x044
-# Clock, ns, bits 63:32: reads as latched, a write waits for that of the low word.
+# Clock, ns, bits 63:32: reads as latched; writing sets the clock, with the low word written before
+# and no fraction.
 CLOCK_HI: Final = 0x048
 # What the clock gains each cycle.
 CLOCK_INCREMENT: Final = 0x04C

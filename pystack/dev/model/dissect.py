@@ -14,8 +14,14 @@ from pystack.core.headers.ipv4 import IPPROTO_TCP, IPPROTO_UDP
 
 ETH_P_8021AD = 0x88A8
 TAGS = (ETH_P_8021Q, ETH_P_8021AD)
-_HOP, _ROUTING, _FRAGMENT, _DEST = 0, 43, 44, 60  # IPv6 extension headers
+_HOP, _ROUTING, _DEST = 0, 43, 60  # IPv6 extension headers
 _UDP_HLEN, _TCP_HLEN = 8, 20
+
+
+FAR = 168  # where TCP or UDP is too far in for a header split
+
+
+FAR = 168  # where TCP or UDP is too far in for a header split
 
 
 @dataclass
@@ -26,7 +32,6 @@ class Dissected:
     0 for a frame that is not to be split.
     """
 
-    network: int = 0
     transport: int = 0
     headers: int = 0
     protocol: int = 0  # TCP or UDP where `transport` is set
@@ -51,6 +56,8 @@ def dissect(frame: bytes) -> Dissected:
         end = _ipv6(frame, at, found)
     else:
         return found
+    if found.protocol not in (IPPROTO_TCP, IPPROTO_UDP):
+        found.transport = 0
     if found.transport:
         _transport(frame, found, end)
     return found
@@ -61,55 +68,52 @@ def _word(frame: bytes, at: int) -> int:
 
 
 def _ipv4(frame: bytes, at: int, found: Dissected) -> int:
-    """Returns where the packet ends."""
+    """Returns where the packet says that it ends."""
     if len(frame) < at + 20 or frame[at] >> 4 != 4:
         return 0
     length = (frame[at] & 15) << 2
     end = at + _word(frame, at + 2)
-    if length < 20 or end < at + length or end > len(frame):
+    if length < 20 or min(end, len(frame)) < at + length:
         return 0
-    found.network = at
     found.addresses = frame[at + 12 : at + 20]
     found.ip_ok = ones_sum(frame[at : at + length]) == 0xFFFF
-    fragment = _word(frame, at + 6) & 0x3FFF
     found.protocol = frame[at + 9]
-    if not fragment and found.ip_ok:
+    if not _word(frame, at + 6) & 0x3FFF:  # no fragment
         found.transport = at + length
     return end
 
 
 def _ipv6(frame: bytes, at: int, found: Dissected) -> int:
-    end = at + 40 + _word(frame, at + 4)
-    if len(frame) < at + 40 or frame[at] >> 4 != 6 or end > len(frame):
+    if len(frame) < at + 40 or frame[at] >> 4 != 6:
         return 0
-    found.network = at
+    end = at + 40 + _word(frame, at + 4)
+    here = min(end, len(frame))
     found.addresses = frame[at + 8 : at + 40]
     following, at = frame[at + 6], at + 40
     while following in (_HOP, _ROUTING, _DEST):
-        if at + 8 > end:
-            return 0
+        if at + 8 > here or (following == _ROUTING and frame[at + 3]):
+            return end  # not whole, or not yet at the address that the checksum has
         following, at = frame[at], at + ((frame[at + 1] + 1) << 3)
     found.protocol = following
-    if following != _FRAGMENT and at <= end:
-        found.transport = at
+    found.transport = at if at <= here else 0
     return end
 
 
 def _transport(frame: bytes, found: Dissected, end: int) -> None:
-    at, protocol = found.transport, found.protocol
-    if protocol == IPPROTO_TCP and end - at >= _TCP_HLEN:
-        size = frame[at + 12] >> 4 << 2
-        length = end - at
-        checked = size >= _TCP_HLEN and at + size <= end
-    elif protocol == IPPROTO_UDP and end - at >= _UDP_HLEN:
-        size, length = _UDP_HLEN, _word(frame, at + 4)
-        checked = length == end - at and _word(frame, at + 6) != 0
-    else:
-        found.transport = 0
+    at, tcp = found.transport, found.protocol == IPPROTO_TCP
+    if at + 4 <= min(end, len(frame)):
+        found.ports = frame[at : at + 4]
+    size = frame[at + 12] >> 4 << 2 if tcp and at + 12 < len(frame) else _UDP_HLEN
+    if size >= (_TCP_HLEN if tcp else _UDP_HLEN) and at + size < min(end, len(frame)) and at < FAR:
+        found.headers = at + size
+    length = end - at
+    if end > len(frame) or length < (_TCP_HLEN if tcp else _UDP_HLEN):
         return
-    found.ports = frame[at : at + 4]
-    found.headers = at + size
-    if checked:
-        start = int.from_bytes(found.addresses, "big") + protocol + length
-        found.l4_ok = ones_sum(frame[at : at + length], start) == 0xFFFF
-        found.l4_bad = not found.l4_ok
+    if not tcp and _word(frame, at + 4) != length:
+        return
+    if not tcp and not _word(frame, at + 6):
+        found.l4_bad = len(found.addresses) == 32
+        return
+    start = int.from_bytes(found.addresses, "big") + found.protocol + length
+    found.l4_ok = ones_sum(frame[at:end], start) == 0xFFFF
+    found.l4_bad = not found.l4_ok

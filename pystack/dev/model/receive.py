@@ -123,7 +123,7 @@ class Receiver:
         self.deliver(queue, RxFrame(frame, flags, hash_, tci, timestamp, split))
 
     def _hash(self, frame: bytes, found: Dissected) -> tuple[HashType, int]:
-        if not found.network:
+        if not found.addresses:
             return HashType.NONE, 0
         ctrl = self._nic.registers[regs.RSS_CTRL]
         if len(found.addresses) == 32:

@@ -22,10 +22,13 @@ module nic_top #(
     parameter int AxiIdW        = 4,
     parameter int RxBufferBytes = 32768,
     parameter int TxBufferBytes = 32768,
-    parameter int MaxFrame      = 9018
+    parameter int MaxFrame      = 9018,
+    parameter bit RxOffload     = 1'b1,
+    parameter bit Gated         = 1'b0
 ) (
     input  wire clk,
     input  wire rst,
+    input  wire [63:0] skipped,
     input  wire  [63:0] xgmii_rxd,
     input  wire  [7:0]  xgmii_rxc,
     output logic [63:0] xgmii_txd,
@@ -84,7 +87,7 @@ module nic_top #(
     input  wire                 m_axi_rlast,
     input  wire                 m_axi_rvalid,
     output logic                m_axi_rready,
-    output logic [Queues-1:0] irq,
+    output logic [Queues:0] irq,
     output logic              idle
 );
 
@@ -127,7 +130,7 @@ module nic_top #(
             s_axil_bresp <= s_axil_awaddr[15] ? 2'b10 : 2'b00;
             case (s_axil_awaddr)
                 16'h04: scratch <= s_axil_wdata;
-                16'h08: irq <= s_axil_wdata[Queues-1:0];
+                16'h08: irq <= {1'b0, s_axil_wdata[Queues-1:0]};
                 16'h0c: busy_left <= s_axil_wdata;
                 16'h10: burst_addr[31:0] <= s_axil_wdata;
                 16'h14: burst_addr[63:32] <= s_axil_wdata;
