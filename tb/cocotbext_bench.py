@@ -13,7 +13,7 @@ from typing import Any
 import cocotb
 import numpy as np
 from cocotb.clock import Clock
-from cocotb.triggers import ClockCycles, RisingEdge
+from cocotb.triggers import ClockCycles, ValueChange
 from cocotb.utils import get_sim_time
 from cocotbext.axi import AxiBus, AxiLiteBus, AxiLiteMaster, AxiRam
 from cocotbext.eth import XgmiiFrame, XgmiiSink, XgmiiSource
@@ -70,9 +70,11 @@ class CocotbextBench:
         cocotb.start_soon(self._receive())
 
     async def _interrupts(self) -> None:
+        line = 0  # of the queue; that of device events is masked
         while True:
-            await RisingEdge(self.dut.irq)
-            if self.on_irq is not None:
+            await ValueChange(self.dut.irq)
+            before, line = line, int(self.dut.irq.value) & 1
+            if line > before and self.on_irq is not None:
                 self.on_irq(0)
 
     async def _receive(self) -> None:
