@@ -7,7 +7,7 @@ from typing import Any
 
 import cocotb
 import pytest
-from cocotb.triggers import FallingEdge
+from cocotb.triggers import FallingEdge, ReadOnly
 from conftest import SEED, SIMS
 from wire_side_common import (
     BAD_FCS,
@@ -48,13 +48,13 @@ class Strip:
         )
 
     async def clock(self, beat: Beat | None = None) -> None:
-        """Outputs follow inputs within the clock: they are looked at before it ends."""
+        """Outputs follow inputs within the clock: they are looked at before its edge."""
         dut = self.dut
         dut.s_axis_tvalid.value = int(beat is not None)
         if beat is not None:
             dut.s_axis_tdata.value, dut.s_axis_tkeep.value = beat.data, beat.keep
             dut.s_axis_tlast.value, dut.s_axis_tuser.value = int(beat.last), beat.user
-        await FallingEdge(dut.clk)
+        await ReadOnly()
         if int(dut.m_axis_tvalid.value):
             data, keep = int(dut.m_axis_tdata.value), int(dut.m_axis_tkeep.value)
             assert int(dut.m_axis_tlast.value) or keep == 0xFF, "a beat with holes"
@@ -62,6 +62,7 @@ class Strip:
             if int(dut.m_axis_tlast.value):
                 self.frames.append((bytes(self._part), int(dut.m_axis_tuser.value)))
                 self._part.clear()
+        await FallingEdge(dut.clk)
 
 
 async def pass_through(dut: Any, enable: bool) -> None:
