@@ -241,8 +241,8 @@ module queue_ring
     assign fetched     = fetched_q;
     assign consumed    = consumed_q;
     assign completed   = completed_q;
-    assign busy        = start || state_q == DRAIN || (running && !enable) || doorbell_q || measured_q
-        || fetching_q || moved_q || wanted_q;
+    assign busy        = start || state_q == DRAIN || (running && !enable) || doorbell_q
+        || measured_q || fetching_q || moved_q || wanted_q;
 
 endmodule
 
