@@ -61,13 +61,13 @@ module rx_regs
     if (RxOffload) begin : g_offload
         rss_ctrl_reg_t          rss_ctrl_q;
         rx_offload_reg_t        rx_offload_q;
-        logic [1:0][31:0]       multicast_hash_q;
+        logic [63:0]            multicast_hash_q;
         pause_reg_t             pause_q;
         pause_threshold_reg_t   threshold_q;
-        logic [9:0][31:0]       key_q;
-        logic [7:0][31:0]       filter_lo_q;
+        logic [319:0]           key_q;        // arrays lie flat: Yosys finds none in a generate
+        logic [255:0]           filter_lo_q;
         mac_filter_hi_reg_t     filter_hi_written;
-        logic [7:0][15:0]       filter_hi_q;
+        logic [127:0]           filter_hi_q;
         logic [7:0]             filter_valid_q;
         logic [2:0]             write_filter, read_filter;
         logic [3:0]             write_key, read_key;
@@ -79,7 +79,7 @@ module rx_regs
 
         always_comb begin
             filter_hi_written       = '0;
-            filter_hi_written.value = filter_hi_q[write_filter];
+            filter_hi_written.value = filter_hi_q[16*write_filter+:16];
             filter_hi_written.valid = filter_valid_q[write_filter];
             filter_hi_written       = reg_merge(filter_hi_written, write_data,
                                                 write_mask & MAC_FILTER_HI_WMASK);
@@ -92,22 +92,25 @@ module rx_regs
                                                       write_mask & RSS_CTRL_WMASK);
                     RX_OFFLOAD: rx_offload_q <= reg_merge(rx_offload_q, write_data,
                                                           write_mask & RX_OFFLOAD_WMASK);
-                    MULTICAST_HASH_LO: multicast_hash_q[0] <= reg_merge(multicast_hash_q[0],
-                                                                        write_data, write_mask);
-                    MULTICAST_HASH_HI: multicast_hash_q[1] <= reg_merge(multicast_hash_q[1],
-                                                                        write_data, write_mask);
+                    MULTICAST_HASH_LO:
+                        multicast_hash_q[31:0] <= reg_merge(multicast_hash_q[31:0], write_data,
+                                                            write_mask);
+                    MULTICAST_HASH_HI:
+                        multicast_hash_q[63:32] <= reg_merge(multicast_hash_q[63:32], write_data,
+                                                             write_mask);
                     PAUSE: pause_q <= reg_merge(pause_q, write_data, write_mask & PAUSE_WMASK);
                     PAUSE_THRESHOLD: threshold_q <= reg_merge(threshold_q, write_data, write_mask);
                     default: ;
                 endcase
                 if (in_array(write_addr, RSS_KEY, RSS_KEY_COUNT))
-                    key_q[write_key] <= reg_merge(key_q[write_key], write_data, write_mask);
+                    key_q[32*write_key+:32] <= reg_merge(key_q[32*write_key+:32], write_data,
+                                                         write_mask);
                 if (in_array(write_addr, MAC_FILTER_LO, MAC_FILTER_LO_COUNT))
-                    filter_lo_q[write_filter] <= reg_merge(filter_lo_q[write_filter], write_data,
-                                                           write_mask);
+                    filter_lo_q[32*write_filter+:32]
+                        <= reg_merge(filter_lo_q[32*write_filter+:32], write_data, write_mask);
                 if (in_array(write_addr, MAC_FILTER_HI, MAC_FILTER_HI_COUNT)) begin
-                    filter_hi_q[write_filter]    <= filter_hi_written.value;
-                    filter_valid_q[write_filter] <= filter_hi_written.valid;
+                    filter_hi_q[16*write_filter+:16] <= filter_hi_written.value;
+                    filter_valid_q[write_filter]     <= filter_hi_written.valid;
                 end
             end
             if (rst) begin
@@ -125,8 +128,8 @@ module rx_regs
 
         // ---- indirection table: a RAM for each entry of a word; a reset does not clear it
 
-        logic [3:0][3:0] looked_up;
-        logic [3:0][7:0] shown;
+        logic [15:0] looked_up;
+        logic [31:0] shown;
 
         for (genvar i = 0; i < 4; i++) begin : g_entry
             logic [3:0] entries[RSS_TABLE_COUNT];
@@ -139,8 +142,8 @@ module rx_regs
 `ifndef SYNTHESIS
             initial for (int e = 0; e < RSS_TABLE_COUNT; e++) entries[e] = 4'd0;
 `endif
-            assign looked_up[i] = entries[table_index[6:2]];
-            assign shown[i]     = {4'd0, entries[read_addr[6:2]]};
+            assign looked_up[4*i+:4] = entries[table_index[6:2]];
+            assign shown[8*i+:8]     = {4'd0, entries[read_addr[6:2]]};
         end
 
         // ---- read
@@ -149,19 +152,21 @@ module rx_regs
             case (read_addr)
                 RSS_CTRL:          read_data = rss_ctrl_q;
                 RX_OFFLOAD:        read_data = rx_offload_q;
-                MULTICAST_HASH_LO: read_data = multicast_hash_q[0];
-                MULTICAST_HASH_HI: read_data = multicast_hash_q[1];
+                MULTICAST_HASH_LO: read_data = multicast_hash_q[31:0];
+                MULTICAST_HASH_HI: read_data = multicast_hash_q[63:32];
                 PAUSE:             read_data = pause_q;
                 PAUSE_THRESHOLD:   read_data = threshold_q;
                 default: begin
                     read_data = '0;
-                    if (in_array(read_addr, RSS_KEY, RSS_KEY_COUNT)) read_data = key_q[read_key];
+                    if (in_array(read_addr, RSS_KEY, RSS_KEY_COUNT))
+                        read_data = key_q[32*read_key+:32];
                     if (in_array(read_addr, RSS_TABLE, RSS_TABLE_COUNT))
                         read_data = shown;
                     if (in_array(read_addr, MAC_FILTER_LO, MAC_FILTER_LO_COUNT))
-                        read_data = filter_lo_q[read_filter];
+                        read_data = filter_lo_q[32*read_filter+:32];
                     if (in_array(read_addr, MAC_FILTER_HI, MAC_FILTER_HI_COUNT))
-                        read_data = {filter_valid_q[read_filter], 15'd0, filter_hi_q[read_filter]};
+                        read_data = {filter_valid_q[read_filter], 15'd0,
+                                     filter_hi_q[16*read_filter+:16]};
                 end
             endcase
         end
@@ -169,14 +174,14 @@ module rx_regs
         // ---- to the device
 
         for (genvar i = 0; i < 8; i++) begin : g_filter
-            assign cfg_filter[i] = {filter_hi_q[i], filter_lo_q[i]};
+            assign cfg_filter[i] = {filter_hi_q[16*i+:16], filter_lo_q[32*i+:32]};
         end
         assign cfg_filter_valid   = filter_valid_q;
         assign cfg_multicast_hash = multicast_hash_q;
         assign cfg_rss_ipv4       = {rss_ctrl_q.ipv4_udp, rss_ctrl_q.ipv4_tcp, rss_ctrl_q.ipv4};
         assign cfg_rss_ipv6       = {rss_ctrl_q.ipv6_udp, rss_ctrl_q.ipv6_tcp, rss_ctrl_q.ipv6};
         assign cfg_rss_key        = key_q;
-        assign table_queue        = looked_up[table_index[1:0]];
+        assign table_queue        = looked_up[4*table_index[1:0]+:4];
         assign cfg_vlan_strip     = rx_offload_q.vlan_strip;
         assign cfg_header_split   = rx_offload_q.header_split;
         assign cfg_pause_rx       = pause_q.rx_enable;
