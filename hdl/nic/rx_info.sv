@@ -26,10 +26,11 @@ module rx_info #(
     localparam int AddrW = $clog2(Depth);
 
     // ---- ends without a value, and the value without an end: it lies in the RAM already, where the
-    // next one would overwrite it
+    // next one would overwrite it.  A value that finds the RAM full is of a frame not stored.
 
     logic           here_q, have_value, have_end, match, late, late_full, late_stored, keep, awake;
     logic           direct;  // into the output register at once
+    logic           full;
     logic [AddrW:0] tail_q, head;
 
     small_fifo #(.Width(1), .Depth(8)) u_late (
@@ -41,6 +42,7 @@ module rx_info #(
     assign have_value = value_valid || here_q;
     assign have_end   = late || ended;
     assign match      = have_value && have_end;
+    assign full       = tail_q == {!head[AddrW], head[AddrW-1:0]};
     assign keep       = match && (late ? late_stored : stored);
     assign awake      = value_valid || match || rst;
 
@@ -54,6 +56,7 @@ module rx_info #(
             end
 `ifndef SYNTHESIS
             assert (rst || !(value_valid && here_q)) else $fatal(1, "rx_info: a value too many");
+            assert (rst || !(keep && full)) else $fatal(1, "rx_info: no room for a value");
             assert (rst || !late_full) else $fatal(1, "rx_info: a value is missing");
 `endif
         end
@@ -72,7 +75,7 @@ module rx_info #(
 
     frame_ram #(.Width(Width), .Depth(Depth)) u_ram (
         .clk,
-        .write(value_valid), .write_addr(tail_q[AddrW-1:0]), .write_data(value),
+        .write(value_valid && !full), .write_addr(tail_q[AddrW-1:0]), .write_data(value),
         .read, .read_addr, .shift, .read_data(ram_value)
     );
 
