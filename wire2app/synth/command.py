@@ -23,7 +23,7 @@ from wire2app.synth.netlist import COLUMNS
 from wire2app.synth.place import Placement, place
 
 OUT = ROOT / "build" / "synth"
-SMALLEST = {"Queues": 1, "AxiDataW": 64, "TxChecksum": 0, "TxSegment": 0}
+SMALLEST = {"Queues": 1, "AxiDataW": 64, "TxChecksum": 0, "TxSegment": 0, "RxOffload": 0}
 NIC = Design("nic_top", SMALLEST)
 DEPTH = 2  # instances a table row may be below the top
 PATHS = 12
