@@ -6,7 +6,7 @@
     logic           f_marked_q = 1'b0;  // a word of that value is inside
     (* anyseq *) logic f_mark;
 
-    assign f_held = tail_q - head_q;
+    assign f_held = count_q;
 
     always_ff @(posedge clk) begin
         if (rst) begin
@@ -23,11 +23,12 @@
                 if (f_ahead_q == '0) f_marked_q <= 1'b0;
             end
             assert (f_held <= (AddrW + 1)'(Depth));
+            assert (AddrW'(tail_q - head_q) == AddrW'(f_held));
             assert (full == (f_held == (AddrW + 1)'(Depth)));
             assert (valid == (f_held != '0));
             if (f_marked_q) begin
                 assert (f_ahead_q < f_held);
-                assert (words_q[AddrW'(head_q + f_ahead_q)] == f_word);
+                assert (words_q[AddrW'(head_q + AddrW'(f_ahead_q))] == f_word);
                 if (f_ahead_q == '0) assert (head == f_word);
             end
             cover (full && pop);
