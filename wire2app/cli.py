@@ -283,13 +283,14 @@ def mutate(
     seed: Seed = 1,
     jobs: Annotated[int, typer.Option(min=1, help="at a time")] = 2,
     module: Annotated[str, typer.Option(envvar="MODULE", help="of this module only")] = "",
+    retry: Annotated[bool, typer.Option("--retry", help="try survivors again")] = False,
     list_only: Annotated[bool, typer.Option("--list", help="show them, run nothing")] = False,
     json: Annotated[bool, typer.Option("--json", help="print the results as JSON")] = False,
 ) -> int:
     """Change one thing at a time in the RTL and see whether a test notices."""
     from wire2app.mutate import MutateOptions, run_mutate
 
-    return run_mutate(MutateOptions(count, seed, jobs, module, list_only, json))
+    return run_mutate(MutateOptions(count, seed, jobs, module, retry, list_only, json))
 
 
 @app.command()

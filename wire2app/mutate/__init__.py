@@ -2,8 +2,9 @@
 
 One thing at a time is changed in the NIC, and its tests run until one fails.  What no test notices
 is either a change that makes no difference, and then `tests/rtl/equivalent_mutants.toml` says why,
-or a test that is missing.  Which mutants are drawn depends on the seed alone; results are kept, so
-that a run may be interrupted and goes on later.
+or a test that is missing.  Which mutants are drawn depends on the seed alone; they are tried in the
+order they were drawn in, and results are kept, so that a run may be interrupted and goes on later.
+What survived is tried again when asked to: there may be new tests.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from rich.console import Console
 from wire2app.builds import ROOT, nic_sources
 from wire2app.errors import ToolError
 from wire2app.mutate.mutants import Mutant, mutants_of
-from wire2app.mutate.trial import Trial, Workspace
+from wire2app.mutate.trial import Trial, Usual, Workspace
 from wire2app.progress import Display, Event
 from wire2app.report import console, make_table
 from wire2app.runners import check_simulator
@@ -36,17 +37,20 @@ __all__ = ["MutateOptions", "run_mutate"]
 FOLDER = ROOT / "build" / "mutate"
 EQUIVALENT = ROOT / "tests" / "rtl" / "equivalent_mutants.toml"
 GENERATED = ("nic_regs_pkg",)
-LIMIT = 300  # seconds for one file's tests, which take a few
 
 
 @dataclass(frozen=True)
 class MutateOptions:
-    """count: how many are drawn, by `seed`.  module: of this one only.  list_only: run nothing."""
+    """count: how many are drawn, by `seed`.  module: of this one only.  retry: survivors, too.
+
+    list_only: run nothing.
+    """
 
     count: int
     seed: int = 1
     jobs: int = 2
     module: str = ""
+    retry: bool = False
     list_only: bool = False
     json: bool = False
 
@@ -56,12 +60,13 @@ def run_mutate(options: MutateOptions) -> int:
     out = console(sys.stderr if options.json else None)
     drawn = _draw(options)
     if options.list_only:
-        for mutant in drawn:
+        for mutant in _in_order(drawn):
             print(mutant)
         return 0
     check_simulator("icarus")
     began = time.monotonic()
     results = _try_all(drawn, options, out)
+    drawn = _in_order(drawn)
     explained = _explained()
     survivors = [m for m in drawn if results[m.key].outcome == "survived"]
     open_ones = [m for m in survivors if m.key not in explained]
@@ -79,66 +84,82 @@ def _draw(options: MutateOptions) -> list[Mutant]:
         if not sources:
             raise ToolError(f"There is no module {options.module!r} in hdl/nic.")
     everything = [mutant for path in sources for mutant in mutants_of(path, ROOT)]
-    count = min(options.count, len(everything))
-    return sorted(
-        random.Random(options.seed).sample(everything, count), key=lambda m: (m.path, m.start)
-    )
+    return random.Random(options.seed).sample(everything, min(options.count, len(everything)))
+
+
+def _in_order(mutants: Sequence[Mutant]) -> list[Mutant]:
+    return sorted(mutants, key=lambda mutant: (mutant.path, mutant.start))
 
 
 def _try_all(drawn: Sequence[Mutant], options: MutateOptions, out: Console) -> dict[str, Trial]:
     """Each mutant's trial, those known from before without running anything."""
     known = _known(options.seed)
+    if options.retry:
+        known = {key: trial for key, trial in known.items() if trial.outcome != "survived"}
     todo = [mutant for mutant in drawn if mutant.key not in known]
     if not todo:
         return known
     FOLDER.mkdir(parents=True, exist_ok=True)
-    with Display(out) as display, open(_results(options.seed), "w") as log:
-        for key, trial in known.items():  # again, in case the last line was cut short
-            _write(log, key, trial)
+    with Display(out) as display:
         display.update(Event("the design as it is"))
-        spaces: SimpleQueue[Workspace] = SimpleQueue()
-        for number in range(min(options.jobs, len(todo))):
-            spaces.put(Workspace(FOLDER / f"work-{number}"))
-        _check_unchanged(spaces, options.seed)
-        for done, (mutant, trial) in enumerate(_trials(todo, spaces, options), 1):
-            known[mutant.key] = trial
-            _write(log, mutant.key, trial)
-            display.update(Event("mutants", done, len(todo)))
-            if trial.outcome == "survived":
-                out.print(f"survived: {mutant}", soft_wrap=True, markup=False)
+        spaces = [Workspace(FOLDER / f"work-{n}") for n in range(min(options.jobs, len(todo)))]
+        usual = _usual(spaces[0], options.seed)
+        with open(_results(options.seed), "w") as log:
+            for key, trial in known.items():  # again, in case the last line was cut short
+                _write(log, key, trial)
+            for done, (mutant, trial) in enumerate(_trials(todo, spaces, usual, options.seed), 1):
+                known[mutant.key] = trial
+                _write(log, mutant.key, trial)
+                display.update(Event("mutants", done, len(todo)))
+                if trial.outcome == "survived":
+                    out.print(f"survived: {mutant}", soft_wrap=True, markup=False)
     return known
 
 
-def _check_unchanged(spaces: SimpleQueue[Workspace], seed: int) -> None:
-    space = spaces.get()
-    failed = space.unchanged(seed, LIMIT)
-    spaces.put(space)
-    if failed:
+def _usual(space: Workspace, seed: int) -> Usual:
+    """What each file's tests take on the design as it is: measured once for each state of both."""
+    digest, path = space.digest(), FOLDER / "usual.json"
+    if path.exists() and (measured := json.loads(path.read_text()))["digest"] == digest:
+        return Usual(measured["seconds"])
+    usual: Usual = {}
+    if failed := space.unchanged(seed, usual):
         raise ToolError(f"The regression fails without any change: {failed}.")
+    path.write_text(json.dumps({"digest": digest, "seconds": usual}))
+    return usual
 
 
 def _trials(
-    todo: Sequence[Mutant], spaces: SimpleQueue[Workspace], options: MutateOptions
+    todo: Sequence[Mutant], spaces: Sequence[Workspace], usual: Usual, seed: int
 ) -> Iterator[tuple[Mutant, Trial]]:
-    def work(mutant: Mutant) -> Trial:
-        space = spaces.get()
-        try:
-            return space.try_out(mutant, options.seed, LIMIT)
-        finally:
-            spaces.put(space)
+    free: SimpleQueue[Workspace] = SimpleQueue()
+    for space in spaces:
+        free.put(space)
+    killers: dict[str, list[str]] = {}  # files whose tests noticed other mutants of a source
 
-    with ThreadPoolExecutor(options.jobs) as pool:
+    def work(mutant: Mutant) -> Trial:
+        space = free.get()
+        try:
+            trial = space.try_out(mutant, seed, usual, killers.get(mutant.path, ()))
+        finally:
+            free.put(space)
+        if trial.outcome == "killed":
+            killers.setdefault(mutant.path, []).append(trial.by.partition("::")[0])
+        return trial
+
+    with ThreadPoolExecutor(len(spaces)) as pool:
         running: dict[Future[Trial], Mutant] = {}
         waiting = iter(todo)
         try:
             while True:
-                while len(running) < options.jobs and (mutant := next(waiting, None)) is not None:
+                while len(running) < len(spaces) and (mutant := next(waiting, None)) is not None:
                     running[pool.submit(work, mutant)] = mutant
                 if not running:
                     return
                 for future in wait(running, return_when=FIRST_COMPLETED).done:
                     yield running.pop(future), future.result()
         except BaseException:
+            for space in spaces:
+                space.stop()
             pool.shutdown(cancel_futures=True)
             raise
 

@@ -1,12 +1,15 @@
 """One mutant at a time: a copy of the project, the change in it, tests until one fails.
 
-Tests run on Icarus, which compiles in a second or two, first those of the changed module alone,
-then those of the NIC, then a transfer from wire to application.
+Tests run on Icarus, which compiles in a second or two: first those of the changed module alone,
+then those of the smallest designs with it, then those of the NIC, then a transfer from wire to
+application.  A simulator that hangs is ended by the processor time it took, so that a busy machine
+makes no difference.
 """
 
 from __future__ import annotations
 
 import functools
+import hashlib
 import os
 import re
 import shutil
@@ -14,23 +17,28 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from wire2app.builds import ROOT, Design, needed_sources, nic_sources
+from wire2app.builds import ROOT, nic_sources
 from wire2app.errors import ToolError
 from wire2app.mutate.mutants import Mutant
 
-__all__ = ["Trial", "Workspace", "regression"]
+__all__ = ["Trial", "Usual", "Workspace", "regression"]
 
 FOLDERS = ("docs", "hdl", "labs", "packetdrill", "pystack", "tb", "tests", "wire2app")
 FILES = ("pyproject.toml", "Makefile", "README.md")
-DESIGNED = re.compile(r"\bDesign\(\s*\"(\w+)\"")
+QUOTED = re.compile(r"\"(\w+)\"")
+USES = re.compile(r"\b(\w+)(?=::|\s*#\(|\s+u_\w+\s*\()")
 FAILED = re.compile(r"^(?:FAILED|ERROR) (\S+)", re.MULTILINE)
 NOT_BUILT = re.compile(r"^E .*does not compile for", re.MULTILINE)
+HUNG = re.compile(rf"^E .*ended with status -{signal.SIGXCPU.value}\b", re.MULTILINE)
 SYSTEM = ("tests/system/test_transfer.py",)
 NO_TEST_RAN = 5  # pytest's exit status
+LONGEST = 300  # seconds for a file that nobody has measured
+Usual = dict[str, float]  # seconds a file's tests take on the design as it is
 
 
 @dataclass(frozen=True)
@@ -46,18 +54,31 @@ class Trial:
 
 
 def regression(module: str, root: Path = ROOT) -> list[str]:
-    """The regression's files for a mutant of `module`, all if empty: the smallest design first."""
-    ranked = [(1000, name) for name in SYSTEM]
+    """The regression's files for a mutant of `module`, all if empty: the likely and quick first."""
+    ranked: list[tuple[tuple[int, ...], str]] = [((3,), name) for name in SYSTEM]
     for path in sorted((root / "tests" / "rtl").glob("test_*.py")):
         name = str(path.relative_to(root))
         if path.stem.startswith("test_nic_"):
-            ranked.append((100 if path.stem == "test_nic_smoke" else 200, name))
+            alike = len(set(module.split("_")) & set(path.stem.split("_")[2:]))
+            ranked.append(((2, path.stem != "test_nic_smoke", -alike), name))
             continue
-        for top in set(DESIGNED.findall(path.read_text())) & _modules():
-            files = {source.stem for source in needed_sources(Design(top, nic_sources()))}
-            if not module or module in files:
-                ranked.append((len(files), name))
+        tops = set(QUOTED.findall(path.read_text())) & _modules()
+        sizes = [len(files) for top in tops if not module or module in (files := _needed(top))]
+        if sizes:
+            ranked.append(((int(module not in tops), min(sizes)), name))
     return [name for _, name in sorted(ranked)]
+
+
+@functools.cache
+def _needed(top: str) -> frozenset[str]:
+    """The sources of a design: unlike those to build it from, none that only shares a name."""
+    texts = {path.stem: path.read_text() for path in nic_sources()}
+    reached: set[str] = set()
+    todo = {top}
+    while todo:
+        reached |= todo
+        todo = {name for one in todo for name in USES.findall(texts[one])} & set(texts) - reached
+    return frozenset(reached)
 
 
 @functools.cache
@@ -71,6 +92,7 @@ class Workspace:
     def __init__(self, folder: Path) -> None:
         """Copy what the tests need.  Raises ToolError if there is no room or no right to."""
         self.folder = folder
+        self._process: subprocess.Popen[str] | None = None
         try:
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir(parents=True)
@@ -82,15 +104,15 @@ class Workspace:
         except OSError as error:
             raise ToolError(f"Cannot copy the project to {folder}: {error.strerror}.") from error
 
-    def try_out(self, mutant: Mutant, seed: int, limit: float) -> Trial:
-        """Run the tests on the mutant, each file for at most `limit` seconds."""
+    def try_out(self, mutant: Mutant, seed: int, usual: Usual, first: Sequence[str] = ()) -> Trial:
+        """Run the tests on the mutant, those of the files in `first` first."""
         source = self.folder / mutant.path
         text = source.read_text()
         before = set(self._builds())
         began = time.monotonic()
         try:
             source.write_text(mutant.apply(text))
-            outcome, by = self._regression(source.stem, seed, limit)
+            outcome, by = self._regression(source.stem, seed, usual, first)
         finally:
             source.write_text(text)
             for build in set(self._builds()) - before:  # nobody will build this again
@@ -98,13 +120,34 @@ class Workspace:
             shutil.rmtree(self.folder / "build" / "runs", ignore_errors=True)
         return Trial(outcome, by, round(time.monotonic() - began, 1))
 
-    def unchanged(self, seed: int, limit: float) -> str:
-        """The first test that fails without any change, "" if none does; fills the build cache."""
-        return self._regression("", seed, limit)[1]
+    def unchanged(self, seed: int, usual: Usual) -> str:
+        """The first test that fails without any change, "" if none does; `usual` is filled."""
+        return self._regression("", seed, usual, ())[1]
 
-    def _regression(self, module: str, seed: int, limit: float) -> tuple[str, str]:
-        for name in regression(module, self.folder):
-            status, output = self._pytest(name, seed, limit)
+    def digest(self) -> str:
+        """Names the state of the design and of its tests."""
+        digest = hashlib.sha256()
+        for name in ("hdl", "pystack", "tb", "tests", "wire2app"):
+            for path in sorted((self.folder / name).rglob("*")):
+                if path.suffix in (".sv", ".svh", ".py", ".c", ".cpp"):
+                    digest.update(path.read_bytes())
+        return digest.hexdigest()
+
+    def stop(self) -> None:
+        """Interrupt what another thread runs; its result is worth nothing."""
+        if (process := self._process) is not None:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGINT)
+
+    def _regression(
+        self, module: str, seed: int, usual: Usual, first: Sequence[str]
+    ) -> tuple[str, str]:
+        names = regression(module, self.folder)
+        for name in sorted(names, key=lambda name: name not in first):
+            began = time.monotonic()
+            status, output = self._pytest(name, seed, 3 * usual.get(name, LONGEST) + 20)
+            if not module:
+                usual[name] = round(time.monotonic() - began, 1)
             if status is None:
                 return "timeout", name
             if status not in (0, NO_TEST_RAN):
@@ -115,9 +158,20 @@ class Workspace:
         return "survived", ""
 
     def _pytest(self, name: str, seed: int, limit: float) -> tuple[int | None, str]:
-        """Exit status (None: it was ended after `limit` seconds) and output of one file's tests."""
-        command = [sys.executable, "-m", "pytest", name, "-q", "-x", "-p", "no:cacheprovider"]
-        command += ["--sim=icarus", f"--seed={seed}"]
+        """Exit status (None: it was ended) and output of one file's tests.
+
+        No process may take more than `limit` seconds of a processor, and they all must have ended
+        after twenty times as long, in case one waits for what does not come.
+        """
+        command = [
+            "prlimit",
+            f"--cpu={limit:.0f}:{limit + 10:.0f}",
+            sys.executable,
+            "-m",
+            "pytest",
+            name,
+        ]
+        command += ["-q", "-x", "-p", "no:cacheprovider", "--sim=icarus", f"--seed={seed}"]
         environment = {**os.environ, "W2A_CACHE": str(self.folder / "build" / "cache")}
         with subprocess.Popen(
             command,
@@ -128,15 +182,19 @@ class Workspace:
             text=True,
             start_new_session=True,
         ) as process:
+            self._process = process
             try:
-                output, _ = process.communicate(timeout=limit)
+                output, _ = process.communicate(timeout=20 * limit)
             except subprocess.TimeoutExpired:
                 _end(process)
                 return None, ""
             except BaseException:
                 _end(process)
                 raise
-        return process.returncode, output
+            finally:
+                self._process = None
+        hung = process.returncode == -signal.SIGXCPU or HUNG.search(output)
+        return None if hung else process.returncode, output
 
     def _builds(self) -> list[Path]:
         return [
