@@ -172,7 +172,8 @@ class Workspace:
             name,
         ]
         command += ["-q", "-x", "-p", "no:cacheprovider", "--sim=icarus", f"--seed={seed}"]
-        environment = {**os.environ, "W2A_CACHE": str(self.folder / "build" / "cache")}
+        environment = {**os.environ, "COCOTB_MAX_FAILURES": "1"}
+        environment["W2A_CACHE"] = str(self.folder / "build" / "cache")
         with subprocess.Popen(
             command,
             cwd=self.folder,
