@@ -9,6 +9,7 @@ Labs are plain synchronous code: `run` lets time pass until programs have ended,
 from __future__ import annotations
 
 import socket
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -56,7 +57,7 @@ class LabError(Exception):
     """A program of a lab crashed, or did not end: the lab is at fault, or the kernel."""
 
 
-class LabBench:
+class LabBench(ABC):
     """`with bench:` undoes what `patch` replaced."""
 
     rtl = False
@@ -76,15 +77,15 @@ class LabBench:
 
     # -- what differs between virtual time and a simulator ------------------------------------
 
-    def _server_driver(self) -> W2aNic:
-        raise NotImplementedError
+    @abstractmethod
+    def _server_driver(self) -> W2aNic: ...
 
-    def _far_end(self) -> Port:
-        raise NotImplementedError
+    @abstractmethod
+    def _far_end(self) -> Port: ...
 
+    @abstractmethod
     def _let(self, until: int, stop: Callable[[], bool] | None = None) -> None:
         """Let time pass."""
-        raise NotImplementedError
 
     # -- life ---------------------------------------------------------------------------------
 

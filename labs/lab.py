@@ -9,6 +9,7 @@ switch the mechanism off, under which `check` must fail.
 from __future__ import annotations
 
 import inspect
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from types import SimpleNamespace
@@ -52,7 +53,7 @@ def sizes(**values: int | float) -> Mapping[str, int | float]:
 
 
 @dataclass
-class Lab:
+class Lab(ABC):
     """The base of all labs.  The docstring of one: a title, and what to look for."""
 
     name: ClassVar[str]
@@ -101,18 +102,18 @@ class Lab:
         names = ", ".join(map(break_name, cls.breaks))
         raise BadParameter(f"Lab {cls.name} has no break {name!r}: it has {names}.")
 
-    def run(self, bench: LabBench) -> Result:
-        raise NotImplementedError
+    @abstractmethod
+    def run(self, bench: LabBench) -> Result: ...
 
+    @abstractmethod
     def check(self, result: Result) -> None:
         """NotShown if the mechanism did not show."""
-        raise NotImplementedError
 
-    def conclude(self, result: Result) -> str:
-        raise NotImplementedError
+    @abstractmethod
+    def conclude(self, result: Result) -> str: ...
 
-    def chart(self, result: Result) -> Chart:
-        raise NotImplementedError
+    @abstractmethod
+    def chart(self, result: Result) -> Chart: ...
 
 
 def break_name(broken: Break) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,7 @@ if TYPE_CHECKING:
     from pystack.core.kernel import Kernel
 
 
-class WaitEntry:
+class WaitEntry(ABC):
     """A place in a wait queue.  `exclusive` entries are woken one at a time."""
 
     __slots__ = ("exclusive",)
@@ -19,9 +20,9 @@ class WaitEntry:
     def __init__(self, exclusive: bool = False) -> None:
         self.exclusive = exclusive
 
+    @abstractmethod
     def func(self, mask: int) -> bool:
         """Called with the event mask (`EPOLL*` bits); returns whether it woke somebody."""
-        raise NotImplementedError
 
 
 class WaitQueue:

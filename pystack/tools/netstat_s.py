@@ -11,11 +11,10 @@ from collections.abc import Iterable
 from pystack.tools.mib import NETSTAT, SNMP, SNMP6, groups
 from pystack.tools.tool import Net, Options
 
-_IP = {
+_BOTH_IP = {
     "InReceives": "%d total packets received",
     "InHdrErrors": "%d with invalid headers",
     "InAddrErrors": "%d with invalid addresses",
-    "ForwDatagrams": "%d forwarded",
     "InUnknownProtos": "%d with unknown protocol",
     "InDiscards": "%d incoming packets discarded",
     "InDelivers": "%d incoming packets delivered",
@@ -30,6 +29,7 @@ _IP = {
     "FragFails": "%d outgoing packets failed fragmentation",
     "FragCreates": "%d fragments created",
 }
+_IP = {**_BOTH_IP, "ForwDatagrams": "%d forwarded"}
 _ICMP = {
     "InMsgs": "%d ICMP messages received",
     "InErrors": "%d input ICMP message failed",
@@ -130,26 +130,11 @@ _TCPEXT = {
     "TCPMemoryPressures": "TCP ran low on memory %d times",
 }
 _IP6 = {
-    "InReceives": "%d total packets received",
-    "InHdrErrors": "%d with invalid headers",
+    **_BOTH_IP,
     "InTooBigErrors": "%d with packets too big",
     "InNoRoutes": "%d incoming packets with no route",
-    "InAddrErrors": "%d with invalid addresses",
-    "InUnknownProtos": "%d with unknown protocol",
     "InTruncatedPkts": "%d with truncated packets",
-    "InDiscards": "%d incoming packets discarded",
-    "InDelivers": "%d incoming packets delivered",
     "OutForwDatagrams": "%d forwarded",
-    "OutRequests": "%d requests sent out",
-    "OutDiscards": "%d outgoing packets dropped",
-    "OutNoRoutes": "%d dropped because of missing route",
-    "ReasmTimeout": "%d fragments dropped after timeout",
-    "ReasmReqds": "%d reassemblies required",
-    "ReasmOKs": "%d packets reassembled ok",
-    "ReasmFails": "%d packet reassemblies failed",
-    "FragOKs": "%d outgoing packets fragmented ok",
-    "FragFails": "%d outgoing packets failed fragmentation",
-    "FragCreates": "%d fragments created",
     "InMcastPkts": "%d incoming multicast packets",
     "OutMcastPkts": "%d outgoing multicast packets",
 }

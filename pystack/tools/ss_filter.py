@@ -11,10 +11,11 @@ from functools import cache
 from ipaddress import ip_address, ip_network
 from typing import Any
 
-from lark import Lark, Transformer, v_args
+from lark import Lark, v_args
 from lark.exceptions import UnexpectedInput, VisitError
 
 from pystack.tools.diag import Entry
+from pystack.tools.logic import Logic
 from pystack.tools.names import port_of
 from pystack.tools.tool import ToolError
 from pystack.transport.tcp.state import TcpState
@@ -51,10 +52,10 @@ _SETS = {
 }
 # A word ends at a blank; what is no keyword is an address or port.
 _GRAMMAR = r"""
-start: exprlist
-exprlist: term (_OR term)*
+start: expression
+expression: term (_OR term)*
 term: expr (_AND? expr)*
-?expr: "(" exprlist ")"
+?expr: "(" expression ")"
     | _NOT expr               -> negate
     | SIDE [compare] WORD     -> match
     | "dev" [equality] WORD   -> device
@@ -110,22 +111,10 @@ def _lark() -> Lark:
 
 
 @v_args(inline=True)
-class _ToTest(Transformer[Any, Test]):
+class _ToTest(Logic[Entry]):
     def __init__(self, ifindex: Callable[[str], int]) -> None:
         super().__init__()
         self._ifindex = ifindex
-
-    def start(self, test: Test) -> Test:
-        return test
-
-    def exprlist(self, *tests: Test) -> Test:
-        return lambda entry: any(test(entry) for test in tests)
-
-    def term(self, *tests: Test) -> Test:
-        return lambda entry: all(test(entry) for test in tests)
-
-    def negate(self, test: Test) -> Test:
-        return lambda entry: not test(entry)
 
     def compare(self, operator: Any) -> str:
         return str(operator.type)

@@ -247,7 +247,7 @@ class Sock(ABC):
         self.sk_max_pacing_rate = NO_LIMIT  # bytes a second
         self.sk_peek_off = -1  # SO_PEEK_OFF; -1: off
 
-    def init(self) -> None:  # noqa: B027 - most sockets are for everybody
+    def init(self) -> None:
         """Made for the user `sk_uid`: EPERM or EACCES if he may not have one (`sk_prot->init`)."""
 
     @property

@@ -9,6 +9,7 @@ import errno
 import fcntl as fc
 import os
 import socket as so
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from itertools import count
 from select import EPOLLIN, EPOLLOUT, EPOLLRDNORM, EPOLLWRNORM
@@ -33,7 +34,7 @@ class OpenFiles:
         self.next_ino = count(1)
 
 
-class File:
+class File(ABC):
     """An open file: what several descriptors may share, flags included.
 
     It is born with one reference; `release` runs when the last one is put.  `ino` is the number
@@ -67,13 +68,13 @@ class File:
         return bool(self.flags & os.O_NONBLOCK)
 
     @property
+    @abstractmethod
     def wq(self) -> WaitQueue:
         """Woken with `EPOLL*` masks whenever `poll()` may have changed."""
-        raise NotImplementedError
 
+    @abstractmethod
     def poll(self) -> int:
         """The `EPOLL*` events that hold now."""
-        raise NotImplementedError
 
     def read(self, n: int) -> bytes:
         raise os_error(errno.EINVAL)

@@ -115,6 +115,7 @@ async def _transmit_latency(dut: Any, samples: int, settings: BusSettings) -> li
     bench, driver = await _started(dut, SHORT, (1, 0), settings)
     starts: list[int] = []
     bench.bus.wire.listen(lambda frame, start_ns, end_ns: starts.append(start_ns * 1000))
+    await Timer(PAUSE_CYCLES * PERIOD_PS, "ps")  # descriptors of receive are fetched at the start
     found = []
     for sample in range(samples):
         await Timer(_to_edge(), "ps")

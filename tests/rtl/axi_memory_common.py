@@ -7,6 +7,7 @@ next rising edge sees, on both simulators.  Broken rules are collected in `probl
 from __future__ import annotations
 
 import random
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -63,7 +64,7 @@ class Manners:
     seed: int = 1
 
 
-class _Slave:
+class _Slave(ABC):
     """What both directions share: pins, address beats, the rule that a stalled master waits."""
 
     channels: tuple[str, ...] = ()
@@ -95,13 +96,13 @@ class _Slave:
                 self._sample()
             self.cycle += 1
 
+    @abstractmethod
     def _present(self) -> None:
         """Drive what the next rising edge shall see."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _sample(self) -> None:
         """Look at what the next rising edge will see."""
-        raise NotImplementedError
 
     def _take_address(self, channel: str, width: int) -> None:
         addr, beats = self.value(f"{channel}addr"), self.value(f"{channel}len") + 1

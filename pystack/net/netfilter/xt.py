@@ -7,6 +7,7 @@ whether a packet matches, or what becomes of it, and how it is written by iptabl
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar, NamedTuple, TypeAlias
 
@@ -63,15 +64,15 @@ class Extension:
         return ""
 
 
-class Match(Extension):
+class Match(Extension, ABC):
     def __init__(self, given: Options, rest: Rest) -> None:
         """XtablesError if what is given makes no sense."""
 
-    def matches(self, packet: Packet) -> bool:
-        raise NotImplementedError
+    @abstractmethod
+    def matches(self, packet: Packet) -> bool: ...
 
 
-class Target(Extension):
+class Target(Extension, ABC):
     """`tables` and `hooks` are where it may stand; empty: anywhere."""
 
     tables: ClassVar[tuple[str, ...]] = ()
@@ -80,9 +81,9 @@ class Target(Extension):
     def __init__(self, given: Options, rest: Rest) -> None:
         """XtablesError if what is given makes no sense."""
 
+    @abstractmethod
     def apply(self, packet: Packet) -> Verdict | None:
         """None: go on with the next rule."""
-        raise NotImplementedError
 
 
 def require(rest: Rest, protocol: int, name: str, written: str) -> None:

@@ -10,12 +10,12 @@ import ipaddress
 import operator
 from collections.abc import Callable
 from functools import cache
-from typing import Any
 
-from lark import Lark, Token, Transformer, v_args
+from lark import Lark, Token, v_args
 from lark.exceptions import UnexpectedInput, VisitError
 
 from pystack.core.headers.ethernet import ETH_HLEN, ETH_P_ARP, ETH_P_IP, ETH_P_IPV6
+from pystack.tools.logic import Logic
 from pystack.tools.names import port_of
 from pystack.tools.tcpdump import libpcap
 from pystack.tools.tool import ToolError
@@ -117,19 +117,7 @@ class _View:
 
 
 @v_args(inline=True)
-class _ToTest(Transformer[Any, Any]):
-    def start(self, test: Test) -> Test:
-        return test
-
-    def expression(self, *tests: Test) -> Test:
-        return lambda frame: any(test(frame) for test in tests)
-
-    def term(self, *tests: Test) -> Test:
-        return lambda frame: all(test(frame) for test in tests)
-
-    def negate(self, test: Test) -> Test:
-        return lambda frame: not test(frame)
-
+class _ToTest(Logic[bytes]):
     def proto(self, name: Token) -> Test:
         return _protocol_test(str(name))
 

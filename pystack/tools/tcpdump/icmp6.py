@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pystack.tools.tcpdump.dissect import Dissector, IpPacket, bits, should_be
+from pystack.tools.tcpdump.groups import group_records
 
 _TYPES = {
     **{1: "destination unreachable", 2: "packet too big", 3: "time exceeded in-transit"},
@@ -25,7 +26,6 @@ _OPTIONS = {
     **{1: "source link-address", 2: "destination link-address", 3: "prefix info"},
     **{4: "redirected header", 5: "mtu", 14: "nonce", 24: "route info", 25: "rdnss"},
 }
-_RECORDS = {1: "is_in", 2: "is_ex", 3: "to_in", 4: "to_ex", 5: "allow", 6: "block"}
 _LENGTH_FIRST = (133, 134, 135, 136, 137)
 _OPTIONS_AT = {133: 8, 134: 16, 135: 24, 136: 24, 137: 40}
 FOREVER = 0xFFFFFFFF
@@ -80,7 +80,7 @@ def _body(d: Dissector, data: bytes, kind: int, code: int) -> None:
     elif kind == 137:
         d.print(f", {d.ip6(data, 24)} to {d.ip6(data, 8)}")
     elif kind == 143:
-        _mld2_report(d, data)
+        group_records(d, data, d.ip6, 16)
 
 
 def _unreachable(d: Dissector, data: bytes, code: int) -> None:
@@ -169,20 +169,3 @@ def _mld2_query(d: Dissector, data: bytes) -> None:
         d.print(f" [gaddr {d.ip6(data, 8)}")
         sources = d.u16(data, 26)
         d.print(f", {sources} source(s)]" if sources else "]")
-
-
-def _mld2_report(d: Dissector, data: bytes) -> None:
-    count = d.u16(data, 6)
-    d.print(f", {count} group record(s)")
-    if not d.options.verbose:
-        return
-    at = 8
-    for _ in range(count):
-        sources = d.u16(data, at + 2)
-        d.print(f" [gaddr {d.ip6(data, at + 4)} {_RECORDS.get(data[at], '')}")
-        if d.options.verbose == 1:
-            d.print(f", {sources} source(s)]")
-        else:
-            listed = "".join(f" {d.ip6(data, at + 20 + 16 * n)}" for n in range(sources))
-            d.print(f" {{{listed} }}]")
-        at += 20 + 16 * sources

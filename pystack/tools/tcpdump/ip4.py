@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pystack.core.checksum import ones_sum
 from pystack.tools.tcpdump.dissect import Dissector, IpPacket, bits, should_be
+from pystack.tools.tcpdump.groups import group_records
 from pystack.tools.tcpdump.icmp import icmp_print
 from pystack.tools.tcpdump.tcp import tcp_print
 from pystack.tools.tcpdump.udp import udp_print
@@ -126,8 +127,6 @@ def _recorded(d: Dissector, option: bytes) -> str:
 
 # -- IGMP ----------------------------------------------------------------------------------
 
-_REPORTS = {1: "is_in", 2: "is_ex", 3: "to_in", 4: "to_ex", 5: "allow", 6: "block"}
-
 
 def _igmp_print(d: Dissector, data: bytes) -> None:
     d.protocol = "igmp"
@@ -140,7 +139,8 @@ def _igmp_print(d: Dissector, data: bytes) -> None:
     elif kind == 0x17:
         d.print(f"igmp leave {d.ip4(data, 4)}")
     elif kind == 0x22:
-        _igmp_report(d, data)
+        d.print("igmp v3 report")
+        group_records(d, data, d.ip4, 4)
     else:
         d.print(f"igmp-{kind}")
     if d.options.verbose and len(data) >= 4 and ones_sum(data) != 0xFFFF:
@@ -163,20 +163,3 @@ def _igmp_query(d: Dissector, data: bytes) -> None:
     if d.u32(data, 4):
         sources = d.u16(data, 10)
         d.print(f" [gaddr {d.ip4(data, 4)}" + (f", {sources} source(s)" if sources else "") + "]")
-
-
-def _igmp_report(d: Dissector, data: bytes) -> None:
-    count = d.u16(data, 6)
-    d.print(f"igmp v3 report, {count} group record(s)")
-    if not d.options.verbose:
-        return
-    at = 8
-    for _ in range(count):
-        sources = d.u16(data, at + 2)
-        d.print(f" [gaddr {d.ip4(data, at + 4)} {_REPORTS.get(data[at], '')}")
-        if d.options.verbose == 1:
-            d.print(f", {sources} source(s)]")
-        else:
-            listed = "".join(f" {d.ip4(data, at + 8 + 4 * n)}" for n in range(sources))
-            d.print(f" {{{listed} }}]")
-        at += 8 + 4 * sources

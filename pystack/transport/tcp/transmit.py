@@ -24,6 +24,7 @@ from pystack.core.headers.tcp import (
     timestamp_option,
 )
 from pystack.core.skb import CHECKSUM_PARTIAL, EMPTY, SkBuff
+from pystack.net.route import Route
 from pystack.transport.inetsock import ip_dont_fragment
 from pystack.transport.tcp import ecn, urgent
 from pystack.transport.tcp.constants import INVALID_RATELIMIT, MSEC
@@ -129,13 +130,10 @@ def transmit(
     if flags & TH_ACK:
         sk.ack.sent()
         sk.delack_timer.delete()
-    stats = sk.stats
     segments = -(-len(data) // gso_size) if gso_size else 1
-    stats.segs_out += segments
+    sk.stats.segs_out += segments
     if data:
-        _data_sent(sk)
-        stats.data_segs_out += segments
-        stats.bytes_sent += len(data)
+        _data_sent(sk, len(data), segments)
     end_seq = seq_add(seq, len(data) + bool(flags & (TH_SYN | TH_FIN)))
     if seq == end_seq or after(end_seq, sk.snd_nxt):
         kernel.mib["TcpOutSegs"] += segments
@@ -143,11 +141,8 @@ def transmit(
     if tracepoint.enabled:
         tracepoint(skb.packet_id, seq, len(data), flags)
     if route is None or route.obsolete:
-        try:
-            route = sk.route = sk.find_route()
-        except OSError as exc:
-            sk.sk_err_soft = exc.errno or 0
-            kernel.drop(skb, Drop.IP_NO_ROUTE)
+        route = _route_again(sk, skb)
+        if route is None:
             return True
     if sk.dst_pending_confirm:
         sk.dst_pending_confirm = False
@@ -166,9 +161,22 @@ def transmit(
     return error != errno.ENOBUFS
 
 
-def _data_sent(sk: TcpSock) -> None:
+def _route_again(sk: TcpSock, skb: SkBuff) -> Route | None:
+    """None if there is no way any more: the segment is dropped, the timer tries again."""
+    try:
+        sk.route = sk.find_route()
+    except OSError as exc:
+        sk.sk_err_soft = exc.errno or 0
+        sk.kernel.drop(skb, Drop.IP_NO_ROUTE)
+        return None
+    return sk.route
+
+
+def _data_sent(sk: TcpSock, length: int, segments: int) -> None:
     """`tcp_event_data_sent`: data that follows data received soon is an answer."""
-    now, ack = sk.kernel.now, sk.ack
+    now, ack, stats = sk.kernel.now, sk.ack, sk.stats
+    stats.data_segs_out += segments
+    stats.bytes_sent += length
     if not sk.rtx.in_flight:
         sk.cw.algorithm.tx_start()
     sk.lsndtime = now

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from pystack.transport.tcp.state import CaState
 
 
-class CongestionControl:
+class CongestionControl(ABC):
     """One connection's; an algorithm overrides what it has a say in."""
 
     __slots__ = ("sk",)
@@ -26,9 +27,9 @@ class CongestionControl:
     def init(self) -> None:
         """The connection is established: the transfer starts."""
 
+    @abstractmethod
     def ssthresh(self, cw: CongestionWindow) -> int:
         """The slow-start threshold after a loss."""
-        raise NotImplementedError
 
     def cong_avoid(self, cw: CongestionWindow, acked: int) -> None:
         """`acked` segments have been delivered: raise the window if it was in use."""
@@ -40,9 +41,9 @@ class CongestionControl:
                 return
         self.avoid(cw, acked)
 
+    @abstractmethod
     def avoid(self, cw: CongestionWindow, acked: int) -> None:
         """Raise the window in congestion avoidance."""
-        raise NotImplementedError
 
     def undo_cwnd(self, cw: CongestionWindow) -> int:
         """cwnd once a reduction has turned out to be a mistake."""
