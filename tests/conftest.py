@@ -10,14 +10,15 @@ import os
 import weakref
 from collections.abc import Generator, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pystack.core.engine import VirtualEngine
-from pystack.core.kernel import Kernel
-from pystack.host import Host
 from wire2app.simulator import SIMULATORS
+
+if TYPE_CHECKING:  # simulators import this file, too, and most of them need no kernel
+    from pystack.core.kernel import Kernel
+    from pystack.host import Host
 
 STACK = Path(__file__).parent / "stack"
 SIMS: list[str] = []
@@ -48,6 +49,8 @@ def pytest_report_header(config: pytest.Config) -> str:
 def machines_off() -> Iterator[None]:
     """Switch off the machines a module has made: their memory is not freed otherwise, and the
     garbage collector would walk through ever more of it."""
+    from pystack.core.kernel import Kernel
+
     made: list[weakref.ref[Kernel]] = []
     build = Kernel.__init__
 
@@ -70,6 +73,9 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, Any]:
     if item.path.parent != STACK or item.get_closest_marker("leaves"):
         return (yield)
     from leaks import shut_down  # not before pytest has told where tests are
+
+    from pystack.core.engine import VirtualEngine
+    from pystack.host import Host
 
     made: list[weakref.ref[Host]] = []
     build = Host.__init__

@@ -173,6 +173,7 @@ class Workspace:
         ]
         command += ["-q", "-x", "-p", "no:cacheprovider", "--sim=icarus", f"--seed={seed}"]
         environment = {**os.environ, "COCOTB_MAX_FAILURES": "1"}
+        environment["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"  # they take longer than some tests
         environment["W2A_CACHE"] = str(self.folder / "build" / "cache")
         with subprocess.Popen(
             command,
