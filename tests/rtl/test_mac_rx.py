@@ -34,7 +34,7 @@ from wire_side_common import (
 from wire2app.simulator import Design, nic_sources, simulate
 
 
-@cocotb.test()
+@cocotb.test(stage=1)  # takes longest: last
 async def every_length_arrives_whole(dut: Any) -> None:
     rng = random.Random(cocotb.RANDOM_SEED)
     await reset(dut)
@@ -96,7 +96,7 @@ async def fragments_and_runts_of_0_to_63_bytes_are_runts(dut: Any) -> None:
     assert verdicts.count(RUNT) == 128 and verdicts.count(OK) == 44
 
 
-@cocotb.test()
+@cocotb.test(stage=1)  # takes longest: last
 async def max_frame_is_the_longest_and_oversize_does_not_flood(dut: Any) -> None:
     rng = random.Random(cocotb.RANDOM_SEED)
     await reset(dut, 100)

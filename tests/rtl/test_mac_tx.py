@@ -113,7 +113,7 @@ def check_line_rate(wire: list[XgmiiFrame]) -> None:
         assert 0 <= ideal - after.start <= 3, f"start {after.start}, ideal {ideal}"
 
 
-@cocotb.test()
+@cocotb.test(stage=1)  # takes longest: last
 async def every_length_is_sent_whole_at_line_rate(dut: Any) -> None:
     rng = random.Random(cocotb.RANDOM_SEED)
     transmitter = Transmitter(dut)
