@@ -59,9 +59,8 @@ async def identity_features_and_reset_values(dut: Any) -> None:
         assert await nic.counter(counter.name) == 0
 
 
-@cocotb.test()
-async def writable_fields_keep_what_is_written_and_no_more(dut: Any) -> None:
-    nic = await started(dut)
+def writable() -> dict[int, int]:
+    """Registers with fields that keep what is written, and which bits these are."""
     registers = {
         regs.CTRL: 0xF,
         regs.MAC_LO: 0xFFFFFFFF,
@@ -84,12 +83,21 @@ async def writable_fields_keep_what_is_written_and_no_more(dut: Any) -> None:
     for queue in range(QUEUES):
         block = regs.queue_block(queue)
         registers[block + regs.Q_IRQ_MODERATION] = 0xFFFFFFFF
+        registers[block + regs.Q_IRQ_ARM] = 0xFFFFFFFF
+        registers[block + regs.Q_IRQ_MASK] = regs.Q_IRQ_MASK_MASK | regs.Q_IRQ_MASK_AUTO_MASK
         for ring in (regs.Q_RX, regs.Q_TX):
             registers[block + ring + regs.RING_SIZE] = regs.RING_SIZE_LOG2_ENTRIES
             for offset in (regs.RING_DESC_BASE_LO, regs.RING_DESC_BASE_HI):
                 registers[block + ring + offset] = 0xFFFFFFFF
             for offset in (regs.RING_CPL_BASE_LO, regs.RING_CPL_BASE_HI):
                 registers[block + ring + offset] = 0xFFFFFFFF
+    return registers
+
+
+@cocotb.test()
+async def writable_fields_keep_what_is_written_and_no_more(dut: Any) -> None:
+    nic = await started(dut)
+    registers = writable()
     values = {addr: (0x9E3779B1 * (addr + 1)) & 0xFFFFFFFF for addr in registers}
     values[regs.CTRL] &= ~regs.CTRL_SOFT_RESET
     for addr, value in values.items():
@@ -182,16 +190,19 @@ async def low_word_latches_the_high_word_of_its_counter(dut: Any) -> None:
 @cocotb.test()
 async def soft_reset_clears_registers_and_ends_by_itself(dut: Any) -> None:
     nic = await started(dut)
+    table = range(regs.RSS_TABLE, regs.RSS_TABLE + 4 * regs.RSS_TABLE_COUNT)  # keeps its entries
+    before = {addr: await nic.read(addr) for addr in writable() if addr not in table}
+    for addr, mask in writable().items():
+        await nic.write(addr, mask & (~regs.CTRL_SOFT_RESET if addr == regs.CTRL else mask))
     ring = Ring(nic, 2, regs.Q_TX, 0x1000, 3)
     await ring.enable()
-    await nic.write(regs.MAC_LO, 0x12345678)
     await nic.axil.read(0xFFFC)
     await nic.write(regs.CTRL, regs.CTRL_SOFT_RESET | regs.CTRL_PROMISCUOUS)
     for _ in range(100):
         if not await nic.read(regs.CTRL) & regs.CTRL_SOFT_RESET:
             break
     assert await nic.read(regs.CTRL) == 0
-    assert await nic.read(regs.MAC_LO) == 0
+    assert {addr: await nic.read(addr) for addr in before} == before
     assert await nic.read(ring.regs + regs.RING_STATUS) == 0
     assert await nic.counter("doorbell_errors") == 0
 

@@ -62,11 +62,21 @@ def regression(module: str, root: Path = ROOT) -> list[str]:
             alike = len(set(module.split("_")) & set(path.stem.split("_")[2:]))
             ranked.append(((2, path.stem != "test_nic_smoke", -alike), name))
             continue
-        tops = set(QUOTED.findall(path.read_text())) & _modules()
-        sizes = [len(files) for top in tops if not module or module in (files := _needed(top))]
-        if sizes:
-            ranked.append(((int(module not in tops), min(sizes)), name))
+        if tops := _tops(path, module):
+            ranked.append(((int(module not in tops), min(len(_needed(top)) for top in tops)), name))
     return [name for _, name in sorted(ranked)]
+
+
+def _tops(path: Path, module: str) -> list[str]:
+    """The designs with `module` (any if empty) that a file of tests is of."""
+    tops = sorted(set(QUOTED.findall(path.read_text())) & _modules())
+    return [top for top in tops if not module or module in _needed(top)]
+
+
+def _chosen(path: Path, module: str) -> list[str]:
+    """pytest's options so that of a file with tests of several designs those with `module` run."""
+    tops = _tops(path, module)
+    return ["-k", " or ".join(tops)] if len(_tops(path, "")) > len(tops) > 0 else []
 
 
 @functools.cache
@@ -145,7 +155,8 @@ class Workspace:
         names = regression(module, self.folder)
         for name in sorted(names, key=lambda name: name not in first):
             began = time.monotonic()
-            status, output = self._pytest(name, seed, 3 * usual.get(name, LONGEST) + 20)
+            options = [f"--seed={seed}", *_chosen(self.folder / name, module)]
+            status, output = self._pytest(name, options, 3 * usual.get(name, LONGEST) + 20)
             if not module:
                 usual[name] = round(time.monotonic() - began, 1)
             if status is None:
@@ -157,7 +168,7 @@ class Workspace:
                 return "killed", failed.group(1) if failed else name
         return "survived", ""
 
-    def _pytest(self, name: str, seed: int, limit: float) -> tuple[int | None, str]:
+    def _pytest(self, name: str, options: Sequence[str], limit: float) -> tuple[int | None, str]:
         """Exit status (None: it was ended) and output of one file's tests.
 
         No process may take more than `limit` seconds of a processor, and they all must have ended
@@ -171,7 +182,7 @@ class Workspace:
             "pytest",
             name,
         ]
-        command += ["-q", "-x", "-p", "no:cacheprovider", "--sim=icarus", f"--seed={seed}"]
+        command += ["-q", "-x", "-p", "no:cacheprovider", "--sim=icarus", *options]
         environment = {**os.environ, "COCOTB_MAX_FAILURES": "1"}
         environment["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"  # they take longer than some tests
         environment["W2A_CACHE"] = str(self.folder / "build" / "cache")
