@@ -115,7 +115,7 @@ def space(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
 def test_a_trial_tells_how_the_mutant_ended(space: Workspace, comment: str, outcome: str) -> None:
     before = (ROOT / FIFO).read_text()
     mutant = Mutant(FIFO, 1, 0, "", f"// {comment}\n", "operator", "", 0)
-    result = space.try_out(mutant, seed=1, usual={"tests/test_probe.py": -5})
+    result = space.try_out(mutant, seed=1, usual={"tests/test_probe.py": -2})
     assert result.outcome == outcome
     if outcome == "killed":
         assert result.by == "tests/test_probe.py::test_of_the_source"

@@ -192,6 +192,9 @@ async def soft_reset_clears_registers_and_ends_by_itself(dut: Any) -> None:
     nic = await started(dut)
     table = range(regs.RSS_TABLE, regs.RSS_TABLE + 4 * regs.RSS_TABLE_COUNT)  # keeps its entries
     before = {addr: await nic.read(addr) for addr in writable() if addr not in table}
+    masks = {regs.queue_block(queue) + regs.Q_IRQ_MASK for queue in range(QUEUES)}
+    due = {regs.PAUSE, regs.PAUSE_THRESHOLD, regs.EVENT_MASK, regs.CLOCK_INCREMENT, *masks}
+    assert {addr for addr, value in before.items() if value} == due
     for addr, mask in writable().items():
         await nic.write(addr, mask & (~regs.CTRL_SOFT_RESET if addr == regs.CTRL else mask))
     ring = Ring(nic, 2, regs.Q_TX, 0x1000, 3)

@@ -37,7 +37,7 @@ NOT_BUILT = re.compile(r"^E .*does not compile for", re.MULTILINE)
 HUNG = re.compile(rf"^E .*ended with status -{signal.SIGXCPU.value}\b", re.MULTILINE)
 SYSTEM = ("tests/system/test_transfer.py",)
 NO_TEST_RAN = 5  # pytest's exit status
-LONGEST = 300  # seconds for a file that nobody has measured
+LONGEST = 120  # seconds for a file that nobody has measured
 Usual = dict[str, float]  # seconds a file's tests take on the design as it is
 
 
@@ -156,7 +156,7 @@ class Workspace:
         for name in sorted(names, key=lambda name: name not in first):
             began = time.monotonic()
             options = [f"--seed={seed}", *_chosen(self.folder / name, module)]
-            status, output = self._pytest(name, options, 3 * usual.get(name, LONGEST) + 20)
+            status, output = self._pytest(name, options, 2 * usual.get(name, LONGEST) + 10)
             if not module:
                 usual[name] = round(time.monotonic() - began, 1)
             if status is None:
