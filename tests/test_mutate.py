@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
@@ -83,6 +84,17 @@ def test_the_smallest_design_with_the_module_is_tested_first() -> None:
     assert files[0] in ("tests/rtl/test_dma_read.py", "tests/rtl/test_dma_write.py")
     assert "tests/rtl/test_mac_rx.py" not in files
     assert files[-1] == "tests/system/test_transfer.py"
+    assert regression("tx_landing")[0] == "tests/rtl/test_tx_memory.py"
+    assert regression("pause_tx")[0] == "tests/rtl/test_pause.py"
+    assert "tests/rtl/test_tx_segment.py" not in regression("rx_parser"), "it only shares a name"
+
+
+def test_of_a_file_for_several_designs_those_with_the_module_run() -> None:
+    path = ROOT / "tests" / "rtl" / "test_tx_memory.py"
+    assert trial._chosen(path, "tx_landing") == ["-k", "tx_landing"]
+    assert trial._chosen(path, "small_fifo") == ["-k", "tx_complete"]
+    assert trial._chosen(path, "") == []
+    assert trial._chosen(ROOT / "tests" / "rtl" / "test_regs.py", "small_fifo") == []
 
 
 # -- trials, with one quick file of tests in place of the regression ------------------------
@@ -125,29 +137,40 @@ def test_a_trial_tells_how_the_mutant_ended(space: Workspace, comment: str, outc
 # -- the command ----------------------------------------------------------------------------
 
 
+class Space:
+    """In place of a workspace: tries nothing, and lets mutants of `&&` survive."""
+
+    tried: ClassVar[list[str]] = []
+    interrupt_at: ClassVar[int] = -1  # trials before someone types Ctrl-C
+    stopped: ClassVar[int] = 0
+
+    def __init__(self, folder: Path) -> None:
+        pass
+
+    def digest(self) -> str:
+        return ""
+
+    def unchanged(self, seed: int, usual: Usual) -> str:
+        return ""
+
+    def try_out(self, mutant: Mutant, seed: int, usual: Usual, first: Sequence[str]) -> Trial:
+        if len(Space.tried) == Space.interrupt_at:
+            raise KeyboardInterrupt
+        Space.tried.append(mutant.key)
+        return Trial("survived" if mutant.old == "&&" else "killed", "test_x", 0.1)
+
+    def stop(self) -> None:
+        Space.stopped += 1
+
+
 @pytest.fixture
 def trials(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Mutants tried, instead of trying them: those of `&&` survive."""
-    tried: list[str] = []
-
-    class Space:
-        def __init__(self, folder: Path) -> None:
-            pass
-
-        def digest(self) -> str:
-            return ""
-
-        def unchanged(self, seed: int, usual: Usual) -> str:
-            return ""
-
-        def try_out(self, mutant: Mutant, seed: int, usual: Usual, first: Sequence[str]) -> Trial:
-            tried.append(mutant.key)
-            return Trial("survived" if mutant.old == "&&" else "killed", "test_x", 0.1)
-
+    """The keys of mutants in the order in which they are tried."""
+    monkeypatch.setattr(Space, "tried", [])
     monkeypatch.setattr(mutate, "Workspace", Space)
     monkeypatch.setattr(mutate, "FOLDER", tmp_path)
     monkeypatch.setattr(mutate, "EQUIVALENT", tmp_path / "equivalent.toml")
-    return tried
+    return Space.tried
 
 
 def test_a_second_run_tries_only_what_is_new(trials: list[str], tmp_path: Path) -> None:
@@ -159,6 +182,28 @@ def test_a_second_run_tries_only_what_is_new(trials: list[str], tmp_path: Path) 
     assert len(trials) == 5
     run_command(["mutate", "--module", "rr_arbiter", "--count", "1000"])
     assert len(set(trials)) == len(trials) > 5
+
+
+def test_what_was_found_before_an_interrupt_is_kept(
+    trials: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arguments = ["mutate", "--module", "rr_arbiter", "--count", "8", "--jobs", "1"]
+    with monkeypatch.context() as patch:
+        patch.setattr(Space, "interrupt_at", 3)
+        patch.setattr(Space, "stopped", 0)
+        assert run_command(arguments) == 130
+        assert len(trials) == 3 and Space.stopped, "what was running is ended"
+    run_command(arguments)
+    assert len(trials) == len(set(trials)) == 8
+
+
+def test_survivors_are_tried_again_when_asked_to(trials: list[str]) -> None:
+    arguments = ["mutate", "--module", "rx_filter", "--count", "1000"]
+    run_command(arguments)
+    count = len(trials)
+    run_command([*arguments, "--retry"])
+    again = [m.key for m in mutants_of(ROOT / "hdl/nic/rx_filter.sv", ROOT) if m.old == "&&"]
+    assert sorted(trials[count:]) == sorted(again) and again
 
 
 def test_a_survivor_fails_the_command_until_it_is_explained(

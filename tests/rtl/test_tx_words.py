@@ -136,6 +136,24 @@ async def sums_come_in_order_and_a_sum_of_zero_as_ffff(dut: Any) -> None:
     assert 0xFFFF in due
 
 
+@of_module("tx_checksum")
+async def a_sum_under_way_is_forgotten_by_a_reset_of_one_clock(dut: Any) -> None:
+    await start_clock_and_reset(dut, valid=0, data=0, bytes=8, last=0, wanted=0, start=0)
+    for early in range(8):
+        stream = [{**word, "wanted": 1, "start": 0} for word in words(bytes(range(40)))]
+        for word in [*stream, *[None] * early]:
+            await clock_checksum(dut, word)
+            await FallingEdge(dut.clk)  # words may come with gaps
+            dut.valid.value = 0
+        dut.rst.value = 1
+        await FallingEdge(dut.clk)
+        dut.rst.value = 0
+        for _ in range(8):
+            await ReadOnly()
+            assert not int(dut.done.value), f"{early} gaps before the reset"
+            await FallingEdge(dut.clk)
+
+
 async def clock_checksum(dut: Any, word: Word | None) -> None:
     await FallingEdge(dut.clk)
     dut.valid.value = int(word is not None)
