@@ -51,7 +51,7 @@ async def identity_features_and_reset_values(dut: Any) -> None:
     assert features & regs.FEATURES_QUEUES == QUEUES
     assert (features & regs.FEATURES_AXI_BYTES) >> regs.FEATURES_AXI_BYTES_SHIFT == 16
     assert await nic.read(regs.CTRL) == 0
-    assert await nic.read(regs.STATUS) & regs.STATUS_IDLE
+    assert await nic.read(regs.STATUS) & ~regs.STATUS_LINK_UP == regs.STATUS_IDLE
     assert await nic.read(regs.MAX_FRAME) == regs.MAX_FRAME_BYTES_RESET
     assert await nic.read(LAST + regs.Q_IRQ_MASK) == regs.Q_IRQ_MASK_MASK
     assert await nic.read(LAST + regs.Q_IRQ_STATUS) == regs.Q_IRQ_STATUS_ARMED

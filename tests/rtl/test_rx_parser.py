@@ -60,6 +60,9 @@ class Parser:
         self.dut = dut
         self.found: list[list[Any]] = []
         self.verdicts: list[tuple[bool, bool, bool]] = []
+        self.now = self.sent = 0
+        self.begun: list[int] = []  # when frames began
+        self.stamps: list[int] = []  # what is said of that
 
     async def reset(self, rss: Rss, default: int = 0) -> None:
         await start_clock_and_reset(
@@ -69,6 +72,7 @@ class Parser:
             cfg_rss_ipv6=rss.ipv6 | rss.ipv6_tcp << 1 | rss.ipv6_udp << 2,
             cfg_rss_key=int.from_bytes(rss.key, "little"),
             table_queue=0,
+            now=0,
             s_axis_tdata=0,
             s_axis_tkeep=0,
             s_axis_tvalid=0,
@@ -78,9 +82,13 @@ class Parser:
     async def clock(self) -> None:
         dut = self.dut
         await FallingEdge(dut.clk)
+        assert dut.busy.value == 1 or self.sent == min(len(self.found), len(self.verdicts))
+        self.now += 3
+        dut.now.value = self.now
         dut.s_axis_tvalid.value = 0
         dut.table_queue.value = table(int(dut.table_index.value)) if self._hashed() else 15
         if dut.steer_valid.value == 1:
+            self.stamps.append(int(dut.steer_stamp.value))
             tagged = int(dut.steer_tagged.value)
             self.found.append(
                 [
@@ -100,13 +108,16 @@ class Parser:
 
     async def send(self, frame: bytes, gap: int = 2) -> None:
         dut = self.dut
-        for beat in beats(frame):
+        for number, beat in enumerate(beats(frame)):
             await self.clock()
+            self.begun += [self.now] if number == 0 else []
             dut.s_axis_tvalid.value = 1
             dut.s_axis_tdata.value = beat.data
             dut.s_axis_tkeep.value = beat.keep
             dut.s_axis_tlast.value = int(beat.last)
-        for _ in range(gap):
+        await self.clock()
+        self.sent += 1
+        for _ in range(gap - 1):
             await self.clock()
 
     async def drain(self, frames: Sequence[bytes]) -> list[tuple[Facts, int]]:
@@ -116,6 +127,7 @@ class Parser:
             await self.clock()
         assert self.dut.busy.value == 0
         assert (len(self.found), len(self.verdicts)) == (count, count)
+        assert self.stamps == self.begun
         result = []
         for frame, found, verdict in zip(frames, self.found, self.verdicts, strict=True):
             tci, kind, value, header, queue = found
