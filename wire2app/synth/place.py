@@ -20,7 +20,7 @@ DEVICE = ("--85k", "--speed", "8", "--package", "CABGA756")
 MHZ = 156.25
 XOR2 = format(0x6666, "016b")
 FLIP_FLOP = {
-    "CEMUX": "1",
+    "CEMUX": "1 ",  # text, as Yosys writes it: without the blank it is a number
     "CLKMUX": "CLK",
     "GSR": "DISABLED",
     "LSRMUX": "LSR",
