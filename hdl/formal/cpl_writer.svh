@@ -42,6 +42,8 @@
             end
 
             assume (!(push && push_full));
+            assume (!push || push_queue == '0);
+            assume (!done_valid || done_tag == '0);
             assume (!push || push_entry[15:0] == 16'(f_pushed_q));
             assume (!data_done || f_resp_q != f_data_q);
             assume (!done_valid || (f_done_q != f_jobs_q
@@ -56,6 +58,8 @@
             if (job_valid && !f_drop_q) assert (job_addr == AddrW'(f_given_q) * 16);
             if (retiring && !late) assert (f_retired_q < f_written_q);
             assert (busy || f_retired_q == f_pushed_q);
+            // Once the responses are here, a completion is through every clock, up to the last.
+            if (f_done_q == f_jobs_q && f_retired_q != f_given_q && !f_drop_q) assert (retire[0]);
             if (!f_drop_q) assert (f_retired_q <= f_written_q);
             cover (job_valid && job_ready && job_len == 16'd64);
             cover (f_retired_q == 5'd3 && !busy && f_jobs_q == 5'd2);

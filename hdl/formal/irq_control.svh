@@ -25,7 +25,7 @@
             assert (irq[0] == (fired[0] && !mask[0]));
             assert (f_waited_q < 3'd5);
             assert (!(f_due && armed[0]) || busy);
-            if (g_queue[0].settle_q == 2'd0 && (fired[0] || (armed[0] && g_queue[0].any)))
+            if (fired[0] || (g_queue[0].settle_q == 2'd0 && armed[0] && g_queue[0].any))
                 assert (f_seen_q);
             cover (fired[0] && f_seen_q && f_rx == 16'd2);
             cover (f_waited_q == 3'd3);

