@@ -177,7 +177,8 @@ def _compile(
     runner = make_runner(sim, waves=folder / "wave.fst" if traced else None)
     if isinstance(runner, VerilatorRunner):
         runner.main = design.main
-        runner.optimize = design.optimize
+        runner.split = coverage_folder() is not None
+        runner.optimize = design.optimize and not runner.split
     log = folder / "build.log"
     if design.library:
         library = _compile_library(design.library, sim, folder)

@@ -5,19 +5,26 @@ Both sides allocate alike, so an address is the same in both memories.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
 
 from pystack.core.dma import Direction, DmaMapper
 from pystack.core.memory import PAGE_SIZE, HostMemory
 from pystack.dev.drivers import w2a_regs as regs
-from tb.host_port import ErrorRule, HostPort
-from tb.scoreboard.traffic import OWN, Buffer, Round, TxFrame
+from tb.host_port import HostPort
+from tb.scoreboard.lengths import LONGEST_FRAME
+from tb.scoreboard.traffic import OWN, Round, TxFrame
 from tb.settings import Resp
 
 ENTRY = 16
-MEMORY = 8 << 20
+MEMORY = 24 << 20
 GUARD = 0xEE
-SLOT = 4 * PAGE_SIZE  # round a buffer; positions count from its second page
+SLOTS = (4, 8)  # pages round a buffer; positions count from the second
+REFUSED = 1024  # pages that the bus refuses, for each response
+BURST = 20000  # bytes to the device at once: it stores more, however slow memory is
 
 
 class Device(Protocol):
@@ -80,15 +87,57 @@ class Ring:
     async def doorbell(self) -> None:
         await self.device.write32(self.block + regs.RING_DOORBELL, self.producer & 0xFFFF)
 
-    async def reap(self) -> None:
-        """What has been completed can be posted again."""
+    async def reap(self) -> list[tuple[bytes, bytes]]:
+        """Descriptor and completion of what has been completed; it can be posted again."""
         progress = await self.device.read32(self.block + regs.RING_PROGRESS)
         completed = progress >> regs.RING_PROGRESS_COMPLETED_SHIFT
-        self.consumer += (completed - self.consumer) & 0xFFFF
+        first, self.consumer = self.consumer, self.consumer + ((completed - self.consumer) & 0xFFFF)
+        read, size = self.device.memory.read, ENTRY
+        slots = (index % self.entries * size for index in range(first, self.consumer))
+        return [(read(self.desc + at, size), read(self.cpl + at, size)) for at in slots]
+
+
+@dataclass(frozen=True)
+class Slot:
+    start: int
+    pages: int
+    resp: Resp
+
+
+class Slots:
+    """Room for buffers, told by what the bus answers there."""
+
+    def __init__(self, device: Device) -> None:
+        self._memory = device.memory
+        self._free: dict[tuple[Resp, int], list[int]] = {}
+        self._refused = {}  # the next page never used
+        for resp in (Resp.SLVERR, Resp.DECERR):
+            start = device.memory.alloc_pages(REFUSED)
+            end = start + REFUSED * PAGE_SIZE
+            device.host.fail("read", start, end, resp)
+            device.host.fail("write", start, end, resp)
+            self._refused[resp] = start
+
+    def take(self, length: int, resp: Resp) -> Slot:
+        """All its bytes are guard bytes."""
+        pages = SLOTS[length > LONGEST_FRAME]
+        free = self._free.setdefault((resp, pages), [])
+        if free:
+            start = free.pop()
+        elif resp:
+            start = self._refused[resp]
+            self._refused[resp] += pages * PAGE_SIZE
+        else:
+            start = self._memory.alloc_pages(pages)
+        self._memory.array[start : start + pages * PAGE_SIZE] = GUARD
+        return Slot(start, pages, resp)
+
+    def give_back(self, slot: Slot) -> None:
+        self._free[slot.resp, slot.pages].append(slot.start)
 
 
 class Side:
-    """Runs rounds on a device.  `blurred` are the ranges of memory that a fault leaves open."""
+    """Runs rounds on a device."""
 
     def __init__(self, device: Device, queues: int, entries: int) -> None:
         self.device = device
@@ -97,9 +146,9 @@ class Side:
             (Ring(device, n, regs.Q_RX, entries), Ring(device, n, regs.Q_TX, entries))
             for n in range(queues)
         ]
-        self._slots: list[int] = []  # free
-        self._posted: list[tuple[Ring, int, int]] = []  # with index and address
-        self.blurred: list[tuple[int, int]] = []
+        self._slots = Slots(device)
+        self._posted: list[tuple[Ring, int, int, Slot]] = []  # with index and address
+        self.taken: list[tuple[Ring, bytes, bytes]] = []  # of the last round, in each ring's order
 
     async def start(self, max_frame: int) -> None:
         write = self.device.write32
@@ -112,62 +161,60 @@ class Side:
 
     async def run(self, round_: Round) -> None:
         """One round: everything is posted, everything happens, everything is taken back."""
-        self._slots += self._completed_slots()
-        used = []
-        self.blurred = []
+        self._give_back()
         for offset, value in round_.writes:
             await self.device.write32(offset, value)
-        rules = []
-        for number, buffer in enumerate(round_.buffers):
+        used = []
+        for buffer in round_.buffers:
             ring = self.rings[buffer.queue][0]
             if ring.room:
-                addr = self._post_buffer(ring, buffer)
+                addr = self._place(
+                    ring, buffer.length, buffer.position, buffer.resp, Direction.FROM_DEVICE
+                )
+                ring.post(regs.RX_DESC.pack(addr, buffer.length))
                 used.append(ring)
-                if number in round_.faults:
-                    rules.append(self._fail(addr, buffer.length))
         for ring in dict.fromkeys(used):
             await ring.doorbell()
-        for frame in round_.frames:
-            self.device.send(frame)
         await self._send(round_.sends)
-        await self.device.settle()
-        for rule in rules:
-            self.device.host.forgive(rule)
-        for pair in self.rings:
-            for ring in pair:
-                await ring.reap()
+        await self._receive(round_.frames)
+        self.taken = [
+            (ring, *entries)
+            for pair in self.rings
+            for ring in pair
+            for entries in await ring.reap()
+        ]
 
-    def _completed_slots(self) -> list[int]:
-        """Slots whose descriptor has been completed come back; those of posted ones do not."""
-        free: list[int] = []
-        kept: list[tuple[Ring, int, int]] = []
-        for ring, index, addr in self._posted:
+    async def _receive(self, frames: list[bytes]) -> None:
+        """As fast as the wire is, but no more at once than the device can store."""
+        room = BURST
+        for frame in frames:
+            if len(frame) > room:
+                await self.device.settle()
+                room = BURST
+            self.device.send(frame)
+            room -= len(frame)
+        await self.device.settle()
+
+    def _give_back(self) -> None:
+        """The slots of descriptors that have been completed."""
+        kept = []
+        for posted in self._posted:
+            ring, index, addr, slot = posted
             if index < ring.consumer:
                 self.device.dma.unmap_single(addr)
-                free.append(addr - addr % SLOT)
+                self._slots.give_back(slot)
             else:
-                kept.append((ring, index, addr))
+                kept.append(posted)
         self._posted = kept
-        return free
 
-    def _place(self, ring: Ring, length: int, position: int, direction: Direction) -> int:
-        if not self._slots:
-            self._slots.append(self.device.memory.alloc_pages(SLOT // PAGE_SIZE))
-        slot = self._slots.pop()
-        self.device.memory.array[slot : slot + SLOT] = GUARD
-        addr = slot + PAGE_SIZE + position
+    def _place(
+        self, ring: Ring, length: int, position: int, resp: Resp, direction: Direction
+    ) -> int:
+        slot = self._slots.take(length, resp)
+        addr = slot.start + PAGE_SIZE + position
         self.device.dma.map_single(addr, max(length, 1), direction, "buffer")
-        self._posted.append((ring, ring.producer, addr))
+        self._posted.append((ring, ring.producer, addr, slot))
         return addr
-
-    def _post_buffer(self, ring: Ring, buffer: Buffer) -> int:
-        addr = self._place(ring, buffer.length, buffer.position, Direction.FROM_DEVICE)
-        ring.post(regs.RX_DESC.pack(addr, buffer.length))
-        return addr
-
-    def _fail(self, addr: int, length: int) -> ErrorRule:
-        self.blurred.append((addr, addr + length))
-        return self.device.host.fail("write", addr, addr + length, Resp.SLVERR)
 
     async def _send(self, sends: list[TxFrame]) -> None:
         rung = []
@@ -177,12 +224,12 @@ class Side:
                 continue
             what, tci, mss = frame.what, frame.tci, frame.mss
             for number, (piece, position) in enumerate(frame.pieces):
-                addr = self._place(ring, len(piece), position, Direction.TO_DEVICE)
+                addr = self._place(ring, len(piece), position, frame.resp, Direction.TO_DEVICE)
                 self.device.memory.write(addr, piece)
                 if number == len(frame.pieces) - 1:
                     what |= regs.TX_DESC_LAST
                 ring.post(regs.TX_DESC.pack(addr, len(piece), what, tci, mss))
-                what = tci = mss = 0
+                what, tci, mss = frame.rest  # heeded in the first only
             rung.append(ring)
         for ring in dict.fromkeys(rung):
             await ring.doorbell()
@@ -209,17 +256,15 @@ class Side:
             frames.setdefault(frame[11], []).append(frame)
         return frames
 
-    def image(self) -> bytes:
-        """Memory without time stamps, and what a fault has left open."""
+    def image(self) -> npt.NDArray[np.uint8]:
+        """Memory without time stamps."""
         array = self.device.memory.array.copy()
-        for start, end in self.blurred:
-            array[start:end] = 0
         for pair in self.rings:
             for ring in pair:
                 view = array[ring.cpl : ring.cpl + ring.entries * ENTRY].reshape(-1, ENTRY)
                 view[:, 12:15] = 0
                 view[:, 15] &= 0x80
-        return array.tobytes()
+        return array
 
     def completions(self) -> list[str]:
         """The rings in words, for a difference to be read."""

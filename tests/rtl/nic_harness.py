@@ -14,7 +14,6 @@ from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 import cocotb
-import nic_coverage
 import numpy as np
 from cocotb.triggers import Event, SimTimeoutError, Timer, with_timeout
 from conftest import SEED as SEED
@@ -24,7 +23,7 @@ from nic_harness_rings import Queue, ok
 from pystack.core.dma import Direction
 from pystack.core.memory import HostMemory
 from pystack.dev.drivers import w2a_regs as regs
-from tb import gpi
+from tb import coverage, gpi
 from tb.bench import Bench
 from tb.pins.xgmii_code import SOUND, Defect
 from tb.settings import BusSettings
@@ -222,8 +221,8 @@ class Nic:
         self._compare(0, MEMORY)
         self.let_go()
         self.bench.bus.close()
-        if nic_coverage.FOLDER:
-            nic_coverage.export()
+        if coverage.FOLDER:
+            coverage.export()
 
     # -- counters --------------------------------------------------------------------------
 

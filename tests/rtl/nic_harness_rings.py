@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import nic_coverage
 import numpy as np
 from cocotb.triggers import Event
 
@@ -14,6 +13,7 @@ from pystack.core.dma import Direction
 from pystack.core.memory import PAGE_SIZE
 from pystack.dev.drivers import w2a_regs as regs
 from pystack.dev.drivers.w2a_regs import CplStatus, QueueError
+from tb import coverage
 
 if TYPE_CHECKING:
     from nic_harness import Nic
@@ -71,6 +71,7 @@ class Ring:
     async def start(self) -> None:
         """Clear the completion ring, tell the NIC all, enable."""
         self.producer = self.consumer = 0
+        self._watch = coverage.RingWatch(self.is_rx, self.queue, self.nic.settings.stalls)
         for base in (self.desc_base, self.cpl_base):
             self.nic.poke(base, bytes(16 * self.entries))
         for register, addr in (
@@ -186,18 +187,11 @@ class Ring:
             data = self._release(self.consumer, length, status)
             stamp &= regs.RX_CPL_TIMESTAMP
             done = Done(index, length, status, data, flags, hash_, vlan_tci, stamp)
-            if nic_coverage.FOLDER:
-                self._sample(done)
+            if coverage.FOLDER:  # the descriptor is still in the ring
+                at = self.desc_base + self.consumer % self.entries * 16
+                self._watch.note(self.nic.bench.memory.read(at, 16), entry)
             self.done.append(done)
             self.consumer += 1
-
-    def _sample(self, done: Done) -> None:
-        """Count the completion that is being taken: its descriptor is still in the ring."""
-        at = self.desc_base + self.consumer % self.entries * 16
-        layout = regs.RX_DESC if self.is_rx else regs.TX_DESC
-        nic_coverage.sample_of(
-            self, done, layout.unpack(self.nic.bench.memory.read(at, layout.size))
-        )
 
     def _release(self, index: int, length: int = 0, status: int = CplStatus.OK) -> bytes:
         """The buffer's bytes that the device may have written; then it is nobody's."""

@@ -1,0 +1,30 @@
+"""Lengths of frames, buffers and pieces of frames: each class of lengths is as likely."""
+
+from __future__ import annotations
+
+import random
+
+CLASSES = ((1, 13), (14, 59), (60, 60), (61, 127), (128, 511), (512, 1517), (1518, 1518))
+LONGEST_FRAME = 9018
+JUMBO = (1519, LONGEST_FRAME)
+MORE = (LONGEST_FRAME + 1, 24000)  # of data to be segmented
+LONGEST_TEXT = 1 << 16  # of that
+
+
+def piece_length(rng: random.Random, longest: int = LONGEST_FRAME) -> int:
+    """Up to `longest`, above a frame's length only if that is."""
+    classes = [*CLASSES, JUMBO, *([MORE] if longest > LONGEST_FRAME else [])]
+    first, last = rng.choice(classes)
+    return min(rng.randint(first, last), longest)
+
+
+def frame_length(rng: random.Random) -> int:
+    return max(60, piece_length(rng))
+
+
+def pieces_of(rng: random.Random, count: int, longest: int) -> list[int]:
+    """1 to `count` pieces of a frame of `longest` bytes at most."""
+    lengths = [piece_length(rng, longest) for _ in range(count)]
+    while sum(lengths) > longest:
+        lengths.remove(max(lengths))
+    return lengths
