@@ -45,9 +45,10 @@ CROSS = ("length", "alignment", "queue", "stall", "offload", "fault")
 NO_DATA = "the device has neither read nor written data: it has no length and no alignment"
 RX_NEVER: tuple[tuple[str | None, str | None, str | None], ...] = (
     *((None, None, fault) for fault in ("DESC_SLVERR", "DESC_DECERR", "BAD_LENGTH")),  # NO_DATA
-    ("0", None, None),  # a frame, or what is left of it, has bytes: only NO_DATA writes none
+    ("0", None, None),  # NO_DATA: a buffer of no bytes, alone or behind one with an error
     ("more", None, None),  # a frame has at most MaxFrame bytes
     ("1-13", "header", None),  # Ethernet, IPv4 and UDP take 42
+    ("60", "header", None),  # Ethernet has 14 bytes, all that follows a multiple of 4
     *((length, "header", None) for length in ("512-1517", "1518", "jumbo")),  # 168 + TCP's 60
     (None, MORE, "TRUNCATED"),  # a frame is truncated in the last buffer there was
 )

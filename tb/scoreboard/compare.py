@@ -49,6 +49,10 @@ async def scoreboard(
             watches[ring].note(descriptor, completion)
         rtl.sent.clear()
         model.sent.clear()
+    for offset, value in round_.writes:
+        for side in sides:
+            got = await side.device.read32(offset)
+            assert got == value, f"seed {seed}: register {offset:#x} is {got:#x}, not {value:#x}"
     rtl.bench.check()
     rtl.bench.bus.close()
     if FOLDER:

@@ -8,6 +8,7 @@ CLASSES = ((1, 13), (14, 59), (60, 60), (61, 127), (128, 511), (512, 1517), (151
 LONGEST_FRAME = 9018
 JUMBO = (1519, LONGEST_FRAME)
 MORE = (LONGEST_FRAME + 1, 24000)  # of data to be segmented
+SPREAD = 1000  # of most that are longer than the classes before
 LONGEST_TEXT = 1 << 16  # of that
 
 
@@ -15,6 +16,8 @@ def piece_length(rng: random.Random, longest: int = LONGEST_FRAME) -> int:
     """Up to `longest`, above a frame's length only if that is."""
     classes = [*CLASSES, JUMBO, *([MORE] if longest > LONGEST_FRAME else [])]
     first, last = rng.choice(classes)
+    if rng.random() < 0.75:  # the longest take the most time
+        last = min(last, first + SPREAD)
     return min(rng.randint(first, last), longest)
 
 

@@ -20,10 +20,10 @@ from tb.scoreboard.traffic import OWN, Round, TxFrame
 from tb.settings import Resp
 
 ENTRY = 16
-MEMORY = 24 << 20
+MEMORY = 16 << 20
 GUARD = 0xEE
 SLOTS = (4, 8)  # pages round a buffer; positions count from the second
-REFUSED = 1024  # pages that the bus refuses, for each response
+REFUSED = 768  # pages that the bus refuses, for each response
 BURST = 20000  # bytes to the device at once: it stores more, however slow memory is
 
 

@@ -76,16 +76,17 @@ class Traffic:
 
     def round(self) -> Round:
         rng = self._rng
-        self._faults = rng.choice((0, 0.1, 0.6))  # of buffers and frames
+        self._faults = rng.choice((0, 0.7, 0.9))  # of the frames to send; fewer of the buffers
         made = Round(writes=self._settings())
         made.frames = [self._frame() for _ in range(rng.randrange(1, self._entries))]
         for queue in range(self._queues):
-            made.buffers += [self._buffer(queue) for _ in range(rng.randrange(self._entries // 2))]
-        made.sends = [self._send() for _ in range(rng.randrange(self._entries // 2))]
+            most = rng.choice((4, 4, 4, self._entries // 2))  # a few: some frame is cut short
+            made.buffers += [self._buffer(queue) for _ in range(rng.randrange(most))]
+        made.sends = [self._send() for _ in range(rng.randrange(self._entries * 3 // 4))]
         return made
 
-    def _resp(self) -> Resp:
-        refused = self._rng.random() < self._faults
+    def _resp(self, share: float = 1) -> Resp:
+        refused = self._rng.random() < self._faults * share
         return self._rng.choice((Resp.SLVERR, Resp.DECERR)) if refused else Resp.OKAY
 
     def _has(self, feature: int) -> bool:
@@ -97,7 +98,7 @@ class Traffic:
         ctrl |= rng.choice((0, 0, regs.CTRL_PROMISCUOUS, regs.CTRL_ALL_MULTICAST))
         writes = [(regs.CTRL, ctrl), (regs.RX_STEERING, rng.randrange(self._queues))]
         if self._has(regs.FEATURES_RX_OFFLOAD):
-            offload = sum(bit for bit in _RX_SWITCHES if rng.random() < 0.4)
+            offload = sum(bit for bit in _RX_SWITCHES if rng.random() < 0.5)
             writes += [(regs.RX_OFFLOAD, offload), (regs.RSS_CTRL, rng.getrandbits(6))]
             for at in range(0, 4 * regs.RSS_KEY_COUNT, 4):
                 writes.append((regs.RSS_KEY + at, rng.getrandbits(32)))
@@ -115,7 +116,7 @@ class Traffic:
     def _buffer(self, queue: int) -> Buffer:
         rng = self._rng
         length = 0 if rng.random() < 0.02 else piece_length(rng)
-        return Buffer(queue, length, rng.randrange(-80, 80), self._resp())
+        return Buffer(queue, length, rng.randrange(-80, 80), self._resp(0.5))
 
     # -- frames to the NIC -----------------------------------------------------------------
 
@@ -131,10 +132,10 @@ class Traffic:
         room = length - len(head) - 2
         if rng.random() < 0.05:
             room = rng.randrange(room + 1)  # and padding behind
-        kind = rng.randrange(8)
-        if kind == 0:
+        kind = rng.randrange(9)
+        if kind < 2:
             inner = b"\x88\xb5" + rng.randbytes(room)
-        elif kind < 5:
+        elif kind < 6:
             inner = b"\x08\0" + self._ipv4(room)
         else:
             inner = b"\x86\xdd" + self._ipv6(room)
@@ -146,11 +147,11 @@ class Traffic:
     def _ipv4(self, room: int) -> bytes:
         """A packet of `room` bytes, or the shortest one."""
         rng = self._rng
-        options = rng.randbytes(4 * rng.choice((0, 0, 0, 1, 10)))
+        options = rng.randbytes(4 * rng.choice((0, 0, 1, 10)))
         addresses = rng.randbytes(8)
         protocol, transport = self._transport(addresses, room - 20 - len(options))
         fragment = rng.choice((0, 0, 0, 0, 0x2000, 0x0010, 0x4000))
-        length = 20 + len(options) + len(transport)
+        length = self._told(20 + len(options) + len(transport))
         header = bytes((0x45 + len(options) // 4, 0)) + length.to_bytes(2, "big")
         header += rng.randbytes(2) + fragment.to_bytes(2, "big") + bytes((64, protocol))
         right = checksum(header + addresses + options)
@@ -161,15 +162,20 @@ class Traffic:
         rng = self._rng
         addresses = rng.randbytes(32)
         kinds = rng.choice(((), (), (0,), (60,), (0, 60), (44,)))
-        sizes = [8 if kind == 44 else 8 * rng.choice((1, 1, 2)) for kind in kinds]
+        sizes = [8 if kind == 44 else 8 * rng.choice((1, 2, 6)) for kind in kinds]
         protocol, transport = self._transport(addresses, room - 40 - sum(sizes))
         chain, following = b"", protocol
         for kind, size in zip(kinds, sizes, strict=True):
             chain = bytes((following, size // 8 - 1 if kind != 44 else 0)) + bytes(size - 2) + chain
             following = kind
-        length = len(chain) + len(transport)
+        length = self._told(len(chain) + len(transport))
         first = b"\x60" + rng.randbytes(3) + length.to_bytes(2, "big")
         return first + bytes((following, 64)) + addresses + chain + transport
+
+    def _told(self, length: int) -> int:
+        """The packet's length as its header says: sometimes a wrong one."""
+        rng = self._rng
+        return length if rng.random() < 0.95 else rng.choice((0, 7, 19, rng.getrandbits(16), 65535))
 
     def _transport(self, addresses: bytes, room: int) -> tuple[int, bytes]:
         """(protocol, segment), with a right checksum or a wrong one, or for UDP none."""
@@ -186,7 +192,7 @@ class Traffic:
         body = head + rng.randbytes(max(0, room - len(head)))
         start = int.from_bytes(addresses, "big") + protocol + len(body)
         right = 0xFFFF - ones_sum(body, start) or 0xFFFF
-        value = rng.choice((right, right, right, right ^ 1, 0 if protocol == 17 else right))
+        value = rng.choice((right, right, right ^ 1, right ^ 1, 0 if protocol == 17 else right))
         return protocol, body[:at] + value.to_bytes(2, "big") + body[at + 2 :]
 
     # -- frames from the NIC ---------------------------------------------------------------
@@ -196,17 +202,17 @@ class Traffic:
         rng = self._rng
         queue = rng.randrange(self._queues)
         what = tci = mss = 0
-        if self._has(regs.FEATURES_TX_TIMESTAMP) and rng.random() < 0.3:
+        if self._has(regs.FEATURES_TX_TIMESTAMP) and rng.random() < 0.4:
             what |= regs.TX_DESC_TIMESTAMP
         if self._has(regs.FEATURES_TX_VLAN) and rng.random() < 0.4:
             what |= regs.TX_DESC_VLAN_INSERT
             tci = rng.getrandbits(16)
-        segment = self._has(regs.FEATURES_TX_SEGMENT) and rng.random() < 0.4
+        segment = self._has(regs.FEATURES_TX_SEGMENT) and rng.random() < 0.5
         summed = segment or (self._has(regs.FEATURES_TX_CHECKSUM) and rng.random() < 0.5)
         head, csum_start = self._sent_head(queue)
         gathers = self._has(regs.FEATURES_TX_CHECKSUM)
         longest = LONGEST_TEXT if segment else LONGEST_FRAME - TAG
-        lengths = pieces_of(rng, rng.choice((1, 1, 2, 3, 4)) if gathers else 1, longest)
+        lengths = pieces_of(rng, rng.choice((1, 1, 1, 2, 3)) if gathers else 1, longest)
         short = (len(head) + 1 if summed else ETH_HLEN) - sum(lengths)
         if short > 0:
             lengths += [short + rng.randrange(100)] if gathers else []
@@ -226,7 +232,7 @@ class Traffic:
     def _spoilt(self, frame: TxFrame) -> TxFrame:
         """Some are refused: by the bus, or by the device for what the descriptors say."""
         rng = self._rng
-        if rng.random() < 0.7 or not self._has(regs.FEATURES_TX_CHECKSUM):
+        if rng.random() < 0.75 or not self._has(regs.FEATURES_TX_CHECKSUM):
             return replace(frame, resp=self._resp())
         pieces, kind, segment = frame.pieces, rng.randrange(5), frame.what & regs.TX_DESC_SEGMENT
         if kind == 0 and segment:

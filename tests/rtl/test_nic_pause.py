@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from nic_harness import CYCLE_PS, OWN, PEER, SIMS, Nic, nic_test, run_nic_tests
+from nic_harness import BUSES, CYCLE_PS, OWN, PEER, SIMS, Nic, nic_test, run_nic_tests
 
 from pystack.dev.drivers import w2a_regs as regs
 from tb.pins.xgmii_code import Defect
@@ -151,6 +151,7 @@ async def xoff_is_sent_again_while_the_buffer_stays_full(dut: Any) -> None:
     await nic.finish()
 
 
+@pytest.mark.parametrize("bus", BUSES)
 @pytest.mark.parametrize("sim", SIMS)
-def test_nic_pause(sim: str) -> None:
-    run_nic_tests(__name__, sim)
+def test_nic_pause(sim: str, bus: str) -> None:
+    run_nic_tests(__name__, sim, bus=bus)

@@ -235,3 +235,7 @@ async def a_soft_reset_ends_though_the_wire_is_closed_and_the_buffer_full(dut: A
 @pytest.mark.parametrize("sim", SIMS)
 def test_nic_reset(sim: str) -> None:
     run_nic_tests(__name__, sim)
+
+
+def test_nic_reset_on_pins() -> None:
+    run_nic_tests(__name__, SIMS[0], bus="pins")  # half a minute and more on Icarus

@@ -248,3 +248,7 @@ async def a_full_receive_buffer_drops_whole_frames(dut: Any) -> None:
 @pytest.mark.parametrize("sim", SIMS)
 def test_nic_rx(sim: str) -> None:
     run_nic_tests(__name__, sim)
+
+
+def test_nic_rx_on_pins() -> None:
+    run_nic_tests(__name__, SIMS[0], bus="pins")  # half a minute and more on Icarus

@@ -182,9 +182,11 @@ def test_nic_rx_offload_builds(build: str) -> None:
     run_nic_tests(__name__, "verilator", build)
 
 
-def test_nic_rx_without_offloads() -> None:
-    run_nic_tests(__name__, "icarus", "plain")
+@pytest.mark.parametrize("sim", SIMS)
+def test_nic_rx_without_offloads(sim: str) -> None:
+    run_nic_tests(__name__, sim, "plain")
 
 
-def test_nic_rx_offload_on_pins() -> None:
-    run_nic_tests(__name__, "verilator", bus="pins")
+@pytest.mark.parametrize("sim", SIMS)
+def test_nic_rx_offload_on_pins(sim: str) -> None:
+    run_nic_tests(__name__, sim, bus="pins")

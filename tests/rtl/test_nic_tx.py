@@ -125,3 +125,7 @@ async def slow_reads_never_cut_a_frame(dut: Any) -> None:
 @pytest.mark.parametrize("sim", SIMS)
 def test_nic_tx(sim: str) -> None:
     run_nic_tests(__name__, sim)
+
+
+def test_nic_tx_on_pins() -> None:
+    run_nic_tests(__name__, SIMS[0], bus="pins")  # half a minute and more on Icarus

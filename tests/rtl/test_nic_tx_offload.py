@@ -375,3 +375,8 @@ async def a_bus_error_on_any_fragment_discards_the_frame(dut: Any) -> None:
 @pytest.mark.parametrize("build", ["default", "queues", "narrow", "wide"])
 def test_nic_tx_offload(sim: str, build: str) -> None:
     run_nic_tests(__name__, sim, build)
+
+
+@pytest.mark.parametrize("sim", SIMS)
+def test_nic_tx_offload_on_pins(sim: str) -> None:
+    run_nic_tests(__name__, sim, bus="pins")
