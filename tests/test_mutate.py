@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
@@ -235,3 +237,13 @@ def test_the_same_seed_draws_the_same_mutants(capsys: pytest.CaptureFixture[str]
 def test_an_unknown_module_is_one_sentence(capsys: pytest.CaptureFixture[str]) -> None:
     assert run_command(["mutate", "--module", "nothing"]) == 2
     assert "no module 'nothing'" in capsys.readouterr().err
+
+
+def test_each_explanation_is_of_one_mutant_and_says_why() -> None:
+    entries = tomllib.loads(mutate.EQUIVALENT.read_text())["mutant"]
+    keys = [entry["key"] for entry in entries]
+    assert len(set(keys)) == len(keys)
+    for entry in entries:
+        assert set(entry) == {"key", "where", "change", "why"}
+        assert re.fullmatch("[0-9a-f]{12}", entry["key"]) and len(entry["why"].split()) > 8
+        assert (ROOT / "hdl" / "nic" / entry["where"].partition(":")[0]).exists()
