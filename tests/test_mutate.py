@@ -136,6 +136,15 @@ def test_a_trial_tells_how_the_mutant_ended(space: Workspace, comment: str, outc
     assert (space.folder / FIFO).read_text() == before == (ROOT / FIFO).read_text()
 
 
+def test_tests_are_run_and_measured_without_the_change_first(space: Workspace) -> None:
+    usual: Usual = {}
+    space.try_out(Mutant(FIFO, 1, 0, "", "// <wrong>\n", "operator", "", 0), 1, usual)
+    assert list(usual) == ["tests/test_probe.py"] and 0 < usual["tests/test_probe.py"] < 60
+    (space.folder / "tests" / "test_probe.py").write_text("def test_it(): assert False")
+    with pytest.raises(ToolError, match=r"without any change: tests/test_probe.py::test_it"):
+        space.try_out(Mutant(FIFO, 1, 0, "", "//\n", "operator", "", 0), 1, {})
+
+
 # -- the command ----------------------------------------------------------------------------
 
 
@@ -150,9 +159,6 @@ class Space:
         pass
 
     def digest(self) -> str:
-        return ""
-
-    def unchanged(self, seed: int, usual: Usual) -> str:
         return ""
 
     def try_out(self, mutant: Mutant, seed: int, usual: Usual, first: Sequence[str]) -> Trial:
@@ -171,6 +177,7 @@ def trials(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     monkeypatch.setattr(Space, "tried", [])
     monkeypatch.setattr(mutate, "Workspace", Space)
     monkeypatch.setattr(mutate, "FOLDER", tmp_path)
+    monkeypatch.setattr(mutate, "USUAL", tmp_path / "usual.json")
     monkeypatch.setattr(mutate, "EQUIVALENT", tmp_path / "equivalent.toml")
     return Space.tried
 

@@ -17,6 +17,7 @@ import tomllib
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from queue import SimpleQueue
@@ -35,6 +36,7 @@ from wire2app.runners import check_simulator
 __all__ = ["MutateOptions", "run_mutate"]
 
 FOLDER = ROOT / "build" / "mutate"
+USUAL = FOLDER / "usual.json"
 EQUIVALENT = ROOT / "tests" / "rtl" / "equivalent_mutants.toml"
 GENERATED = ("nic_regs_pkg",)
 
@@ -101,31 +103,29 @@ def _try_all(drawn: Sequence[Mutant], options: MutateOptions, out: Console) -> d
         return known
     FOLDER.mkdir(parents=True, exist_ok=True)
     with Display(out) as display:
-        display.update(Event("the design as it is"))
         spaces = [Workspace(FOLDER / f"work-{n}") for n in range(min(options.jobs, len(todo)))]
-        usual = _usual(spaces[0], options.seed)
+        digest = spaces[0].digest()
+        usual = _usual(digest)
         with open(_results(options.seed), "w") as log:
             for key, trial in known.items():  # again, in case the last line was cut short
                 _write(log, key, trial)
             for done, (mutant, trial) in enumerate(_trials(todo, spaces, usual, options.seed), 1):
                 known[mutant.key] = trial
                 _write(log, mutant.key, trial)
+                USUAL.write_text(json.dumps({"digest": digest, "seconds": dict(usual)}))
                 display.update(Event("mutants", done, len(todo)))
                 if trial.outcome == "survived":
                     out.print(f"survived: {mutant}", soft_wrap=True, markup=False)
     return known
 
 
-def _usual(space: Workspace, seed: int) -> Usual:
-    """What each file's tests take on the design as it is: measured once for each state of both."""
-    digest, path = space.digest(), FOLDER / "usual.json"
-    if path.exists() and (measured := json.loads(path.read_text()))["digest"] == digest:
-        return Usual(measured["seconds"])
-    usual: Usual = {}
-    if failed := space.unchanged(seed, usual):
-        raise ToolError(f"The regression fails without any change: {failed}.")
-    path.write_text(json.dumps({"digest": digest, "seconds": usual}))
-    return usual
+def _usual(digest: str) -> Usual:
+    """What files of tests took on the design as it is, as far as it was measured before."""
+    with suppress(OSError, ValueError):  # there is none, or it was cut short
+        kept = json.loads(USUAL.read_text())
+        if kept["digest"] == digest:
+            return Usual(kept["seconds"])
+    return {}
 
 
 def _trials(

@@ -115,24 +115,33 @@ class Workspace:
             raise ToolError(f"Cannot copy the project to {folder}: {error.strerror}.") from error
 
     def try_out(self, mutant: Mutant, seed: int, usual: Usual, first: Sequence[str] = ()) -> Trial:
-        """Run the tests on the mutant, those of the files in `first` first."""
+        """Run the tests on the mutant, those of the files in `first` first.
+
+        A file that is not in `usual` is run without the change before, and measured.  Raises
+        ToolError if it fails then.
+        """
         source = self.folder / mutant.path
         text = source.read_text()
         before = set(self._builds())
         began = time.monotonic()
+        outcome, by = "survived", ""
+        names = regression(source.stem, self.folder)
         try:
-            source.write_text(mutant.apply(text))
-            outcome, by = self._regression(source.stem, seed, usual, first)
+            for name in sorted(names, key=lambda name: name not in first):
+                options = [f"--seed={seed}", *_chosen(self.folder / name, source.stem)]
+                if name not in usual:
+                    usual[name] = self._measure(name, options)
+                source.write_text(mutant.apply(text))
+                outcome, by = self._judge(name, options, usual[name])
+                source.write_text(text)
+                if outcome != "survived":
+                    break
         finally:
             source.write_text(text)
             for build in set(self._builds()) - before:  # nobody will build this again
                 shutil.rmtree(build, ignore_errors=True)
             shutil.rmtree(self.folder / "build" / "runs", ignore_errors=True)
         return Trial(outcome, by, round(time.monotonic() - began, 1))
-
-    def unchanged(self, seed: int, usual: Usual) -> str:
-        """The first test that fails without any change, "" if none does; `usual` is filled."""
-        return self._regression("", seed, usual, ())[1]
 
     def digest(self) -> str:
         """Names the state of the design and of its tests."""
@@ -149,24 +158,24 @@ class Workspace:
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGINT)
 
-    def _regression(
-        self, module: str, seed: int, usual: Usual, first: Sequence[str]
-    ) -> tuple[str, str]:
-        names = regression(module, self.folder)
-        for name in sorted(names, key=lambda name: name not in first):
-            began = time.monotonic()
-            options = [f"--seed={seed}", *_chosen(self.folder / name, module)]
-            status, output = self._pytest(name, options, 2 * usual.get(name, LONGEST) + 10)
-            if not module:
-                usual[name] = round(time.monotonic() - began, 1)
-            if status is None:
-                return "timeout", name
-            if status not in (0, NO_TEST_RAN):
-                if NOT_BUILT.search(output):
-                    return "broken", name
-                failed = FAILED.search(output)
-                return "killed", failed.group(1) if failed else name
-        return "survived", ""
+    def _measure(self, name: str, options: Sequence[str]) -> float:
+        began = time.monotonic()
+        outcome, by = self._judge(name, options, LONGEST)
+        if outcome != "survived":
+            raise ToolError(f"The regression fails without any change: {by} ({outcome}).")
+        return round(time.monotonic() - began, 1)
+
+    def _judge(self, name: str, options: Sequence[str], usual: float) -> tuple[str, str]:
+        """What one file's tests say of the design as it is now, and which of them."""
+        status, output = self._pytest(name, options, 2 * usual + 10)
+        if status is None:
+            return "timeout", name
+        if status in (0, NO_TEST_RAN):
+            return "survived", ""
+        if NOT_BUILT.search(output):
+            return "broken", name
+        failed = FAILED.search(output)
+        return "killed", failed.group(1) if failed else name
 
     def _pytest(self, name: str, options: Sequence[str], limit: float) -> tuple[int | None, str]:
         """Exit status (None: it was ended) and output of one file's tests.
