@@ -25,6 +25,8 @@ WIDTH = int(os.environ.get("RX_WIDTH", "128"))
 ROW = WIDTH // 8
 QUEUES = 3
 HASH, TCI, STAMP = 0x89ABCDEF, 0x123, 0x7654321
+OWN_FLAGS = regs.RX_CPL_LAST | regs.RX_CPL_HEADER | regs.RX_CPL_IP_CSUM_OK | regs.RX_CPL_L4_CSUM_OK
+OWN_FLAGS |= regs.RX_CPL_L4_CSUM_BAD
 
 
 @dataclass
@@ -129,7 +131,8 @@ class Engine:
         self.clocks = 0
 
     async def start(self) -> None:
-        entry = regs.RX_CPL.pack(0, 0, 0, 0, HASH, TCI, STAMP)
+        # The engine's own fields of it may hold anything.
+        entry = regs.RX_CPL.pack(0x5A5A, 0xA5A5, regs.RX_CPL_STATUS, OWN_FLAGS, HASH, TCI, STAMP)
         await start_clock_and_reset(
             self.dut, cfg_header_split=0, s_meta_valid=0, s_meta_len=0, s_axis_tdata=0,
             s_axis_tvalid=0, s_axis_tlast=0, info_valid=0, info_queue=0, info_header_len=0,

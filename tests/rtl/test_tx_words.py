@@ -143,14 +143,13 @@ async def a_sum_under_way_is_forgotten_by_a_reset_of_one_clock(dut: Any) -> None
         stream = [{**word, "wanted": 1, "start": 0} for word in words(bytes(range(40)))]
         for word in [*stream, *[None] * early]:
             await clock_checksum(dut, word)
-            await FallingEdge(dut.clk)  # words may come with gaps
-            dut.valid.value = 0
-        dut.rst.value = 1
+        await FallingEdge(dut.clk)
+        dut.valid.value, dut.rst.value = 0, 1
         await FallingEdge(dut.clk)
         dut.rst.value = 0
         for _ in range(8):
             await ReadOnly()
-            assert not int(dut.done.value), f"{early} gaps before the reset"
+            assert not int(dut.done.value), f"{early} clocks before the reset"
             await FallingEdge(dut.clk)
 
 

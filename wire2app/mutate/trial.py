@@ -37,6 +37,7 @@ NOT_BUILT = re.compile(r"^E .*does not compile for", re.MULTILINE)
 HUNG = re.compile(rf"^E .*ended with status -{signal.SIGXCPU.value}\b", re.MULTILINE)
 SYSTEM = ("tests/system/test_transfer.py",)
 NO_TEST_RAN = 5  # pytest's exit status
+HOUR = 3600
 LONGEST = 120  # seconds for a file that nobody has measured
 Usual = dict[str, float]  # seconds a file's tests take on the design as it is
 
@@ -180,8 +181,8 @@ class Workspace:
     def _pytest(self, name: str, options: Sequence[str], limit: float) -> tuple[int | None, str]:
         """Exit status (None: it was ended) and output of one file's tests.
 
-        No process may take more than `limit` seconds of a processor, and they all must have ended
-        after twenty times as long, in case one waits for what does not come.
+        No process may take more than `limit` seconds of a processor; an hour is for one that waits
+        for what does not come, and long enough on a machine with other things to do.
         """
         command = [
             "prlimit",
@@ -206,7 +207,7 @@ class Workspace:
         ) as process:
             self._process = process
             try:
-                output, _ = process.communicate(timeout=20 * limit)
+                output, _ = process.communicate(timeout=HOUR)
             except subprocess.TimeoutExpired:
                 _end(process)
                 return None, ""
