@@ -229,6 +229,15 @@ async def it_resets_after_four_quiet_clocks_and_for_four(dut: Any) -> None:
             assert await clock(quiet=quiet) == (1, 0), "not before all is quiet"
         phases = [await clock() for _ in range(12)]
         assert phases == [(1, 0)] * 4 + [(1, 1)] * 4 + [(0, 0)] * 4, noise
+    for early in (1, 3, 6):
+        await clock(request=1)
+        for _ in range(early):
+            await clock()
+        await FallingEdge(dut.clk)
+        dut.rst.value = 1
+        await FallingEdge(dut.clk)
+        dut.rst.value = 0
+        assert [await clock() for _ in range(12)] == [(0, 0)] * 12, "reset from outside ends it"
 
 
 @pytest.mark.parametrize("width", [64, 128, 512])
