@@ -1,11 +1,11 @@
-// The register file behind its AXI4-Lite port (axil_slave holds for any registers): at most one block
-// answers an address, an address without a block gets DECERR and no other does, a read takes at most
-// four clocks and a write two, configuration changes only by a write, and what acts on the device
-// (doorbell, arming, soft reset) happens only because of one.
+// The register file behind its AXI4-Lite port (axil_slave holds for any registers): at most one
+// block answers an address, a write gets DECERR where none does and nowhere else, a read takes at
+// most four clocks and a write two, configuration changes only by a write, and what acts on the
+// device (doorbell, arming, soft reset) happens only because of one.
 
     localparam int FConfig = 5 + 48 + 16 + 8 + 2 + 8 * 48 + 8 + 64 + 6 + 320 + 4 + 48;
 
-    logic       f_past_q = 1'b0, f_wrote_q = 1'b0, f_known_q, f_read_known_q, f_asked_q = 1'b0;
+    logic       f_past_q = 1'b0, f_wrote_q = 1'b0, f_known_q;
     logic [2:0] f_reading_q = '0, f_writing_q = '0;  // clocks that one has waited
     logic       f_aw_q = 1'b0, f_w_q = 1'b0, f_ar_q = 1'b0;  // accepted, no response shown
     logic [3:0] f_readers, f_writers;
@@ -41,8 +41,6 @@
         f_writing_q <= f_aw_q && f_w_q && !s_axil_bvalid ? f_writing_q + 3'd1 : 3'd0;
         f_reading_q <= f_ar_q && !s_axil_rvalid ? f_reading_q + 3'd1 : 3'd0;
         if (write) f_known_q <= f_writers != '0;
-        f_asked_q      <= read;
-        f_read_known_q <= f_readers != '0;
 
         assume (!rst || core_rst);
 

@@ -1,7 +1,8 @@
-// What a ring asks for is asked for once, at its place, and stays until taken; every descriptor of a
-// job is pushed once, to its ring, the last one with fetch_end: what queue_ring assumes of a fetch.
-// What the engine reads in a slot is the descriptor that was pushed there, whichever is followed.
-// The stream brings the jobs in order, each with its bytes; a ring asks again when all has come.
+// What a ring asks for is asked for once, at its place, and stays until taken; every descriptor of
+// a job is pushed once, to its ring, the last one with fetch_end: what queue_ring assumes of a
+// fetch.  What the engine reads in a slot is the descriptor that was pushed there, whichever is
+// followed.  The stream brings the jobs in order, each with its bytes; a ring asks again when all
+// has come.
 
     localparam int FBeats = 128 / DataW;
 

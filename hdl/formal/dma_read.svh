@@ -1,8 +1,8 @@
-// AXI4 (IHI 0022) on AR and R: valid stays, unchanged, until ready (A3.2.1), no burst crosses 4 KiB,
-// at most MaxBursts lack their last beat.  Of a job, whichever is followed: its bursts lie one
-// behind the other and cover it, its bytes come as one packet, from lane 0, with no other byte, with
-// its client and tag, and with the worst response.  Nothing is under way when `busy` is low.  The
-// slave answers the bursts in order, each with its beats.
+// AXI4 (IHI 0022) on AR and R: valid stays, unchanged, until ready (A3.2.1), no burst crosses 4
+// KiB, at most MaxBursts lack their last beat.  Of a job, whichever is followed: its bursts lie one
+// behind the other and cover it, its bytes come as one packet, from lane 0, with no other byte,
+// with its client and tag, and with the worst response.  Nothing is under way when `busy` is low.
+// The slave answers the bursts in order, each with its beats.
 
     // ---- bursts
 
@@ -39,7 +39,8 @@
     logic [1:0] f_resp, f_spot_resp_q, f_worst_q;
 
     assign f_len8      = 8'(job_len[client]);
-    assign f_bursts    = (((8'(addr) & 8'(FBlock)) + f_len8 - 8'd1) >> $clog2(MaxBurstBytes)) + 8'd1;
+    assign f_bursts    = (((8'(addr) & 8'(FBlock)) + f_len8 - 8'd1) >> $clog2(MaxBurstBytes))
+        + 8'd1;
     assign f_r_beats   = (((8'(addr) & 8'(FLane)) + f_len8 - 8'd1) >> BeatW) + 8'd1;
     assign f_out_beats = ((f_len8 - 8'd1) >> BeatW) + 8'd1;
     assign f_resp      = m_axi_rresp[1] ? m_axi_rresp : 2'b00;

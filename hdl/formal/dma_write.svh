@@ -2,8 +2,8 @@
 // beats its address announced and ends with WLAST (A3.4.1), crosses no 4 KiB; no beat comes before
 // the address of its burst is shown; at most MaxBursts lack their response.  Of a job, whichever is
 // followed: its bursts lie one behind the other and cover it, its bytes stand where they belong and
-// no other byte is written, it is reported once, in turn, with the worst response.  Nothing is under
-// way when `busy` is low.  The slave answers a burst once, when it has all of it.
+// no other byte is written, it is reported once, in turn, with the worst response.  Nothing is
+// under way when `busy` is low.  The slave answers a burst once, when it has all of it.
 
     // ---- bursts
 
@@ -39,7 +39,7 @@
     logic [TagW-1:0]    f_tag_q;
     logic [LaneW-1:0]   f_in_lane_q;
     logic [7:0] f_in_q, f_w_q, f_aw_q, f_b_q, f_done_q;  // before it, or before its spot
-    logic [7:0] f_aw_left_q, f_b_left_q, f_w_left_q;     // its bursts not shown, not answered; beats
+    logic [7:0] f_aw_left_q, f_b_left_q, f_w_left_q;  // its bursts not shown, not answered; beats
     logic       f_wanted_q;                              // the spot is one of its bytes
     logic       f_seen_q;                                // and has come
     logic [7:0] f_value_q;

@@ -1,4 +1,4 @@
-"""One proof: a module, with the properties of `hdl/formal/NAME.svh` put before its `endmodule`.
+"""One proof: a module, with the properties of `hdl/formal/MODULE.svh` put before its `endmodule`.
 
 So the properties see the module's registers and the module knows nothing of them.  The assertions
 that stand in the RTL itself, in all modules below as well, are proven along.
@@ -20,7 +20,7 @@ from wire2app.simulator import ROOT, nic_sources
 from wire2app.synth.sources import write_sources
 
 FORMAL = ROOT / "hdl" / "formal"
-TIMEOUT_SECONDS = 400
+TIMEOUT_SECONDS = 1500
 COVER_STEPS = 24
 # What a simulator prints and stops at: to a proof the assertion itself is enough, and parameters
 # are what the proof says.
@@ -39,7 +39,6 @@ class Proof:
     change: text of the module and what a deliberate mistake makes of it.
     """
 
-    name: str
     module: str
     mode: str
     depth: int
@@ -53,12 +52,11 @@ class Proof:
 
 
 def proofs() -> dict[str, Proof]:
-    """All there are, by name: that of the module where it has but one."""
+    """All there are, by module."""
     table = tomllib.loads((FORMAL / "proofs.toml").read_text())
     return {
         name: Proof(
             name,
-            entry.get("module", name),
             entry["mode"],
             entry["depth"],
             entry["parameters"],
@@ -144,7 +142,7 @@ def _prepare(path: Path, proof: Proof, broken: bool) -> None:
             if before not in text:
                 raise ToolError(f"{proof.module}: there is no {before!r} to break.")
             text = text.replace(before, after, 1)
-        properties = (FORMAL / f"{proof.name}.svh").read_text()
+        properties = (FORMAL / f"{proof.module}.svh").read_text()
         body, tail = text.rsplit(TAIL, 1)
         # Every proof begins with one clock of reset; what reset leaves alone begins with any value.
         start = "\n    always_ff @(posedge clk) assume (rst == $initstate);\n"
