@@ -78,9 +78,9 @@ class Traffic:
         rng = self._rng
         self._faults = rng.choice((0, 0.7, 0.9))  # of the frames to send; fewer of the buffers
         made = Round(writes=self._settings())
-        made.frames = [self._frame() for _ in range(rng.randrange(1, self._entries))]
+        made.frames = [self._frame() for _ in range(rng.randrange(1, 2 * self._entries))]
         for queue in range(self._queues):
-            most = rng.choice((4, 4, 4, self._entries // 2))  # a few: some frame is cut short
+            most = rng.choice((6, 12, self._entries))  # with a few some frame is cut short
             made.buffers += [self._buffer(queue) for _ in range(rng.randrange(most))]
         made.sends = [self._send() for _ in range(rng.randrange(self._entries * 3 // 4))]
         return made
@@ -115,19 +115,16 @@ class Traffic:
 
     def _buffer(self, queue: int) -> Buffer:
         rng = self._rng
-        length = 0 if rng.random() < 0.02 else piece_length(rng)
+        length = rng.choices((0, LONGEST_FRAME, piece_length(rng)), (1, 16, 33))[0]
         return Buffer(queue, length, rng.randrange(-80, 80), self._resp(0.5))
 
     # -- frames to the NIC -----------------------------------------------------------------
 
     def _frame(self) -> bytes:
         rng = self._rng
-        length = frame_length(rng)
+        tags = self._tags()
+        length = frame_length(rng) + rng.choice((0, len(tags)))
         dst = rng.choice((OWN, OWN, OWN, STRANGER, *GROUPS))
-        tags = b"".join(
-            rng.choice((b"\x81\0", b"\x88\xa8")) + rng.randbytes(2)
-            for _ in range(rng.choice((0, 0, 0, 1, 1, 2)))
-        )
         head = dst + b"\x02\0\0\0\0\x01" + tags
         room = length - len(head) - 2
         if rng.random() < 0.05:
@@ -141,8 +138,14 @@ class Traffic:
             inner = b"\x86\xdd" + self._ipv6(room)
         frame = head + inner
         if rng.random() < 0.05:
-            frame = frame[: rng.randrange(20, len(frame))]
+            frame = frame[: rng.randrange(14, len(frame) + 1)]
         return frame[:LONGEST_FRAME].ljust(60, b"\0")
+
+    def _tags(self) -> bytes:
+        rng = self._rng
+        count = rng.choice((0, 0, 0, 1, 1, 2))
+        kinds = b"\x81\0", b"\x88\xa8"
+        return b"".join(rng.choice(kinds) + rng.randbytes(2) for _ in range(count))
 
     def _ipv4(self, room: int) -> bytes:
         """A packet of `room` bytes, or the shortest one."""
@@ -258,7 +261,7 @@ class Traffic:
             2, "big"
         )
         tcp += bytes(2) + options
-        link = STRANGER + bytes((2, 0, 0, 0, 0, queue))
+        link = STRANGER + bytes((2, 0, 0, 0, 0, queue)) + self._tags()
         if len(addresses) == 8:
             ip = b"\x45\0" + rng.randbytes(4) + b"\x40\0\x40\x06\0\0" + addresses
             link += b"\x08\0"

@@ -249,6 +249,11 @@ async def mixed_traffic_on_a_bus_of_256_bits(dut: Any) -> None:
     await mixed_traffic(dut, 32)
 
 
+@nic_test("plain")
+async def mixed_traffic_without_receive_offloads(dut: Any) -> None:
+    await mixed_traffic(dut, 16)
+
+
 @pytest.mark.parametrize("sim", SIMS)
 @pytest.mark.parametrize("build", BUILDS)
 def test_nic_rings(sim: str, build: str) -> None:
