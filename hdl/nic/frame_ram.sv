@@ -21,6 +21,7 @@ module frame_ram #(
     output      logic [Width-1:0] read_data
 );
 
+    (* no_rw_check *)  // or Yosys builds a bypass for that
     logic [Width-1:0] mem[Depth];
     logic [Width-1:0] word_q;
 

@@ -64,17 +64,15 @@ module mac_rx (
     logic        held_q;      // inside a frame: held_data_q is its word before this one
     logic [63:0] held_data_q;
     logic [31:0] crc;
-    logic [16:0] max_length, room_q, room;  // bytes the frame may still have with this word
-    logic        tight_q;                   // fewer than 16
-    logic        oversize_q, oversize, runt, word_awake;
+    logic [16:0] room_q, room;  // bytes the frame may still have behind this word; negative: none
+    logic        tight_q;       // fewer than 16
+    logic        oversize_q, oversize, runt;
     logic [3:0]  words_q;                   // before this one, at most MinFrameWords
 
-    assign max_length = 17'(cfg_max_frame) + 17'(FcsBytes);
-    assign oversize   = oversize_q || (tight_q && room_q[3:0] < word_bytes);
-    assign runt       = words_q < MinFrameWords - 4'd1
+    assign oversize = oversize_q || (held_q && tight_q && room_q[3:0] < word_bytes);
+    assign room     = held_q ? room_q - 17'd8 : {1'b0, cfg_max_frame} - (17'd8 - 17'(FcsBytes));
+    assign runt     = words_q < MinFrameWords - 4'd1
         || (words_q == MinFrameWords - 4'd1 && word_bytes != 4'd8);
-    assign room       = word_valid && !word_last ? room_q - 17'd8 : max_length;
-    assign word_awake = word_valid || (!held_q && room_q != max_length) || rst;
 
     crc32 u_crc (
         .clk,
@@ -85,16 +83,14 @@ module mac_rx (
     );
 
     always_ff @(posedge clk) begin
-        if (word_awake) begin
-            room_q  <= room;
-            tight_q <= room[16:4] == '0;
-            if (word_valid) begin
-                oversize_q  <= oversize && !word_last;
-                held_data_q <= word_data;
-                held_q      <= !word_last;
-                if (word_last) words_q <= '0;
-                else if (words_q != MinFrameWords) words_q <= words_q + 4'd1;
-            end
+        if (word_valid || rst) begin
+            room_q      <= room;
+            tight_q     <= room[16:4] == '0;
+            oversize_q  <= (oversize || room[16]) && !word_last;
+            held_data_q <= word_data;
+            held_q      <= !word_last;
+            if (word_last) words_q <= '0;
+            else if (words_q != MinFrameWords) words_q <= words_q + 4'd1;
             if (rst) begin
                 held_q     <= 1'b0;
                 oversize_q <= 1'b0;

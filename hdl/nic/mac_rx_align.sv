@@ -42,7 +42,7 @@ module mac_rx_align (
     // ---- the word from the wire, and what its characters are
 
     logic [63:0] rx_q;
-    logic [7:0]  control_q;                  // lanes with a control character,
+    logic [7:0]  stop_q;                     // lanes with a character that ends a frame,
     logic [7:0]  terminate_q, fault_q;       // a terminate, an error
     logic [1:0]  start_q;                    // a start in lane 0 or 4
     logic [1:0]  opens_q, follows_q;         // a column is the first or second of a preamble
@@ -50,11 +50,11 @@ module mac_rx_align (
 
     always_ff @(posedge clk) begin
         if (awake) begin
-            rx_q      <= xgmii_rxd;
-            control_q <= xgmii_rxc;
+            rx_q <= xgmii_rxd;
             for (int i = 0; i < 8; i++) begin
                 terminate_q[i] <= xgmii_rxc[i] && xgmii_rxd[8*i +: 8] == nic_pkg::XgmiiTerminate;
                 fault_q[i]     <= xgmii_rxc[i] && xgmii_rxd[8*i +: 8] == nic_pkg::XgmiiError;
+                stop_q[i]      <= xgmii_rxc[i] && xgmii_rxd[8*i +: 8] != nic_pkg::XgmiiError;
             end
             for (int i = 0; i < 2; i++) begin
                 start_q[i] <= xgmii_rxc[4*i] && xgmii_rxd[32*i +: 8] == nic_pkg::XgmiiStart;
@@ -64,7 +64,7 @@ module mac_rx_align (
                     && xgmii_rxd[32*i +: 32] == nic_pkg::XgmiiPreambleWord[63:32];
             end
             if (rst) begin
-                control_q   <= 8'hff;
+                stop_q      <= 8'hff;
                 terminate_q <= '0;
                 fault_q     <= '0;
                 start_q     <= '0;
@@ -72,34 +72,52 @@ module mac_rx_align (
         end
     end
 
-    // ---- the word as the frame under way sees it
+    // ---- what ends a frame in each column, and whether an error comes before
 
-    logic [31:0] high_q;         // upper column of the word before
-    logic [3:0]  high_control_q, high_terminate_q, high_fault_q;
+    logic [1:0]  column_stops, column_terminated, column_error;
+
+    for (genvar i = 0; i < 2; i++) begin : g_column
+        logic [3:0] stop, before;  // a stop in the lane, none in those before
+
+        assign stop   = stop_q[4*i +: 4];
+        assign before = ~{stop[2] | stop[1] | stop[0], stop[1] | stop[0], stop[0], 1'b0};
+
+        assign column_stops[i]      = stop != '0;
+        assign column_terminated[i] = |(terminate_q[4*i +: 4] & before);
+        assign column_error[i]      = |(fault_q[4*i +: 4] & before);
+    end
+
+    // ---- the word as the frame under way sees it: its columns are [1] and [0], or [0] and the [1] of
+    // the word before
+
+    logic [31:0] high_q;
+    logic [3:0]  high_stop_q;
+    logic        high_stops_q, high_terminated_q, high_error_q;
     logic [63:0] frame_word;
-    logic [7:0]  frame_control, frame_terminate, frame_fault;
-
-    assign frame_word      = shift_q ? {rx_q[31:0], high_q} : rx_q;
-    assign frame_control   = shift_q ? {control_q[3:0], high_control_q} : control_q;
-    assign frame_terminate = shift_q ? {terminate_q[3:0], high_terminate_q} : terminate_q;
-    assign frame_fault     = shift_q ? {fault_q[3:0], high_fault_q} : fault_q;
-
     logic [7:0]  stops;          // characters that end a frame
     logic [7:0]  kept;           // lanes before the first of them
     logic [3:0]  bytes;          // how many
+    logic        low_stops;      // one is in the lower column
     logic        ends;
     logic        terminated;     // that character is a terminate
     logic        error;          // an error character before it
 
-    assign stops = frame_control & ~frame_fault;
-    assign ends  = state_q == FRAME && stops != '0;
+    assign frame_word = shift_q ? {rx_q[31:0], high_q} : rx_q;
+    assign stops      = shift_q ? {stop_q[3:0], high_stop_q} : stop_q;
+    assign low_stops  = shift_q ? high_stops_q : column_stops[0];
+    assign ends       = state_q == FRAME && stops != '0;
 
     always_comb begin
         for (int i = 0; i < 8; i++) kept[i] = (stops & ~(8'hfe << i)) == '0;
         bytes = 4'd8;
         for (int i = 7; i >= 0; i--) if (stops[i]) bytes = 4'(i);
-        terminated = |(frame_terminate & ~kept & {kept[6:0], 1'b1});
-        error      = state_q == FRAME && |(frame_fault & kept);
+        if (shift_q) begin
+            terminated = low_stops ? high_terminated_q : column_terminated[0];
+            error      = high_error_q || (!low_stops && column_error[0]);
+        end else begin
+            terminated = low_stops ? column_terminated[0] : column_terminated[1];
+            error      = column_error[0] || (!low_stops && column_error[1]);
+        end
     end
 
     // ---- starts: recognized in the clock that shows the whole preamble
@@ -125,16 +143,17 @@ module mac_rx_align (
 
     always_ff @(posedge clk) begin
         if (awake) begin
-            quiet_q          <= quiet;
-            high_q           <= rx_q[63:32];
-            high_control_q   <= control_q[7:4];
-            high_terminate_q <= terminate_q[7:4];
-            high_fault_q     <= fault_q[7:4];
-            start_high_q     <= start_q[1];
-            open_high_q      <= opens_q[1];
-            restart_q        <= start_q[0] && start_q[1];
-            state_q          <= state_d;
-            word_valid       <= state_q != HUNT;
+            quiet_q           <= quiet;
+            high_q            <= rx_q[63:32];
+            high_stop_q       <= stop_q[7:4];
+            high_stops_q      <= column_stops[1];
+            high_terminated_q <= column_terminated[1];
+            high_error_q      <= column_error[1];
+            start_high_q      <= start_q[1];
+            open_high_q       <= opens_q[1];
+            restart_q         <= start_q[0] && start_q[1];
+            state_q           <= state_d;
+            word_valid        <= state_q != HUNT;
             if (state_q != HUNT) begin
                 error_q    <= error_q || error;
                 word_bytes <= bytes;
@@ -148,15 +167,16 @@ module mac_rx_align (
                 error_q <= 1'b0;
             end
             if (rst) begin
-                state_q          <= HUNT;
-                quiet_q          <= 1'b1;
-                start_high_q     <= 1'b0;
-                restart_q        <= 1'b0;
-                high_control_q   <= 4'hf;
-                high_terminate_q <= '0;
-                high_fault_q     <= '0;
-                word_valid       <= 1'b0;
-                shift_q          <= 1'b0;
+                state_q           <= HUNT;
+                quiet_q           <= 1'b1;
+                start_high_q      <= 1'b0;
+                restart_q         <= 1'b0;
+                high_stop_q       <= 4'hf;
+                high_stops_q      <= 1'b1;
+                high_terminated_q <= 1'b0;
+                high_error_q      <= 1'b0;
+                word_valid        <= 1'b0;
+                shift_q           <= 1'b0;
             end
         end
     end

@@ -21,7 +21,7 @@ module mac_tx (
     output      logic [63:0] xgmii_txd,
     output      logic [7:0]  xgmii_txc,
 
-    output      logic        ev_frame,       // one clock per frame sent whole
+    output      logic        ev_frame,       // one clock per frame sent whole, late
     output      logic [15:0] ev_len,         // bytes with padding, without FCS
     output      logic        ev_underrun,    // one clock per frame cut
     output      logic        ev_stamp,       // its start is on XGMII the clock after
@@ -37,7 +37,8 @@ module mac_tx (
         DATA,   // waits for the last beat of it
         PAD,    // adds zeros up to 60 bytes
         DRAIN,  // waits for the last beat of a frame that was cut
-        GAP     // waits until the next frame may start
+        GAP,    // finds out when the next frame may start
+        LONG    // waits a clock more for it
     } state_e;
 
     typedef enum logic [1:0] {
@@ -85,12 +86,11 @@ module mac_tx (
     logic [3:0]  bytes;
     logic [12:0] words_q;     // data words sent of this frame
     logic        short_q;     // not yet as many as padding makes at least
-    logic        last_pad;    // the next word is the last of a padded frame
+    logic        last_pad_q;  // the next word is the last of a padded frame
     logic        cut;
-    logic        long_gap_q;  // two clocks of GAP, not one
+    logic [3:0]  last_bytes_q;  // of the frame's last word
+    logic        sent_q;        // that was a clock ago
     logic        assemble_busy, awake, pipe_awake;
-
-    assign last_pad = short_q && words_q[2:0] == LastPadWord;
 
     always_comb begin
         state_d = state_q;
@@ -111,25 +111,28 @@ module mac_tx (
                     kind    = LAST;
                     bytes   = 4'd4;
                     state_d = DRAIN;
-                end else if (beat_last_q && short_q && !last_pad) begin
+                end else if (beat_last_q && short_q && !last_pad_q) begin
                     state_d = PAD;
                 end else if (beat_last_q) begin
                     kind    = LAST;
                     bytes   = beat_bytes_q;
-                    if (last_pad && beat_bytes_q < LastPadBytes) bytes = LastPadBytes;
+                    if (last_pad_q && beat_bytes_q < LastPadBytes) bytes = LastPadBytes;
                     state_d = GAP;
                 end
             end
             PAD: begin
                 kind = BODY;
-                if (last_pad) begin
+                if (last_pad_q) begin
                     kind    = LAST;
                     bytes   = LastPadBytes;
                     state_d = GAP;
                 end
             end
             DRAIN: if (beat_valid_q && beat_last_q) state_d = GAP;
-            GAP: if (!long_gap_q) state_d = IDLE;
+            GAP: begin
+                state_d = IDLE;
+                if (columns[1]) state_d = LONG;
+            end
             default: state_d = IDLE;
         endcase
     end
@@ -145,35 +148,37 @@ module mac_tx (
     logic [1:0] columns;  // 3 at most: eight bytes are never rounded up
     logic       shift_q;  // the next frame starts in lane 4
 
-    assign {round_up, deficit} = {1'b0, deficit_q} + {1'b0, bytes[1:0]};
-    assign columns             = {1'b0, shift_q} + bytes[3:2] + {1'b0, round_up};
+    assign {round_up, deficit} = {1'b0, deficit_q} + {1'b0, last_bytes_q[1:0]};
+    assign columns             = {1'b0, shift_q} + last_bytes_q[3:2] + {1'b0, round_up};
 
-    assign awake = state_q != IDLE || beat_valid_q || ev_frame || ev_underrun
+    assign awake = state_q != IDLE || beat_valid_q || sent_q || ev_frame || ev_underrun
         || deficit_q != '0 || shift_q || rst;
 
     always_ff @(posedge clk) begin
         if (awake) begin
             state_q     <= state_d;
-            ev_frame    <= kind == LAST && !cut;
+            sent_q      <= kind == LAST && !cut;
+            ev_frame    <= sent_q;
             ev_underrun <= cut;
             case (kind)
                 PREAMBLE: begin
-                    words_q <= '0;
-                    short_q <= 1'b1;
+                    words_q    <= '0;
+                    short_q    <= 1'b1;
+                    last_pad_q <= 1'b0;
                 end
                 BODY: begin
-                    words_q <= words_q + 1'b1;
-                    if (last_pad) short_q <= 1'b0;
+                    words_q    <= words_q + 1'b1;
+                    last_pad_q <= short_q && words_q[2:0] == LastPadWord - 3'd1;
+                    if (last_pad_q) short_q <= 1'b0;
                 end
-                LAST: begin
-                    ev_len     <= {words_q, 3'd0} + 16'(bytes);
-                    deficit_q  <= deficit;
-                    shift_q    <= columns[0];
-                    long_gap_q <= columns[1];
-                end
+                LAST:    last_bytes_q <= bytes;
                 default: ;
             endcase
-            if (state_q == GAP) long_gap_q <= 1'b0;
+            if (sent_q) ev_len <= {words_q, 3'd0} + 16'(last_bytes_q);
+            if (state_q == GAP) begin
+                deficit_q <= deficit;
+                shift_q   <= columns[0];
+            end
             // No frame in time: the gap grows by four bytes or more, which pays any deficit.
             if (state_q == IDLE && kind == NOTHING) begin
                 deficit_q <= '0;
@@ -181,18 +186,19 @@ module mac_tx (
             end
             if (rst) begin
                 state_q     <= IDLE;
+                sent_q      <= 1'b0;
                 ev_frame    <= 1'b0;
                 ev_underrun <= 1'b0;
                 deficit_q   <= '0;
                 shift_q     <= 1'b0;
-                long_gap_q  <= 1'b0;
             end
         end
     end
 
     // ---- token, CRC, FCS: a stage each, two for the FCS
 
-    token_t      token, token_q, crc_q, half_q, fcs_q;
+    token_t      token, token_q, crc_q, half_q;
+    logic        first_q;  // the token behind crc_q is the first with data
     logic [31:0] crc, half_crc_q, unwound_q;
 
     always_comb begin
@@ -200,52 +206,53 @@ module mac_tx (
         token.data  = state_q == DATA ? beat_data_q : 64'd0;
         token.bytes = bytes;
         token.cut   = cut;
-        token.shift = shift_q;
+        token.shift = kind == PREAMBLE ? shift_q : token_q.shift;  // behind it, for what spills
         token.stamp = beat_stamp_q;
     end
 
     crc32 u_crc (
         .clk,
         .valid(token_q.kind == BODY || token_q.kind == LAST),
-        .first(crc_q.kind == PREAMBLE),
+        .first(first_q),
         .data(token_q.data),
         .crc
     );
 
-    // The zeros that filled the last word are taken back out: four bytes of them, then two and one.
+    // The zeros that filled the last word are taken back out: four bytes of them, then up to three.
     logic        four;
-    logic [1:0]  rest;
-    logic [31:0] less_4, less_2, less_1, half_crc;
+    logic [1:0]  rest_q;
+    logic [31:0] less_4, less_3, less_2, less_1;
 
     crc32_rewind #(.Bits(32)) u_rewind_4 (.crc, .back(less_4));
+    crc32_rewind #(.Bits(24)) u_rewind_3 (.crc(half_crc_q), .back(less_3));
     crc32_rewind #(.Bits(16)) u_rewind_2 (.crc(half_crc_q), .back(less_2));
-    crc32_rewind #(.Bits(8)) u_rewind_1 (.crc(half_crc), .back(less_1));
+    crc32_rewind #(.Bits(8)) u_rewind_1 (.crc(half_crc_q), .back(less_1));
 
-    assign four     = crc_q.bytes <= 4'd4;
-    assign rest     = 2'(4'd8 - half_q.bytes);
-    assign half_crc = rest[1] ? less_2 : half_crc_q;
+    assign four = crc_q.bytes <= 4'd4;
 
-    assign pipe_awake = kind != NOTHING || token_q.kind != NOTHING || crc_q.kind != NOTHING
-        || half_q.kind != NOTHING || fcs_q.kind != NOTHING || rst;
+    assign pipe_awake = state_q != IDLE || beat_valid_q || token_q.kind != NOTHING
+        || crc_q.kind != NOTHING || half_q.kind != NOTHING || ev_stamp || rst;
 
     always_ff @(posedge clk) begin
         if (pipe_awake) begin
-            // Behind a frame its shift stays, for what spills.
-            token_q.kind <= kind;
-            crc_q.kind   <= token_q.kind;
-            half_q.kind  <= crc_q.kind;
-            fcs_q.kind   <= half_q.kind;
-            if (kind != NOTHING) token_q <= token;
-            if (token_q.kind != NOTHING) crc_q <= token_q;
-            if (crc_q.kind != NOTHING) half_q <= crc_q;
-            if (half_q.kind != NOTHING) fcs_q <= half_q;
+            token_q      <= token;
+            crc_q        <= token_q;
+            half_q       <= crc_q;
+            first_q      <= token_q.kind == PREAMBLE;
+            ev_stamp     <= half_q.kind == PREAMBLE && half_q.stamp;
+            rest_q       <= 2'(4'd8 - crc_q.bytes);
             half_crc_q   <= four ? less_4 : crc;
-            unwound_q    <= rest[0] ? less_1 : half_crc;
+            case (rest_q)
+                2'd0:    unwound_q <= half_crc_q;
+                2'd1:    unwound_q <= less_1;
+                2'd2:    unwound_q <= less_2;
+                default: unwound_q <= less_3;
+            endcase
             if (rst) begin
                 token_q.kind <= NOTHING;
                 crc_q.kind   <= NOTHING;
                 half_q.kind  <= NOTHING;
-                fcs_q.kind   <= NOTHING;
+                ev_stamp     <= 1'b0;
             end
         end
     end
@@ -253,20 +260,18 @@ module mac_tx (
     mac_tx_assemble u_assemble (
         .clk,
         .rst,
-        .preamble(fcs_q.kind == PREAMBLE),
-        .body(fcs_q.kind == BODY),
-        .last(fcs_q.kind == LAST),
-        .data(fcs_q.data),
-        .bytes(fcs_q.bytes),
+        .preamble(half_q.kind == PREAMBLE),
+        .body(half_q.kind == BODY),
+        .last(half_q.kind == LAST),
+        .data(half_q.data),
+        .bytes(half_q.bytes),
+        .cut(half_q.cut),
+        .shift(half_q.shift),
         .fcs(~unwound_q),
-        .cut(fcs_q.cut),
-        .shift(fcs_q.shift),
         .xgmii_txd,
         .xgmii_txc,
         .busy(assemble_busy)
     );
-
-    assign ev_stamp = fcs_q.kind == PREAMBLE && fcs_q.stamp;
 
     assign busy = state_q != IDLE || kind != NOTHING || token_q.kind != NOTHING
         || crc_q.kind != NOTHING || half_q.kind != NOTHING || assemble_busy;

@@ -40,17 +40,11 @@ package nic_pkg;
 
     // Bytes of a 64-bit AXI-stream beat; tkeep is contiguous from bit 0.
     function automatic logic [3:0] keep_bytes(input logic [7:0] keep);
-        case (keep)
-            8'hff: keep_bytes = 4'd8;
-            8'h7f: keep_bytes = 4'd7;
-            8'h3f: keep_bytes = 4'd6;
-            8'h1f: keep_bytes = 4'd5;
-            8'h0f: keep_bytes = 4'd4;
-            8'h07: keep_bytes = 4'd3;
-            8'h03: keep_bytes = 4'd2;
-            8'h01: keep_bytes = 4'd1;
-            default: keep_bytes = 4'd0;
-        endcase
+        keep_bytes[3] = keep[7];
+        keep_bytes[2] = keep[3] && !keep[7];
+        keep_bytes[1] = (keep[1] && !keep[3]) || (keep[5] && !keep[7]);
+        keep_bytes[0] = (keep[0] && !keep[1]) || (keep[2] && !keep[3])
+            || (keep[4] && !keep[5]) || (keep[6] && !keep[7]);
     endfunction
 
     // The inverse: the first `bytes` of eight.

@@ -186,7 +186,7 @@ module nic_rx
 
     // ---- beside the store: what is in the frame
 
-    logic info_valid, verdict_valid, frame_end, parser_busy;
+    logic info_valid, verdict_valid, info_end, verdict_end, parser_busy;
     logic [QueueW-1:0] info_queue;
     logic [7:0] info_header_len;
     logic [2:0] verdict;
@@ -199,7 +199,7 @@ module nic_rx
             .s_axis_tdata(wire_tdata), .s_axis_tkeep(wire_tkeep), .s_axis_tvalid(wire_tvalid),
             .s_axis_tlast(wire_tlast), .ended, .stored,
             .info_valid, .info_queue, .info_header_len, .info_entry, .verdict_valid, .verdict,
-            .frame_end, .busy(parser_busy)
+            .info_end, .verdict_end, .busy(parser_busy)
         );
     end else begin : g_no_parser
         logic unused_config;
@@ -209,7 +209,7 @@ module nic_rx
         );
 
         assign unused_config = ^{now, cfg_rss_ipv4, cfg_rss_ipv6, cfg_rss_key, cfg_vlan_strip,
-                                 cfg_pause, ended, stored, frame_end};
+                                 cfg_pause, ended, stored, info_end, verdict_end};
         assign table_index     = '0;
         assign info_valid      = 1'b1;
         assign info_header_len = '0;
@@ -266,7 +266,7 @@ module nic_rx
         .s_axis_tdata(frame_tdata), .s_axis_tvalid(frame_tvalid), .s_axis_tready(frame_tready),
         .s_axis_tlast(frame_tlast),
         .info_valid, .info_queue, .info_header_len, .info_entry, .verdict_valid, .verdict,
-        .frame_end,
+        .info_end, .verdict_end,
         .running, .posted, .posted_more, .ready, .consumed, .pop, .head_queue, .head_desc,
         .head_resp,
         .job_valid(write_job_valid[WrData]), .job_ready(write_job_ready[WrData]),

@@ -48,7 +48,8 @@ module pause_tx (
     logic [17:0] again_q;     // clocks until it has to be told again: half the time of an XOFF
     logic [2:0]  beat_q;
     logic [15:0] time_q;      // in the pause frame under way
-    logic        full_q, drained_q, ended_q, want_off, want_on, want, offer, ends, awake;
+    logic [1:0]  ended_q;     // the MAC's event comes three clocks after the last beat
+    logic        full_q, drained_q, want_off, want_on, want, offer, ends, awake;
 
     assign want_off = full_q && cfg_enable && (!off_q || again_q == '0);
     assign want_on  = off_q && (drained_q || !cfg_enable);
@@ -66,16 +67,16 @@ module pause_tx (
         endcase
     end
 
-    assign awake = cfg_enable || off_q || s_axis_tvalid || state_q != BORDER || ended_q || ev_sent
-        || rst;
+    assign awake = cfg_enable || off_q || s_axis_tvalid || state_q != BORDER || ended_q != '0
+        || ev_sent || rst;
 
     always_ff @(posedge clk) begin
         if (awake) begin
             state_q   <= state_d;
             full_q    <= fill >= cfg_xoff;
             drained_q <= fill <= cfg_xon;
-            ended_q   <= state_q == CONTROL && ends;
-            ev_sent   <= ended_q;
+            ended_q   <= {ended_q[0], state_q == CONTROL && ends};
+            ev_sent   <= ended_q[1];
             if (again_q != '0) again_q <= again_q - 18'd1;
             if (state_q == BORDER && want) begin
                 off_q   <= want_off;
@@ -89,7 +90,7 @@ module pause_tx (
                 off_q     <= 1'b0;
                 full_q    <= 1'b0;
                 drained_q <= 1'b0;
-                ended_q   <= 1'b0;
+                ended_q   <= '0;
                 ev_sent   <= 1'b0;
                 again_q   <= '0;
             end
@@ -120,7 +121,7 @@ module pause_tx (
         end
     end
 
-    assign busy = state_q != BORDER || off_q || ended_q || ev_sent;
+    assign busy = state_q != BORDER || off_q || ended_q != '0 || ev_sent;
 
 endmodule
 

@@ -33,7 +33,7 @@ module rx_buffer #(
     input  wire logic               m_axis_tready,
     output      logic               m_axis_tlast,
 
-    output      logic               ended,          // the last beat of a frame is here
+    output      logic               ended,          // a frame is over
     output      logic               stored,         // and the frame was kept
 
     output      logic [15:0]        fill,           // units of 64 bytes, up to 65535
@@ -77,6 +77,10 @@ module rx_buffer #(
     logic [MetaAddrW:0]   meta_tail_q, meta_head;
 
     logic                 awake, take, has_data, row_free, meta_free, write, row_ends, store;
+    logic [RowAddrW:0]    held, held_q;         // rows from head to row
+    logic                 full_q, almost_q;     // no row free, one row free, a clock ago
+    logic                 further_q;            // row went on since then
+    logic                 metas_full_q;
     logic [3:0]           bytes;
     logic [DataW-1:0]     row_data, row_data_q;  // what there is of the row, then zeros
     logic [2:0]           verdict;              // rx_verdict_e
@@ -84,8 +88,9 @@ module rx_buffer #(
     assign take      = s_axis_tvalid && (inside_q ? !ignore_q : enable);
     assign bytes     = nic_pkg::keep_bytes(s_axis_tkeep);
     assign has_data  = s_axis_tkeep[0];
-    assign row_free  = row_q - head != (RowAddrW + 1)'(Rows);
-    assign meta_free = meta_tail_q - meta_head != (MetaAddrW + 1)'(Metas);
+    assign row_free  = !full_q && !(almost_q && further_q);
+    assign meta_free = !metas_full_q;
+    assign held      = row_q - head;
 
     assign no_room   = (inside_q && no_room_q) || (has_data && !row_free);
     assign write     = take && has_data && !no_room;
@@ -99,20 +104,24 @@ module rx_buffer #(
     assign verdict = s_axis_tuser == nic_pkg::RX_OK && (no_room || !meta_free)
         ? nic_pkg::RX_OVERFLOW : s_axis_tuser;
 
-    assign ended  = s_axis_tvalid && s_axis_tlast;
-    assign stored = store;
+    logic [31:0] blocks;
 
-    logic [31:0] held;
+    assign blocks = (32'(held_q) * RowBytes + 32'd63) >> 6;
+    assign fill   = blocks > 32'd65535 ? 16'hffff : blocks[15:0];
 
-    assign held = (32'((RowAddrW + 1)'(row_q - head)) * RowBytes + 32'd63) >> 6;
-    assign fill = held > 32'd65535 ? 16'hffff : held[15:0];
-
-    assign awake = s_axis_tvalid || ev_valid || rst;
+    assign awake = s_axis_tvalid || ended || held_q != '0 || rst;
     assign store = take && s_axis_tlast && verdict == nic_pkg::RX_OK;
 
     always_ff @(posedge clk) begin
         if (awake) begin
-            ev_valid <= take && s_axis_tlast;
+            ended        <= s_axis_tvalid && s_axis_tlast;
+            stored       <= store;
+            ev_valid     <= take && s_axis_tlast;
+            held_q       <= held;
+            full_q       <= held == (RowAddrW + 1)'(Rows);
+            almost_q     <= held == (RowAddrW + 1)'(Rows - 1);
+            further_q    <= write && row_ends;
+            metas_full_q <= meta_tail_q - meta_head == (MetaAddrW + 1)'(Metas);
             if (s_axis_tvalid) begin
                 inside_q <= !s_axis_tlast;
                 if (!inside_q) ignore_q <= !enable;
@@ -136,7 +145,11 @@ module rx_buffer #(
                 meta_tail_q <= meta_tail_q + 1'b1;
             end
             if (rst) begin
+                ended       <= 1'b0;
                 ev_valid    <= 1'b0;
+                held_q      <= '0;
+                full_q      <= 1'b0;
+                almost_q    <= 1'b0;
                 inside_q    <= 1'b0;
                 lane_q      <= '0;
                 row_data_q  <= '0;
@@ -226,7 +239,7 @@ module rx_buffer #(
         .read_data(m_meta_len)
     );
 
-    assign busy = (inside_q && !ignore_q) || ev_valid || head != commit_q || row_busy
+    assign busy = (inside_q && !ignore_q) || ended || held_q != '0 || head != commit_q || row_busy
         || meta_head != meta_tail_q || meta_busy;
 
 endmodule

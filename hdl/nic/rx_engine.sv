@@ -3,10 +3,12 @@
 // or has no descriptor is dropped and counted; one that runs out of descriptors on the way is cut
 // there, and the last completion says so.  With header split the headers get a buffer of their own.
 //
-//   frame -> descriptor -> job -> beats of it -> completion -> next descriptor | next frame
+//   front:  frame -> descriptor -> how much it takes -> plan -> next descriptor | next frame
+//   back:                          plan -> job -> beats of it -> verdict -> completion
 //
-// A row of the receive buffer in which a buffer ends goes to the DMA twice: the next job begins in
-// the lane where this one ended.  Writing completions is left to cpl_writer.
+// The front plans a buffer while the back moves the one before.  A row of the receive buffer in which
+// a buffer ends goes to the DMA twice: the next job begins in the lane where this one ended.  Writing
+// completions is left to cpl_writer.
 
 `default_nettype none
 
@@ -33,14 +35,15 @@ module rx_engine
     output      logic                    s_axis_tready,
     input  wire logic                    s_axis_tlast,
 
-    // what was found out about the frame at the head; the verdict may come while it is on its way
+    // what was found out about the frame the front looks at, and the verdict on that of the back
     input  wire logic                    info_valid,
     input  wire logic [QueueW-1:0]       info_queue,
     input  wire logic [7:0]              info_header_len,
     input  wire logic [127:0]            info_entry,     // rx_cpl_t: what its completions share
     input  wire logic                    verdict_valid,
     input  wire logic [2:0]              verdict,        // {IPv4 ok, L4 ok, L4 bad}
-    output      logic                    frame_end,      // one clock: done with all of that
+    output      logic                    info_end,       // one clock: done with the info
+    output      logic                    verdict_end,    // one clock: done with the verdict
 
     // rings and descriptors
     input  wire logic [Queues-1:0]       posted,
@@ -80,149 +83,218 @@ module rx_engine
     output      logic                    busy
 );
 
-    typedef enum logic [2:0] {
-        IDLE,  // waits for a frame and, if its queue has posted one, for a descriptor
-        NEXT,  // inside a frame: waits for the next descriptor
-        JOB,   // waits for the DMA to take the job
-        DATA,  // waits for the last beat of the job, and then for the verdict
-        EMPTY, // the descriptor takes no data: waits for the verdict
-        DROP   // waits for the end of the frame, and for the verdict
+    // ---- front: a descriptor, and how much of the frame it takes
+
+    typedef enum logic [1:0] {
+        LOOK,  // waits for a frame and, if its queue has posted one, for a descriptor
+        FIT,   // compares what that holds with what the frame has left
+        OFFER  // waits for the back to begin with the plan
+    } plan_e;
+
+    typedef enum logic [1:0] {
+        IDLE,  // waits for a plan and, if there are data to move, for the DMA to take the job
+        DATA,  // waits for the last beat of the job
+        CHECK, // waits for the verdict
+        DROP   // waits for the end of the frame
     } state_e;
 
+    plan_e             plan_q, plan_d;
     state_e            state_q, state_d;
-    logic [15:0]       left_q;        // bytes of the frame behind the current buffer
-    logic [15:0]       beats_left_q;  // of the job
-    logic              over_q;        // no more of the frame goes to memory after this buffer
-    logic [LaneW-1:0]  next_lane_q;   // behind it in its row
-    logic              first_q, data_q;
+    logic              inside_q;      // the next descriptor is for more of the frame under way
     logic [QueueW-1:0] queue_q;
-    rx_cpl_t           entry_q;
-
-    // ---- a descriptor, and how much of the frame it takes
+    logic [15:0]       left_q;        // bytes of the frame from this buffer on
+    logic [15:0]       desc_len_q, index_q;
+    logic [1:0]        resp_q;
+    logic              first_q, split_q, another_q;
+    logic [7:0]        header_len_q;
 
     // The reserved bits of a descriptor mean nothing.
     // verilator lint_off UNUSEDSIGNAL
-    rx_desc_t    desc;
+    rx_desc_t          desc;
     // verilator lint_on UNUSEDSIGNAL
-    rx_cpl_t     entry, finished;
-    logic [15:0] left, room, bytes;
-    logic        first, known, take, refuse, write, more, headers, over, awake;
-    logic [LaneW-1:0] lane;
+    logic              known, take, refuse, begins, awake;
 
     assign desc       = head_desc;
-    assign first      = state_q == IDLE;
-    assign known      = first ? s_meta_valid && info_valid : state_q == NEXT;
-    assign head_queue = first ? info_queue : queue_q;
-    assign take       = known && ready[head_queue] && !cpl_full;
+    assign known      = plan_q == LOOK && (inside_q || (s_meta_valid && info_valid));
+    assign head_queue = inside_q ? queue_q : info_queue;
+    assign take       = known && ready[head_queue];
     assign refuse     = known && !posted[head_queue];
     assign pop        = take ? Queues'(1) << head_queue : '0;
 
-    assign s_meta_ready = first && (take || refuse);
+    assign s_meta_ready = !inside_q && (take || refuse);
 
     assign ev_disabled      = refuse && !running[head_queue] ? Queues'(1) << head_queue : '0;
     assign ev_no_descriptor = refuse && running[head_queue] ? Queues'(1) << head_queue : '0;
 
-    assign left    = first ? s_meta_len : left_q;
-    assign lane    = first ? '0 : next_lane_q;
-    assign headers = first && cfg_header_split && info_header_len != 8'd0
-        && 16'(info_header_len) < s_meta_len && 16'(info_header_len) <= desc.len;
-    assign room    = headers ? 16'(info_header_len) : desc.len;
-    assign bytes   = room < left ? room : left;
-    assign more    = room < left;
-    assign write   = !head_resp[1] && desc.len != 16'd0;
-    assign over    = !write || !more || !posted_more[head_queue];
+    logic        headers, more, write, over;
+    cpl_status_e status;
+
+    assign headers = split_q && 16'(header_len_q) <= desc_len_q;
+    assign more    = headers || desc_len_q < left_q;
+    assign write   = !resp_q[1] && desc_len_q != 16'd0;
+    assign over    = !write || !more || !another_q;
+
+    always_comb begin
+        status = CPL_STATUS_OK;
+        if (resp_q == 2'b11) status = CPL_STATUS_DESC_DECERR;
+        else if (resp_q == 2'b10) status = CPL_STATUS_DESC_SLVERR;
+        else if (desc_len_q == 16'd0) status = CPL_STATUS_BAD_LENGTH;
+        else if (more && over) status = CPL_STATUS_TRUNCATED;
+    end
+
+    always_comb begin
+        plan_d = plan_q;
+        case (plan_q)
+            LOOK:
+                if (take) plan_d = FIT;
+                else if (refuse) plan_d = OFFER;
+            FIT: plan_d = OFFER;
+            OFFER: if (begins) plan_d = LOOK;
+            default: plan_d = LOOK;
+        endcase
+    end
+
+    // ---- plan: what the back will do
+
+    logic             drop_q;      // nothing of the frame goes to memory from here on
+    logic             write_q;     // data go there
+    logic             over_q;      // no more of the frame goes there after this buffer
+    logic             cut_q;       // and that is not all of it
+    logic             header_q;
+    cpl_status_e      status_q;
+    logic [16:0]      rows_behind; // in units of bytes: rows of the job behind its first
+    logic [LaneW-1:0] end_lane;    // behind the job in its last row
+    rx_cpl_t          entry;
+
+    assign rows_behind = 17'(job_len) + (17'(job_lane) - 17'd1);
+    assign end_lane    = LaneW'(job_len) + job_lane;
+    assign info_end    = begins && over_q;
 
     always_comb begin
         entry        = info_entry;
-        entry.index  = consumed[head_queue];
-        entry.len    = write ? bytes : 16'd0;
-        entry.header = headers && write;
-        entry.last   = over;
-        entry.status = CPL_STATUS_OK;
-        if (head_resp == 2'b11) entry.status = CPL_STATUS_DESC_DECERR;
-        else if (head_resp == 2'b10) entry.status = CPL_STATUS_DESC_SLVERR;
-        else if (desc.len == 16'd0) entry.status = CPL_STATUS_BAD_LENGTH;
-        else if (more && over) entry.status = CPL_STATUS_TRUNCATED;
+        entry.index  = index_q;
+        entry.len    = write_q ? job_len : 16'd0;
+        entry.header = header_q;
+        entry.last   = over_q;
+        entry.status = status_q;
     end
 
-    // ---- job, data, completion
+    assign awake = s_meta_valid || plan_q != LOOK || inside_q || rst;
 
-    logic last_beat, finish, cut;
+    always_ff @(posedge clk) begin
+        if (awake) begin
+            plan_q <= plan_d;
+            if (plan_q == LOOK) begin
+                if (!inside_q) begin
+                    left_q       <= s_meta_len;
+                    header_len_q <= info_header_len;
+                    job_lane     <= '0;
+                end
+                split_q    <= !inside_q && cfg_header_split && info_header_len != 8'd0
+                    && 16'(info_header_len) < s_meta_len;
+                first_q    <= !inside_q;
+                queue_q    <= head_queue;
+                job_addr   <= AddrW'(desc.addr);
+                desc_len_q <= desc.len;
+                resp_q     <= head_resp;
+                index_q    <= consumed[head_queue];
+                another_q  <= posted_more[head_queue];
+                drop_q     <= 1'b1;
+                write_q    <= 1'b0;
+                over_q     <= 1'b1;
+                cut_q      <= 1'b1;
+            end
+            if (plan_q == FIT) begin
+                job_len  <= headers ? 16'(header_len_q) : more ? desc_len_q : left_q;
+                drop_q   <= 1'b0;
+                write_q  <= write;
+                over_q   <= over;
+                cut_q    <= !write || (more && !another_q);
+                header_q <= headers && write;
+                status_q <= status;
+            end
+            if (begins) begin
+                inside_q <= !over_q;
+                left_q   <= left_q - job_len;
+                job_lane <= end_lane;
+            end
+            if (rst) begin
+                plan_q   <= LOOK;
+                inside_q <= 1'b0;
+            end
+        end
+    end
 
-    assign last_beat = state_q == DATA && beats_left_q == 16'd1;
-    assign finish    = (state_q == EMPTY && verdict_valid)
-        || (last_beat && s_axis_tvalid && m_axis_tready && verdict_valid);
-    assign cut       = over_q && left_q != 16'd0;
+    // ---- job: the last completion's place is free before the next job begins
+
+    assign job_tag = queue_q;
+    assign begins  = job_valid ? job_ready
+        : plan_q == OFFER && state_q == IDLE && !write_q && (drop_q || !cpl_full);
+
+    always_ff @(posedge clk) begin
+        if (awake) begin
+            if (job_valid) job_valid <= !job_ready;
+            else
+                job_valid <= (plan_q == FIT ? write : plan_q == OFFER && write_q)
+                    && state_q == IDLE && !cpl_full;
+            if (rst) job_valid <= 1'b0;
+        end
+    end
+
+    // ---- back
+
+    logic              dropped_q, data_q, end_q, broken_q;  // drop, write, over and cut of its plan
+    logic              stays_q;       // its last row stays for the next job, or for DROP
+    logic              last_beat_q;
+    logic [15:0]       beats_left_q;  // behind the next
+    rx_cpl_t           entry_q, finished;
+    logic              step, checked, moving;
+
+    assign step    = state_q == DATA && s_axis_tvalid && out_ready;
+    assign checked = verdict_valid && (state_q == CHECK || (step && last_beat_q));
 
     always_comb begin
-        state_d   = state_q;
-        frame_end = 1'b0;
+        state_d = state_q;
         case (state_q)
-            IDLE, NEXT:
-                if (take && write) state_d = JOB;
-                else if (take) state_d = EMPTY;
-                else if (refuse) state_d = DROP;
-            JOB: if (job_ready) state_d = DATA;
-            DATA, EMPTY:
-                if (finish && (cut || state_q == EMPTY)) state_d = DROP;
-                else if (finish && over_q) begin
-                    state_d   = IDLE;
-                    frame_end = 1'b1;
-                end else if (finish) state_d = NEXT;
-            DROP:
-                if (s_axis_tvalid && s_axis_tlast && verdict_valid) begin
-                    state_d   = IDLE;
-                    frame_end = 1'b1;
-                end
+            IDLE:
+                if (begins && write_q) state_d = DATA;
+                else if (begins) state_d = CHECK;
+            DATA, CHECK:
+                if (checked && broken_q) state_d = DROP;
+                else if (checked) state_d = IDLE;
+                else if (step && last_beat_q) state_d = CHECK;
+            DROP: if (s_axis_tvalid && s_axis_tlast) state_d = IDLE;
             default: state_d = IDLE;
         endcase
     end
 
-    // ---- rows of the job
-
-    logic [16:0]      end_byte;  // counted from the job's first row
-    logic [LaneW-1:0] end_lane;
-
-    assign end_byte = 17'(job_len) + 17'(job_lane);
-    assign end_lane = end_byte[LaneW-1:0];
-
-    assign awake = s_meta_valid || state_q != IDLE || rst;
+    assign moving = begins || state_q != IDLE || rst;
 
     always_ff @(posedge clk) begin
-        if (awake) begin
+        if (moving) begin
             state_q <= state_d;
-            if (take) begin
-                job_addr <= AddrW'(desc.addr);
-                job_len  <= bytes;
-                job_lane <= lane;
-                queue_q  <= head_queue;
-                entry_q  <= entry;
-                first_q  <= first;
-                data_q   <= write;
-                over_q   <= over;
-                left_q   <= left - bytes;
+            if (begins) begin
+                cpl_queue    <= queue_q;
+                cpl_first    <= first_q;
+                dropped_q    <= drop_q;
+                data_q       <= write_q;
+                end_q        <= over_q;
+                broken_q     <= cut_q;
+                stays_q      <= over_q ? cut_q : end_lane != '0;
+                entry_q      <= entry;
+                beats_left_q <= 16'(rows_behind >> LaneW);
+                last_beat_q  <= rows_behind[16:LaneW] == '0;
             end
-            if (state_q == JOB) begin
-                beats_left_q <= 16'(end_byte >> LaneW) + 16'(end_lane != '0);
-                next_lane_q  <= end_lane;
+            if (step) begin
+                beats_left_q <= beats_left_q - 16'd1;
+                last_beat_q  <= beats_left_q == 16'd1;
             end
-            if (m_axis_tvalid && m_axis_tready) beats_left_q <= beats_left_q - 16'd1;
             if (rst) state_q <= IDLE;
         end
     end
 
-    assign job_valid     = state_q == JOB;
-    assign job_tag       = queue_q;
-    assign m_axis_tdata  = s_axis_tdata;
-    assign m_axis_tvalid = state_q == DATA && s_axis_tvalid && !(last_beat && !verdict_valid);
-
-    // The last row of a job stays for the next job if that begins in it, and for DROP.
-    always_comb begin
-        s_axis_tready = 1'b0;
-        if (state_q == DATA && m_axis_tready && m_axis_tvalid)
-            s_axis_tready = !last_beat || (over_q ? !cut : next_lane_q == '0);
-        if (state_q == DROP) s_axis_tready = !s_axis_tlast || verdict_valid;
-    end
+    assign s_axis_tready = state_q == DROP
+        || (state_q == DATA && out_ready && !(last_beat_q && stays_q));
 
     always_comb begin
         finished             = entry_q;
@@ -231,13 +303,35 @@ module rx_engine
         finished.l4_csum_bad = verdict[0];
     end
 
-    assign cpl_push     = finish;
-    assign cpl_queue    = queue_q;
+    assign verdict_end  = checked && end_q;
+    assign cpl_push     = checked && !dropped_q;
     assign cpl_entry    = finished;
-    assign cpl_first    = first_q;
-    assign cpl_last     = over_q;
+    assign cpl_last     = end_q;
     assign cpl_has_data = data_q;
-    assign busy         = state_q != IDLE;
+
+    // ---- out: two beats, so that nothing here waits for the bus within a clock
+
+    logic             out_ready, spare_q;
+    logic [DataW-1:0] spare_data_q;
+
+    assign out_ready = !spare_q;
+
+    always_ff @(posedge clk) begin
+        if (step || m_axis_tvalid || rst) begin
+            if (step) spare_data_q <= s_axis_tdata;
+            if (!m_axis_tvalid || m_axis_tready) begin
+                m_axis_tvalid <= step || spare_q;
+                m_axis_tdata  <= spare_q ? spare_data_q : s_axis_tdata;
+                spare_q       <= 1'b0;
+            end else if (step) spare_q <= 1'b1;
+            if (rst) begin
+                m_axis_tvalid <= 1'b0;
+                spare_q       <= 1'b0;
+            end
+        end
+    end
+
+    assign busy = plan_q != LOOK || inside_q || state_q != IDLE || m_axis_tvalid;
 
 endmodule
 

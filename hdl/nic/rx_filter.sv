@@ -38,21 +38,23 @@ module rx_filter #(
     output      logic                     busy
 );
 
-    // ---- the address is judged in the clocks after the first beat: a good frame has eight or more
+    // ---- the address is judged in the three clocks after the first beat: a good frame has seven
+    // beats or more
 
     logic        inside_q;                   // past the first beat of a frame
-    logic        judge_q, accept_q, accept;
+    logic [1:0]  judge_q;                    // compare, then decide
+    logic        accept_q;
     logic [47:0] destination_q;
-    logic        group;                      // individual/group bit: the first on the wire
+    logic        own_q, broadcast_q, group_q;  // group: the first bit on the wire
     logic        hash_hit;
     logic        awake;
 
-    assign group = destination_q[0];
+    logic [Filters-1:0] filter_q;
 
     if (MulticastHash) begin : g_hash
         localparam logic [31:0] None = crc32_pkg::crc32_zeros(32'hffff_ffff, 48);
 
-        logic [5:0] index;
+        logic [5:0] index, index_q;
 
         // Bit i of the address, counted as on the wire, adds Column to the register.
         for (genvar b = 0; b < 6; b++) begin : g_bit
@@ -65,7 +67,12 @@ module rx_filter #(
             end
             assign index[5-b] = None[b] ^ ^(destination_q & mask);
         end
-        assign hash_hit = group && cfg_multicast_hash[index];
+
+        always_ff @(posedge clk) begin
+            if (judge_q[0]) index_q <= index;
+        end
+
+        assign hash_hit = cfg_multicast_hash[index_q];
     end else begin : g_no_hash
         logic unused_hash;
 
@@ -73,20 +80,22 @@ module rx_filter #(
         assign hash_hit    = 1'b0;
     end
 
-    always_comb begin
-        accept = cfg_promiscuous || destination_q == cfg_mac || destination_q == 48'hffff_ffff_ffff
-            || (group && cfg_all_multicast) || hash_hit;
-        for (int i = 0; i < Filters; i++)
-            if (cfg_filter_valid[i] && destination_q == cfg_filter[i]) accept = 1'b1;
-    end
-
-    assign awake = s_axis_tvalid || m_axis_tvalid || judge_q || rst;
+    assign awake = s_axis_tvalid || m_axis_tvalid || judge_q != '0 || rst;
 
     always_ff @(posedge clk) begin
         if (awake) begin
             m_axis_tvalid <= s_axis_tvalid;
-            judge_q       <= s_axis_tvalid && !inside_q;
-            if (judge_q) accept_q <= accept;
+            judge_q       <= {judge_q[0], s_axis_tvalid && !inside_q};
+            if (judge_q[0]) begin
+                own_q       <= destination_q == cfg_mac;
+                broadcast_q <= destination_q == 48'hffff_ffff_ffff;
+                group_q     <= destination_q[0];
+                for (int i = 0; i < Filters; i++)
+                    filter_q[i] <= cfg_filter_valid[i] && destination_q == cfg_filter[i];
+            end
+            if (judge_q[1])
+                accept_q <= cfg_promiscuous || own_q || broadcast_q || filter_q != '0
+                    || (group_q && (cfg_all_multicast || hash_hit));
             if (s_axis_tvalid) begin
                 if (!inside_q) destination_q <= s_axis_tdata[47:0];
                 m_axis_tdata <= s_axis_tdata;
@@ -102,7 +111,7 @@ module rx_filter #(
             if (rst) begin
                 m_axis_tvalid <= 1'b0;
                 inside_q      <= 1'b0;
-                judge_q       <= 1'b0;
+                judge_q       <= '0;
             end
         end
     end

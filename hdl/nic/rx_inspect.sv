@@ -38,7 +38,8 @@ module rx_inspect
     output      rx_cpl_t           info_entry,       // what all its completions share
     output      logic              verdict_valid,
     output      logic [2:0]        verdict,          // {IPv4 ok, L4 ok, L4 bad}
-    input  wire logic              frame_end,        // done with the frame at the head
+    input  wire logic              info_end,         // done with that of the frame at the head
+    input  wire logic              verdict_end,
 
     output      logic              busy
 );
@@ -78,12 +79,12 @@ module rx_inspect
     rx_info #(.Width(InfoW), .Depth(Depth)) u_info (
         .clk, .rst, .ended, .stored, .value_valid(steer_valid),
         .value({steer_queue, header_len, stripped, tci, steer_hash_type, steer_hash, steer_stamp}),
-        .m_valid(info_valid), .m_ready(frame_end), .m_value(info), .busy(info_busy)
+        .m_valid(info_valid), .m_ready(info_end), .m_value(info), .busy(info_busy)
     );
 
     rx_info #(.Width(3), .Depth(Depth)) u_verdict (
         .clk, .rst, .ended, .stored, .value_valid(found_valid), .value({ip_ok, l4_ok, l4_bad}),
-        .m_valid(verdict_valid), .m_ready(frame_end), .m_value(verdict), .busy(verdict_busy)
+        .m_valid(verdict_valid), .m_ready(verdict_end), .m_value(verdict), .busy(verdict_busy)
     );
 
     always_comb begin

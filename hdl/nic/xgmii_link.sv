@@ -30,32 +30,36 @@ module xgmii_link (
         assign remote_fault[i] = ordered_set[i] && word[32*i+:32] == nic_pkg::XgmiiRemoteFault;
     end
 
-    // The columns are looked at a clock after they came.
+    // The columns are looked at a clock after they came, and counted another clock later.
     logic [1:0] fault_q, remote_fault_q;
+    logic       seen_q;    // there was one,
+    logic       both_q;    // two of one kind,
+    logic       mixed_q;   // one of each kind,
+    logic       latest_q;  // the kind of the latest
 
     logic [2:0] faults_q;  // of one kind, up to FaultsDown
     logic       remote_q;  // that kind
     logic [5:0] clear_q;   // words since the last one
 
-    logic       remote;    // the kind of the latest one in this word
-    logic       mixed;     // both kinds in this word
-    logic [1:0] seen;
+    logic [2:0] before;
     logic [3:0] faults;
     logic       awake;
 
-    assign remote = fault_q[1] ? remote_fault_q[1] : remote_fault_q[0];
-    assign mixed  = (fault_q == 2'b11) && (remote_fault_q[0] != remote_fault_q[1]);
-    assign seen   = mixed ? 2'd1 : {1'b0, fault_q[0]} + {1'b0, fault_q[1]};
-    assign faults = {1'b0, (mixed || remote != remote_q) ? 3'd0 : faults_q} + {2'd0, seen};
+    assign before = mixed_q || latest_q != remote_q ? 3'd0 : faults_q;
+    assign faults = {1'b0, before} + (both_q ? 4'd2 : 4'd1);
     assign awake  = ordered_set != 2'b00 || busy || rst;
 
     always_ff @(posedge clk) begin
         if (awake) begin
             fault_q        <= local_fault | remote_fault;
             remote_fault_q <= remote_fault;
-            if (fault_q != 2'b00) begin
+            seen_q         <= fault_q != 2'b00;
+            both_q         <= fault_q == 2'b11 && remote_fault_q[0] == remote_fault_q[1];
+            mixed_q        <= fault_q == 2'b11 && remote_fault_q[0] != remote_fault_q[1];
+            latest_q       <= fault_q[1] ? remote_fault_q[1] : remote_fault_q[0];
+            if (seen_q) begin
                 faults_q <= faults > {1'b0, FaultsDown} ? FaultsDown : faults[2:0];
-                remote_q <= remote;
+                remote_q <= latest_q;
                 clear_q  <= '0;
             end else begin
                 clear_q <= clear_q + 1'b1;
@@ -63,6 +67,7 @@ module xgmii_link (
             end
             if (rst) begin
                 fault_q  <= '0;
+                seen_q   <= 1'b0;
                 faults_q <= '0;
                 remote_q <= 1'b0;
                 clear_q  <= '0;
@@ -71,7 +76,7 @@ module xgmii_link (
     end
 
     assign link_up = faults_q != FaultsDown;
-    assign busy    = fault_q != '0 || faults_q != '0;
+    assign busy    = fault_q != '0 || seen_q || faults_q != '0;
 
 endmodule
 
