@@ -15,11 +15,13 @@ module csum_check (
 
     // with part_last
     input  wire logic        ip_whole,
+    input  wire logic        l4_tcp,
+    input  wire logic [15:0] l4_len,
+
+    // a clock later
     input  wire logic        l4_whole,
     input  wire logic        l4_unsummed,  // UDP with checksum 0
-    input  wire logic        l4_tcp,
     input  wire logic        ipv6,
-    input  wire logic [15:0] l4_len,
 
     // one clock a frame, five after its last part
     output      logic        verdict_valid,
@@ -34,7 +36,8 @@ module csum_check (
     localparam logic [15:0] Udp = 16'h1100;
 
     logic [4:0]      end_q;                     // a frame in each stage
-    logic [4:0]      whole_q, judged_q, bad_q;  // IPv4 header; L4; bad without a sum
+    logic [4:0]      whole_q;                   // IPv4 header
+    logic [4:1]      judged_q, bad_q;           // L4; bad without a sum
     logic [16:0]     addend_q;
     logic            awake, ip_ones, l4_ones;
 
@@ -44,8 +47,8 @@ module csum_check (
         if (awake) begin
             end_q    <= {end_q[3:0], part_last};
             whole_q  <= {whole_q[3:0], ip_whole};
-            judged_q <= {judged_q[3:0], l4_whole && !l4_unsummed};
-            bad_q    <= {bad_q[3:0], l4_whole && l4_unsummed && ipv6};
+            judged_q <= {judged_q[3:1], l4_whole && !l4_unsummed};
+            bad_q    <= {bad_q[3:1], l4_whole && l4_unsummed && ipv6};
             addend_q <= {1'b0, l4_len[7:0], l4_len[15:8]} + {1'b0, l4_tcp ? Tcp : Udp};
             if (rst) end_q <= '0;
         end

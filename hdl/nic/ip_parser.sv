@@ -98,6 +98,7 @@ module ip_parser
     next_t       next_q, next_d;
     logic        ipv4_q, fragment_q;
     logic [7:0]  count_q, count_d;      // V4: columns from this word on; V6, SKIP: words
+    logic        one_q, two_q, one_d;   // it is 1 or 2
     logic [2:0]  number_q;              // of the word, 7 at most
     logic [15:0] left_q, left_d;        // bytes of the packet from this word on
     logic [7:0]  offset_q, offset_d;    // of this word in the frame
@@ -107,16 +108,15 @@ module ip_parser
 
     // ---- bytes
 
-    logic        left_many, fits_4, fits_8;
+    logic        many_q, many_d, fits_4, fits_8;  // many: 8 bytes or more are left
     logic [3:0]  left_here;
     logic [63:0] left_mask;
 
-    assign left_many = left_q[15:3] != '0;
-    assign left_here = left_many ? 4'd8 : {1'b0, left_q[2:0]};
+    assign left_here = many_q ? 4'd8 : {1'b0, left_q[2:0]};
     assign left_mask = nic_pkg::bytes_mask(left_here);
     assign cut_now   = cut || (state_q != WAIT && word_bytes < left_here);
-    assign fits_4    = (left_many || left_q[2]) && word_bytes >= 4'd4;
-    assign fits_8    = left_many && word_bytes == 4'd8;
+    assign fits_4    = (many_q || left_q[2]) && word_bytes >= 4'd4;
+    assign fits_8    = many_q && word_bytes == 4'd8;
 
     // ---- what this word is
 
@@ -136,7 +136,7 @@ module ip_parser
     assign next_byte_1 = next_of(word_data[15:8]);
 
     assign l4_next     = (next_q.tcp || next_q.udp) && !fragment_q;
-    assign high_starts = state_q == V4 && count_q == 8'd1 && l4_next;
+    assign high_starts = state_q == V4 && one_q && l4_next;
     assign low_starts  = state_q == L4;
     assign tcp_now     = next_q.tcp;
     assign cfg_rss     = ipv4_q ? cfg_rss_ipv4 : cfg_rss_ipv6;
@@ -145,7 +145,7 @@ module ip_parser
     assign ports_high  = high_starts && fits_8 && use_ports;
 
     always_comb begin
-        ip_columns      = {state_q == V4 && count_q >= 8'd2, state_q == V4};
+        ip_columns      = {state_q == V4 && !one_q, state_q == V4};
         address_columns = 2'b00;
         if (state_q == V4 && number_q == 3'd1) address_columns = 2'b10;
         if (state_q == V4 && number_q == 3'd2) address_columns = 2'b01;
@@ -161,15 +161,18 @@ module ip_parser
         state_d  = state_q;
         next_d   = next_q;
         count_d  = count_q - 8'd1;
-        left_d   = left_many ? left_q - 16'd8 : 16'd0;
+        one_d    = count_q == 8'd2;
+        left_d   = many_q ? left_q - 16'd8 : 16'd0;
+        many_d   = left_q[15:4] != '0;
         offset_d = offset_q + 8'd8;
         ip_done  = ip_done_q;
         case (state_q)
             V4: begin
                 count_d = count_q - 8'd2;
+                one_d   = count_q == 8'd3;
                 if (number_q == 3'd1) next_d = next_byte_1;
-                if (!(count_q == 8'd1 ? fits_4 : fits_8)) state_d = DONE;
-                else if (count_q <= 8'd2) begin
+                if (!(one_q ? fits_4 : fits_8)) state_d = DONE;
+                else if (one_q || two_q) begin
                     ip_done = 1'b1;
                     state_d = DONE;
                     if (high_starts) state_d = BODY;
@@ -178,13 +181,14 @@ module ip_parser
             end
             V6:
                 if (!fits_8) state_d = DONE;
-                else if (count_q == 8'd1) begin
+                else if (one_q) begin
                     ip_done = 1'b1;
                     state_d = state_of(next_q.tcp || next_q.udp, next_q.extension);
                 end
             EXT: begin
                 next_d  = next_byte_0;
                 count_d = word_data[15:8];
+                one_d   = word_data[15:8] == 8'd1;
                 if (!fits_8 || (next_q.routing && word_data[31:24] != 8'd0)) state_d = DONE;
                 else if (word_data[15:8] != 8'd0) state_d = SKIP;
                 else
@@ -192,7 +196,7 @@ module ip_parser
             end
             SKIP:
                 if (!fits_8) state_d = DONE;
-                else if (count_q == 8'd1)
+                else if (one_q)
                     state_d = state_of(next_q.tcp || next_q.udp, next_q.extension);
             L4: state_d = BODY;
             default: ;
@@ -202,22 +206,24 @@ module ip_parser
             if (starts_v4) state_d = V4;
             if (starts_v6) state_d = V6;
             next_d   = next_of(word_data[55:48]);
+            one_d    = 1'b0;
             count_d  = word_ipv4 ? {4'd0, word_data[3:0]} - 8'd2 : 8'd4;
             left_d   = word_ipv4 ? total_len - 16'd8 : payload_len + 16'd32;
             if (word_ipv4 && total_len < 16'd8) left_d = 16'd0;
             if (word_ipv6 && payload_len > 16'd65503) left_d = 16'd65535;
+            many_d   = !word_ipv4 || total_len[15:4] != '0;
             offset_d = {3'd0, word_offset} + 8'd8;
             ip_done  = 1'b0;
         end
         if (word_last) state_d = WAIT;
     end
 
-    // ---- the tuple is complete: at the ports, or where it is clear that there are none
+    // ---- the tuple is complete: at the ports, or behind where it is clear that there are none
 
     logic        told_q, tells;
     hash_type_e  kind;
 
-    assign tells = !told_q && (low_starts || high_starts || state_d == DONE || word_last);
+    assign tells = !told_q && (low_starts || high_starts || state_q == DONE || word_last);
 
     always_comb begin
         kind = HASH_TYPE_NONE;
@@ -243,6 +249,9 @@ module ip_parser
                 state_q    <= state_d;
                 next_q     <= next_d;
                 count_q    <= count_d;
+                one_q      <= one_d;
+                two_q      <= count_q == 8'd4;
+                many_q     <= many_d;
                 left_q     <= left_d;
                 offset_q   <= offset_d;
                 ip_done_q  <= ip_done;

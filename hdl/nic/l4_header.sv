@@ -19,20 +19,17 @@ module l4_header (
     input  wire logic [7:0]  start_offset,
     input  wire logic        start_tcp,
 
-    // with part_last of ip_parser
+    // part_last of ip_parser; `tcp` and `len` are there with it, the others a clock later
     input  wire logic        part_last,
     input  wire logic        cut,
-    output      logic        whole,        // complete and well formed
-    output      logic        unsummed,     // UDP with checksum 0
     output      logic        tcp,
     output      logic [15:0] len,          // bytes, header included
+    output      logic        whole,        // complete and well formed
+    output      logic        unsummed,     // UDP with checksum 0
 
     // four words after the start, until the next frame's first word
     output      logic [7:0]  header_len    // of all headers; 0: unknown, or no payload behind
 );
-
-    localparam logic [15:0] MinTcp = 16'd20;
-    localparam logic [15:0] MinUdp = 16'd8;
 
     logic [1:0]  number_q;   // of the next word since the start, 3 at most; 0: not begun
     logic        high_q;
@@ -41,6 +38,11 @@ module l4_header (
     logic        udp_zero_q;
     logic        known_q;
     logic [3:0]  words_q;    // header of L4 in units of 4 bytes
+
+    logic        tcp_fits, udp_fits;  // 20 bytes or more; 8 or more, and as many as the header says
+
+    assign tcp_fits = len[15:5] != '0 || (len[4] && len[3:2] != '0);
+    assign udp_fits = len[15:3] != '0 && {udp_len_q[7:0], udp_len_q[15:8]} == len;
 
     always_ff @(posedge clk) begin
         if (word_valid || part_last || rst) begin
@@ -62,14 +64,13 @@ module l4_header (
                 words_q <= high_q ? word_data[7:4] : word_data[39:36];
                 known_q <= 1'b1;
             end
+            if (part_last) whole <= number_q != 2'd0 && !cut && (tcp ? tcp_fits : udp_fits);
             if (word_first) known_q <= 1'b0;
             if (word_first || part_last || rst) number_q <= 2'd0;
             if (rst) known_q <= 1'b0;
         end
     end
 
-    assign whole = number_q != 2'd0 && !cut
-        && (tcp ? len >= MinTcp : len >= MinUdp && {udp_len_q[7:0], udp_len_q[15:8]} == len);
     assign unsummed = !tcp && udp_zero_q;
 
     assign header_len = known_q && offset_q != 8'd0 && (!tcp || words_q >= 4'd5)

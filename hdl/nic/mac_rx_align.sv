@@ -77,14 +77,14 @@ module mac_rx_align (
     logic [1:0]  column_stops, column_terminated, column_error;
 
     for (genvar i = 0; i < 2; i++) begin : g_column
-        logic [3:0] stop, before;  // a stop in the lane, none in those before
+        logic [3:0] stop, open;  // a stop in the lane, none in those before
 
-        assign stop   = stop_q[4*i +: 4];
-        assign before = ~{stop[2] | stop[1] | stop[0], stop[1] | stop[0], stop[0], 1'b0};
+        assign stop = stop_q[4*i +: 4];
+        assign open = ~{stop[2] | stop[1] | stop[0], stop[1] | stop[0], stop[0], 1'b0};
 
         assign column_stops[i]      = stop != '0;
-        assign column_terminated[i] = |(terminate_q[4*i +: 4] & before);
-        assign column_error[i]      = |(fault_q[4*i +: 4] & before);
+        assign column_terminated[i] = |(terminate_q[4*i +: 4] & open);
+        assign column_error[i]      = |(fault_q[4*i +: 4] & open);
     end
 
     // ---- the word as the frame under way sees it: its columns are [1] and [0], or [0] and the [1] of

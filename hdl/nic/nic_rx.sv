@@ -122,7 +122,7 @@ module nic_rx
     logic [7:0] wire_tkeep, strip_tkeep, filter_tkeep;
     logic wire_tvalid, wire_tlast, strip_tvalid, strip_tlast, filter_tvalid, filter_tlast;
     logic [2:0] wire_tuser, strip_tuser, filter_tuser;
-    logic is_pause;
+    logic pause_q;  // it is a pause frame: with tlast of vlan_strip
 
     mac_rx u_mac (
         .clk, .rst, .xgmii_rxd, .xgmii_rxc, .cfg_max_frame,
@@ -132,11 +132,17 @@ module nic_rx
     );
 
     if (RxOffload) begin : g_strip
+        logic is_pause;
+
         pause_rx u_pause (
             .clk, .rst, .cfg_enable(cfg_pause),
             .s_axis_tdata(wire_tdata), .s_axis_tvalid(wire_tvalid), .s_axis_tlast(wire_tlast),
             .s_axis_tuser(wire_tuser), .is_pause, .paused, .busy(pause_busy)
         );
+
+        always_ff @(posedge clk) begin
+            if (wire_tvalid) pause_q <= is_pause;
+        end
 
         vlan_strip u_strip (
             .clk, .rst, .cfg_enable(cfg_vlan_strip),
@@ -151,7 +157,7 @@ module nic_rx
         assign strip_tvalid = wire_tvalid;
         assign strip_tlast  = wire_tlast;
         assign strip_tuser  = wire_tuser;
-        assign is_pause     = 1'b0;
+        assign pause_q      = 1'b0;
         assign paused       = 1'b0;
         assign pause_busy   = 1'b0;
         assign strip_busy   = 1'b0;
@@ -161,7 +167,7 @@ module nic_rx
         .clk, .rst, .cfg_mac, .cfg_promiscuous, .cfg_all_multicast, .cfg_filter, .cfg_filter_valid,
         .cfg_multicast_hash,
         .s_axis_tdata(strip_tdata), .s_axis_tkeep(strip_tkeep), .s_axis_tvalid(strip_tvalid),
-        .s_axis_tlast(strip_tlast), .s_axis_tuser(strip_tuser), .s_axis_pause(is_pause),
+        .s_axis_tlast(strip_tlast), .s_axis_tuser(strip_tuser), .s_axis_pause(pause_q),
         .m_axis_tdata(filter_tdata), .m_axis_tkeep(filter_tkeep), .m_axis_tvalid(filter_tvalid),
         .m_axis_tlast(filter_tlast), .m_axis_tuser(filter_tuser),
         .busy(filter_busy)

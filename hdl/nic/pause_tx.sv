@@ -67,13 +67,13 @@ module pause_tx (
         endcase
     end
 
-    assign awake = cfg_enable || off_q || s_axis_tvalid || state_q != BORDER || ended_q != '0
-        || ev_sent || rst;
+    assign awake = cfg_enable || full_q || off_q || s_axis_tvalid || state_q != BORDER
+        || ended_q != '0 || ev_sent || rst;
 
     always_ff @(posedge clk) begin
         if (awake) begin
             state_q   <= state_d;
-            full_q    <= fill >= cfg_xoff;
+            full_q    <= cfg_enable && fill >= cfg_xoff;
             drained_q <= fill <= cfg_xon;
             ended_q   <= {ended_q[0], state_q == CONTROL && ends};
             ev_sent   <= ended_q[1];

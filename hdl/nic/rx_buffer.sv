@@ -52,7 +52,6 @@ module rx_buffer #(
     localparam int LaneW = Lanes > 1 ? $clog2(Lanes) : 1;
     localparam int CountW = $clog2(RowBytes);
     localparam int Metas = Bytes / 64;  // good frames have 60 bytes or more
-    localparam int MetaAddrW = $clog2(Metas);
 
 `ifndef SYNTHESIS
     initial begin
@@ -74,13 +73,12 @@ module rx_buffer #(
     logic [15:0]          len_q, len;
     logic [LaneW-1:0]     lane_q;
     logic [RowAddrW:0]    row_q, commit_q, head;
-    logic [MetaAddrW:0]   meta_tail_q, meta_head;
 
-    logic                 awake, take, has_data, row_free, meta_free, write, row_ends, store;
+    logic                 awake, take, has_data, row_free, fits, write, row_ends, good, store;
     logic [RowAddrW:0]    held, held_q;         // rows from head to row
     logic                 full_q, almost_q;     // no row free, one row free, a clock ago
     logic                 further_q;            // row went on since then
-    logic                 metas_full_q;
+    logic                 metas_full, meta_busy;
     logic [3:0]           bytes;
     logic [DataW-1:0]     row_data, row_data_q;  // what there is of the row, then zeros
     logic [2:0]           verdict;              // rx_verdict_e
@@ -89,7 +87,6 @@ module rx_buffer #(
     assign bytes     = nic_pkg::keep_bytes(s_axis_tkeep);
     assign has_data  = s_axis_tkeep[0];
     assign row_free  = !full_q && !(almost_q && further_q);
-    assign meta_free = !metas_full_q;
     assign held      = row_q - head;
 
     assign no_room   = (inside_q && no_room_q) || (has_data && !row_free);
@@ -101,8 +98,8 @@ module rx_buffer #(
         assign row_data[64*i+:64] = lane_q == LaneW'(i) ? s_axis_tdata : row_data_q[64*i+:64];
     end
 
-    assign verdict = s_axis_tuser == nic_pkg::RX_OK && (no_room || !meta_free)
-        ? nic_pkg::RX_OVERFLOW : s_axis_tuser;
+    assign fits    = !no_room && !metas_full;
+    assign verdict = s_axis_tuser == nic_pkg::RX_OK && !fits ? nic_pkg::RX_OVERFLOW : s_axis_tuser;
 
     logic [31:0] blocks;
 
@@ -110,18 +107,18 @@ module rx_buffer #(
     assign fill   = blocks > 32'd65535 ? 16'hffff : blocks[15:0];
 
     assign awake = s_axis_tvalid || ended || held_q != '0 || rst;
-    assign store = take && s_axis_tlast && verdict == nic_pkg::RX_OK;
+    assign good  = s_axis_tuser == nic_pkg::RX_OK && fits;
+    assign store = take && s_axis_tlast && good;
 
     always_ff @(posedge clk) begin
         if (awake) begin
-            ended        <= s_axis_tvalid && s_axis_tlast;
-            stored       <= store;
-            ev_valid     <= take && s_axis_tlast;
-            held_q       <= held;
-            full_q       <= held == (RowAddrW + 1)'(Rows);
-            almost_q     <= held == (RowAddrW + 1)'(Rows - 1);
-            further_q    <= write && row_ends;
-            metas_full_q <= meta_tail_q - meta_head == (MetaAddrW + 1)'(Metas);
+            ended     <= s_axis_tvalid && s_axis_tlast;
+            stored    <= store;
+            ev_valid  <= take && s_axis_tlast;
+            held_q    <= held;
+            full_q    <= held == (RowAddrW + 1)'(Rows);
+            almost_q  <= held == (RowAddrW + 1)'(Rows - 1);
+            further_q <= write && row_ends;
             if (s_axis_tvalid) begin
                 inside_q <= !s_axis_tlast;
                 if (!inside_q) ignore_q <= !enable;
@@ -134,28 +131,24 @@ module rx_buffer #(
                     ev_verdict <= verdict;
                     ev_len     <= len;
                     lane_q     <= '0;
-                    row_q      <= store ? row_q + 1'b1 : commit_q;
+                    row_q      <= good ? row_q + 1'b1 : commit_q;
                 end else if (write) begin
                     lane_q <= row_ends ? '0 : lane_q + 1'b1;
                     if (row_ends) row_q <= row_q + 1'b1;
                 end
             end
-            if (store) begin
-                commit_q    <= row_q + 1'b1;
-                meta_tail_q <= meta_tail_q + 1'b1;
-            end
+            if (store) commit_q <= row_q + 1'b1;
             if (rst) begin
-                ended       <= 1'b0;
-                ev_valid    <= 1'b0;
-                held_q      <= '0;
-                full_q      <= 1'b0;
-                almost_q    <= 1'b0;
-                inside_q    <= 1'b0;
-                lane_q      <= '0;
-                row_data_q  <= '0;
-                row_q       <= '0;
-                commit_q    <= '0;
-                meta_tail_q <= '0;
+                ended      <= 1'b0;
+                ev_valid   <= 1'b0;
+                held_q     <= '0;
+                full_q     <= 1'b0;
+                almost_q   <= 1'b0;
+                inside_q   <= 1'b0;
+                lane_q     <= '0;
+                row_data_q <= '0;
+                row_q      <= '0;
+                commit_q   <= '0;
             end
 `ifndef SYNTHESIS
             assert (rst || !store || has_data)
@@ -212,35 +205,21 @@ module rx_buffer #(
 
     // ---- lengths
 
-    logic                 meta_read, meta_shift, meta_busy;
-    logic [MetaAddrW-1:0] meta_addr;
-
-    ram_read_port #(.Depth(Metas)) u_meta_port (
+    value_fifo #(.Width(16), .Depth(Metas)) u_lengths (
         .clk,
         .rst,
-        .tail(meta_tail_q),
-        .head(meta_head),
-        .ram_read(meta_read),
-        .ram_addr(meta_addr),
-        .ram_shift(meta_shift),
-        .valid(m_meta_valid),
-        .ready(m_meta_ready),
+        .write(store),
+        .value(len),
+        .push(store),
+        .full(metas_full),
+        .m_valid(m_meta_valid),
+        .m_ready(m_meta_ready),
+        .m_value(m_meta_len),
         .busy(meta_busy)
     );
 
-    frame_ram #(.Width(16), .Depth(Metas)) u_lengths (
-        .clk,
-        .write(store),
-        .write_addr(meta_tail_q[MetaAddrW-1:0]),
-        .write_data(len),
-        .read(meta_read),
-        .read_addr(meta_addr),
-        .shift(meta_shift),
-        .read_data(m_meta_len)
-    );
-
     assign busy = (inside_q && !ignore_q) || ended || held_q != '0 || head != commit_q || row_busy
-        || meta_head != meta_tail_q || meta_busy;
+        || meta_busy;
 
 endmodule
 

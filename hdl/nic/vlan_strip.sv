@@ -1,6 +1,6 @@
-// Takes the outer VLAN tag (802.1Q or 802.1ad) out of a frame, bytes 12 to 15.  Other frames pass
-// without delay; a tagged one is moved up by half a beat, so it needs a clock after its last beat
-// if that has more than four bytes.
+// Takes the outer VLAN tag (802.1Q or 802.1ad) out of a frame, bytes 12 to 15.  It delays by one
+// clock; a tagged frame is moved up by half a beat, so it needs another clock after its last beat if
+// that has more than four bytes.
 //
 //   beat 0 | 1: addresses, tag |  2    =>    0 | {low half of 2, low half of 1} | ...
 
@@ -30,6 +30,12 @@ module vlan_strip (
     localparam logic [15:0] TypeCtag = 16'h0081;  // as they stand in a beat, first byte low
     localparam logic [15:0] TypeStag = 16'ha888;
 
+    // ---- the beat, and whether a tag would be in it
+
+    logic        beat_valid_q, beat_last_q, beat_tag_q;
+    logic [63:0] beat_data_q;
+    logic [7:0]  beat_keep_q;
+    logic [2:0]  beat_user_q;
     logic        inside_q, second_q;  // past the first beat; at the second
     logic        moved_q;             // the tag is out, `half_q` waits for the next beat
     logic        rest_q;              // the frame is over, `half_q` is its last beat
@@ -38,42 +44,50 @@ module vlan_strip (
     logic [2:0]  user_q;
     logic        tag, awake;
 
-    assign tag = cfg_enable && second_q && !s_axis_tlast
-        && (s_axis_tdata[47:32] == TypeCtag || s_axis_tdata[47:32] == TypeStag);
-
-    assign awake = s_axis_tvalid || rest_q || rst;
+    assign tag   = beat_tag_q && second_q && !beat_last_q;
+    assign awake = s_axis_tvalid || beat_valid_q || rest_q || rst;
 
     always_ff @(posedge clk) begin
         if (awake) begin
-            rest_q <= 1'b0;
+            beat_valid_q <= s_axis_tvalid;
             if (s_axis_tvalid) begin
-                inside_q    <= !s_axis_tlast;
-                second_q    <= !inside_q && !s_axis_tlast;
-                moved_q     <= !s_axis_tlast && (moved_q || tag);
-                rest_q      <= moved_q && s_axis_tlast && s_axis_tkeep[4];
-                half_q      <= tag ? s_axis_tdata[31:0] : s_axis_tdata[63:32];
-                half_keep_q <= s_axis_tkeep[7:4];
-                user_q      <= s_axis_tuser;
+                beat_data_q <= s_axis_tdata;
+                beat_keep_q <= s_axis_tkeep;
+                beat_last_q <= s_axis_tlast;
+                beat_user_q <= s_axis_tuser;
+                beat_tag_q  <= cfg_enable
+                    && (s_axis_tdata[47:32] == TypeCtag || s_axis_tdata[47:32] == TypeStag);
+            end
+            rest_q <= 1'b0;
+            if (beat_valid_q) begin
+                inside_q    <= !beat_last_q;
+                second_q    <= !inside_q && !beat_last_q;
+                moved_q     <= !beat_last_q && (moved_q || tag);
+                rest_q      <= moved_q && beat_last_q && beat_keep_q[4];
+                half_q      <= tag ? beat_data_q[31:0] : beat_data_q[63:32];
+                half_keep_q <= beat_keep_q[7:4];
+                user_q      <= beat_user_q;
             end
             if (rst) begin
-                inside_q <= 1'b0;
-                second_q <= 1'b0;
-                moved_q  <= 1'b0;
-                rest_q   <= 1'b0;
+                beat_valid_q <= 1'b0;
+                inside_q     <= 1'b0;
+                second_q     <= 1'b0;
+                moved_q      <= 1'b0;
+                rest_q       <= 1'b0;
             end
 `ifndef SYNTHESIS
-            assert (rst || !(rest_q && s_axis_tvalid))
+            assert (rst || !(rest_q && beat_valid_q))
             else $fatal(1, "vlan_strip: a beat in the clock of the last half");
 `endif
         end
     end
 
     always_comb begin
-        m_axis_tdata  = s_axis_tdata;
-        m_axis_tkeep  = s_axis_tkeep;
-        m_axis_tvalid = s_axis_tvalid && !tag;
-        m_axis_tlast  = s_axis_tlast;
-        m_axis_tuser  = s_axis_tuser;
+        m_axis_tdata  = beat_data_q;
+        m_axis_tkeep  = beat_keep_q;
+        m_axis_tvalid = beat_valid_q && !tag;
+        m_axis_tlast  = beat_last_q;
+        m_axis_tuser  = beat_user_q;
         if (rest_q) begin
             m_axis_tdata  = {32'd0, half_q};
             m_axis_tkeep  = {4'd0, half_keep_q};
@@ -81,13 +95,13 @@ module vlan_strip (
             m_axis_tlast  = 1'b1;
             m_axis_tuser  = user_q;
         end else if (moved_q) begin
-            m_axis_tdata = {s_axis_tdata[31:0], half_q};
-            m_axis_tkeep = {s_axis_tkeep[3:0], 4'hf};
-            m_axis_tlast = s_axis_tlast && !s_axis_tkeep[4];
+            m_axis_tdata = {beat_data_q[31:0], half_q};
+            m_axis_tkeep = {beat_keep_q[3:0], 4'hf};
+            m_axis_tlast = beat_last_q && !beat_keep_q[4];
         end
     end
 
-    assign busy = inside_q || rest_q;
+    assign busy = beat_valid_q || inside_q || rest_q;
 
 endmodule
 

@@ -41,12 +41,12 @@ module xgmii_link (
     logic       remote_q;  // that kind
     logic [5:0] clear_q;   // words since the last one
 
-    logic [2:0] before;
+    logic [2:0] counted;
     logic [3:0] faults;
     logic       awake;
 
-    assign before = mixed_q || latest_q != remote_q ? 3'd0 : faults_q;
-    assign faults = {1'b0, before} + (both_q ? 4'd2 : 4'd1);
+    assign counted = mixed_q || latest_q != remote_q ? 3'd0 : faults_q;
+    assign faults = {1'b0, counted} + (both_q ? 4'd2 : 4'd1);
     assign awake  = ordered_set != 2'b00 || busy || rst;
 
     always_ff @(posedge clk) begin

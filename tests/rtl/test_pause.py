@@ -247,6 +247,21 @@ async def switched_off_it_takes_back_what_it_said_and_no_more(dut: Any) -> None:
 
 
 @of_module("pause_tx")
+async def switched_on_it_forgets_how_full_the_buffer_was_before(dut: Any) -> None:
+    bench = Sender(dut)
+    await bench.start()
+    bench.offering, bench.fill = False, XOFF
+    assert [frame for _, frame in await bench.run(40)] == [pause_frame(QUANTA)]
+    bench.enable = 0
+    assert [frame for _, frame in await bench.run(40)] == [pause_frame(0)]
+    bench.fill = 0
+    await bench.run(40)
+    bench.enable = 1
+    assert await bench.run(100) == []
+    bench.check(2)
+
+
+@of_module("pause_tx")
 async def a_stopped_transmitter_ends_its_frame_and_sends_control_frames(dut: Any) -> None:
     bench = Sender(dut)
     await bench.start()

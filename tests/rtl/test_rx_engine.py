@@ -181,6 +181,7 @@ class Engine:
         rows, found, events = deque(frame.rows()), [], []
         jobs: deque[tuple[int, int, int]] = deque()
         data, meta, self.late = b"", True, {}
+        ends = {"info_end": 0, "verdict_end": 0}
         for self.clocks in range(3000):
             await FallingEdge(self.dut.clk)
             if len(found) > stop_at:
@@ -211,8 +212,7 @@ class Engine:
                 assert self.get("job_tag") == frame.queue
                 jobs.append((self.get("job_addr"), self.get("job_lane"), self.get("job_len")))
             if self.get("cpl_push"):
-                found.append(self.completion(jobs, data))
-                data = b""
+                found.append(self.completion(jobs))
             if self.late["row"] and self.get("s_axis_tready"):
                 rows.popleft()
                 self.late["row"] = False
@@ -223,9 +223,11 @@ class Engine:
                 assert ring
                 ring.pop(0)
                 self.late[f"desc{frame.queue}"] = False
-            if self.get("frame_end"):
-                assert not rows and not jobs and not data and not meta
-                return found, events
+            for name in ends:
+                ends[name] += self.get(name)
+            if all(ends.values()) and not self.get("busy"):
+                assert not rows and not jobs and not meta and set(ends.values()) == {1}
+                return filled(found, data), events
         raise AssertionError("the frame does not end")
 
     def events(self, queue: int) -> list[str]:
@@ -236,7 +238,8 @@ class Engine:
             found += [name] * (value != 0)
         return found
 
-    def completion(self, jobs: deque[tuple[int, int, int]], data: bytes) -> Cpl:
+    def completion(self, jobs: deque[tuple[int, int, int]]) -> Cpl:
+        """Its data are still the lane they begin in and their length: rows may be on their way."""
         entry = self.get("cpl_entry").to_bytes(16, "little")
         index, length, status, flags, *rest = regs.RX_CPL.unpack(entry)
         assert rest == [HASH, TCI, STAMP]
@@ -245,11 +248,20 @@ class Engine:
         addr, lane, count = None, 0, 0
         if self.get("cpl_has_data"):
             addr, lane, count = jobs.popleft()
-        assert count == length and len(data) == -(-(lane + count) // ROW) * ROW * (count > 0)
+        assert count == length
         kept = flags & ~regs.RX_CPL_LAST
-        part = data[lane : lane + count]
         queue = self.get("cpl_queue")
-        return Cpl(queue, index, CplStatus(status), kept, first, last, addr, part)
+        place = bytes(lane) + b"\1" * count
+        return Cpl(queue, index, CplStatus(status), kept, first, last, addr, place)
+
+
+def filled(cpls: list[Cpl], data: bytes) -> list[Cpl]:
+    """With the bytes that went to each buffer, from the rows that went to the DMA."""
+    for cpl in cpls:
+        rows = -(-len(cpl.data) // ROW) * ROW if cpl.addr is not None else 0
+        cpl.data, data = data[cpl.data.find(1) if rows else 0 : len(cpl.data)], data[rows:]
+    assert not data
+    return cpls
 
 
 def some_frame(rng: random.Random) -> Frame:
@@ -298,7 +310,9 @@ async def a_queue_that_stops_inside_a_frame_drops_the_rest(dut: Any) -> None:
         frame = Frame(bench.rng.randbytes(150), 1, 0, 0)
         due = bench.rings.take(frame, False)
         found, events = await bench.run(frame, stop_at)
-        assert (found, events) == (due[: stop_at + 1], ["disabled"])
+        # The engine plans a buffer ahead: a descriptor it has taken gets its completion.
+        assert len(found) in (stop_at + 1, stop_at + 2)
+        assert (found, events) == (due[: len(found)], ["disabled"])
 
 
 @cocotb.test()
@@ -310,7 +324,7 @@ async def a_frame_takes_its_rows_and_a_few_clocks(dut: Any) -> None:
         bench.rings.descs = [[Desc(4096)], [], []]
         found, _ = await bench.run(Frame(bytes(ROW * rows), 0, 0, 0))
         assert [len(cpl.data) for cpl in found] == [ROW * rows]
-        assert bench.clocks <= rows + 3
+        assert bench.clocks <= rows + 5
 
 
 @pytest.mark.parametrize("width", [128, 512])
