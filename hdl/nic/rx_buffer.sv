@@ -203,9 +203,10 @@ module rx_buffer #(
     assign m_axis_tlast = row_last;
     assign m_axis_tkeep = ~((~(RowBytes'(1))) << row_last_byte);
 
-    // ---- lengths
+    // ---- lengths: what is known of these frames besides is kept until they leave the engine, which
+    // has two of them, in stores that are as deep
 
-    value_fifo #(.Width(16), .Depth(Metas)) u_lengths (
+    value_fifo #(.Width(16), .Depth(Metas), .Spare(3)) u_lengths (
         .clk,
         .rst,
         .write(store),

@@ -23,8 +23,7 @@ module rx_info #(
     output      logic             busy
 );
 
-    // ---- ends without a value, and the value without an end: it lies in the FIFO's RAM already.  A
-    // value that finds that full is of a frame not stored.
+    // ---- ends without a value, and the value without an end: it lies in the FIFO's RAM already
 
     logic here_q, have_value, have_end, match, late, late_full, late_stored, keep, awake;
     logic unused_full, fifo_busy;

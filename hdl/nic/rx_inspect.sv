@@ -82,7 +82,8 @@ module rx_inspect
         .m_valid(info_valid), .m_ready(info_end), .m_value(info), .busy(info_busy)
     );
 
-    rx_info #(.Width(3), .Depth(Depth)) u_verdict (
+    // Verdicts leave later than the rest.
+    rx_info #(.Width(3), .Depth(2 * Depth)) u_verdict (
         .clk, .rst, .ended, .stored, .value_valid(found_valid), .value({ip_ok, l4_ok, l4_bad}),
         .m_valid(verdict_valid), .m_ready(verdict_end), .m_value(verdict), .busy(verdict_busy)
     );

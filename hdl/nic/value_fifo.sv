@@ -1,6 +1,7 @@
 // FIFO for one value a frame: in a frame_ram, and past it while it is empty, so that a lone value is
 // out the clock after.  A value may be written some clocks before it is known whether it shall stay:
 // what is written lies behind the last one until `push` takes it in, or the next is written over it.
+// So a row of the RAM always stays free: Depth + 1 values are sure to find room.
 //
 // Values are pushed two clocks or more apart: so old `full` may be.
 
@@ -8,12 +9,13 @@
 
 module value_fifo #(
     parameter int Width = 8,
-    parameter int Depth = 512  // a power of two
+    parameter int Depth = 512,  // a power of two
+    parameter int Spare = 1     // `full` says that only so many rows of the RAM are free
 ) (
     input  wire logic             clk,
     input  wire logic             rst,
 
-    input  wire logic             write,    // nothing is written while it is full
+    input  wire logic             write,
     input  wire logic [Width-1:0] value,
     input  wire logic             push,     // keep what is written now or was written last
     output      logic             full,
@@ -28,13 +30,15 @@ module value_fifo #(
     localparam int AddrW = $clog2(Depth);
 
     logic             direct;    // past the RAM
-    logic [AddrW:0]   tail_q, head;
+    logic [AddrW:0]   tail_q, head, held;
     logic             empty_q;   // the RAM holds none, and did not a clock ago
+
+    assign held = tail_q - head;
 
     always_ff @(posedge clk) begin
         if (push || !empty_q || rst) begin
             empty_q <= head == tail_q;
-            full    <= tail_q == {!head[AddrW], head[AddrW-1:0]};
+            full    <= held >= (AddrW + 1)'(Depth - Spare);
             if (push && !direct) begin
                 tail_q  <= tail_q + 1'b1;
                 empty_q <= 1'b0;
@@ -45,7 +49,7 @@ module value_fifo #(
                 full    <= 1'b0;
             end
 `ifndef SYNTHESIS
-            assert (rst || !(push && tail_q == {!head[AddrW], head[AddrW-1:0]}))
+            assert (rst || !push || held < (AddrW + 1)'(Depth - 1))
             else $fatal(1, "value_fifo: push while full");
 `endif
         end
@@ -62,7 +66,7 @@ module value_fifo #(
 
     frame_ram #(.Width(Width), .Depth(Depth)) u_ram (
         .clk,
-        .write(write && !full), .write_addr(tail_q[AddrW-1:0]), .write_data(value),
+        .write, .write_addr(tail_q[AddrW-1:0]), .write_data(value),
         .read, .read_addr, .shift, .read_data(ram_value)
     );
 

@@ -26,7 +26,7 @@ async def link_after(dut: Any, columns: list[bytes]) -> int:
     receiver, line = Receiver(dut), XgmiiLine()
     for column in columns:
         line.ordered_set(column)
-    await receiver.run(line, tail=2)
+    await receiver.run(line, tail=3)
     state = int(dut.link_up.value)
     await receiver.run(XgmiiLine(), tail=70)
     assert dut.link_up.value == 1 and dut.busy.value == 0

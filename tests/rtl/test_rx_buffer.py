@@ -249,7 +249,7 @@ async def no_room_for_a_length_is_an_overflow_too(dut: Any) -> None:
             await bench.frame(sent[-1])
             await bench.idle(2)
         await bench.drain()
-        assert bench.check(sent)[OVERFLOW] == 17 * (held + 1)  # three wait outside the RAM
+        assert bench.check(sent)[OVERFLOW] == 20 * (held + 1)
 
 
 @cocotb.test()

@@ -204,7 +204,7 @@ class Engine:
             await ReadOnly()
             events += self.events(frame.queue)
             taken = meta and self.late["meta"] and self.get("s_meta_ready")
-            assert meta or self.get("busy")
+            assert meta or all(ends.values()) or self.get("busy")
             meta = meta and not taken
             if self.get("m_axis_tvalid") and self.get("m_axis_tready"):
                 data += self.get("m_axis_tdata").to_bytes(ROW, "little")

@@ -15,7 +15,7 @@ from wire_side_common import start_clock_and_reset
 from wire2app.simulator import Design, nic_sources, simulate
 
 DEPTH = 8
-HELD = DEPTH + 2  # values: those in the RAM and in the two registers behind it
+HELD = DEPTH + 1  # values: those in the RAM but for a free row, and in two registers behind it
 PERIOD = 12  # clocks from a frame's end to the next
 
 
