@@ -28,12 +28,12 @@ module pause_rx (
     logic [1:0]  number_q;  // of the beat, 3 at most
     logic        match_q;   // so far
     logic [15:0] quanta_q;
-    logic [18:0] clocks_q;
+    logic [18:0] clocks_q;  // `paused`: not 0
     logic        heard, awake;
 
     assign is_pause = match_q && number_q == 2'd3;
     assign heard    = s_axis_tvalid && s_axis_tlast && is_pause && s_axis_tuser == nic_pkg::RX_OK;
-    assign awake    = s_axis_tvalid || clocks_q != '0 || rst;
+    assign awake    = s_axis_tvalid || paused || rst;
 
     always_ff @(posedge clk) begin
         if (awake) begin
@@ -43,15 +43,21 @@ module pause_rx (
                 if (number_q == 2'd1) match_q <= match_q && s_axis_tdata[63:32] == PauseOpcode;
                 if (number_q == 2'd2) quanta_q <= {s_axis_tdata[7:0], s_axis_tdata[15:8]};
             end
-            if (clocks_q != '0) clocks_q <= clocks_q - 19'd1;
-            if (heard) clocks_q <= {quanta_q, 3'd0};
-            if (!cfg_enable || rst) clocks_q <= '0;
+            if (paused) clocks_q <= clocks_q - 19'd1;
+            paused <= clocks_q[18:1] != '0;
+            if (heard) begin
+                clocks_q <= {quanta_q, 3'd0};
+                paused   <= quanta_q != '0;
+            end
+            if (!cfg_enable || rst) begin
+                clocks_q <= '0;
+                paused   <= 1'b0;
+            end
             if (rst) number_q <= 2'd0;
         end
     end
 
-    assign paused = clocks_q != '0;
-    assign busy   = paused;
+    assign busy = paused;
 
 endmodule
 

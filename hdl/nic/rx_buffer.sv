@@ -103,7 +103,7 @@ module rx_buffer #(
 
     logic [31:0] blocks;
 
-    assign blocks = (32'(held_q) * RowBytes + 32'd63) >> 6;
+    assign blocks = (32'(held_q) * RowBytes) >> 6;
     assign fill   = blocks > 32'd65535 ? 16'hffff : blocks[15:0];
 
     assign awake = s_axis_tvalid || ended || held_q != '0 || rst;

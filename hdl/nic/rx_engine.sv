@@ -115,7 +115,8 @@ module rx_engine
     logic              known, take, refuse, begins, awake;
 
     assign desc       = head_desc;
-    assign known      = plan_q == LOOK && (inside_q || (s_meta_valid && info_valid));
+    assign known      = plan_q == LOOK
+        && (inside_q || (s_meta_valid && info_valid && !info_end));
     assign head_queue = inside_q ? queue_q : info_queue;
     assign take       = known && ready[head_queue];
     assign refuse     = known && !posted[head_queue];
@@ -168,7 +169,6 @@ module rx_engine
 
     assign rows_behind = 17'(job_len) + (17'(job_lane) - 17'd1);
     assign end_lane    = LaneW'(job_len) + job_lane;
-    assign info_end    = begins && over_q;
 
     always_comb begin
         entry        = info_entry;
@@ -179,11 +179,12 @@ module rx_engine
         entry.status = status_q;
     end
 
-    assign awake = s_meta_valid || plan_q != LOOK || inside_q || rst;
+    assign awake = s_meta_valid || plan_q != LOOK || inside_q || info_end || rst;
 
     always_ff @(posedge clk) begin
         if (awake) begin
-            plan_q <= plan_d;
+            plan_q   <= plan_d;
+            info_end <= begins && over_q;
             if (plan_q == LOOK) begin
                 if (!inside_q) begin
                     left_q       <= s_meta_len;
@@ -220,6 +221,7 @@ module rx_engine
             end
             if (rst) begin
                 plan_q   <= LOOK;
+                info_end <= 1'b0;
                 inside_q <= 1'b0;
             end
         end
@@ -268,11 +270,12 @@ module rx_engine
         endcase
     end
 
-    assign moving = begins || state_q != IDLE || rst;
+    assign moving = begins || state_q != IDLE || verdict_end || rst;
 
     always_ff @(posedge clk) begin
         if (moving) begin
-            state_q <= state_d;
+            state_q     <= state_d;
+            verdict_end <= checked && end_q;
             if (begins) begin
                 cpl_queue    <= queue_q;
                 cpl_first    <= first_q;
@@ -289,7 +292,10 @@ module rx_engine
                 beats_left_q <= beats_left_q - 16'd1;
                 last_beat_q  <= beats_left_q == 16'd1;
             end
-            if (rst) state_q <= IDLE;
+            if (rst) begin
+                state_q     <= IDLE;
+                verdict_end <= 1'b0;
+            end
         end
     end
 
@@ -303,7 +309,6 @@ module rx_engine
         finished.l4_csum_bad = verdict[0];
     end
 
-    assign verdict_end  = checked && end_q;
     assign cpl_push     = checked && !dropped_q;
     assign cpl_entry    = finished;
     assign cpl_last     = end_q;
@@ -331,7 +336,8 @@ module rx_engine
         end
     end
 
-    assign busy = plan_q != LOOK || inside_q || state_q != IDLE || m_axis_tvalid;
+    assign busy = plan_q != LOOK || inside_q || info_end || state_q != IDLE || verdict_end
+        || m_axis_tvalid;
 
 endmodule
 

@@ -37,12 +37,9 @@ module value_fifo #(
 
     always_ff @(posedge clk) begin
         if (push || !empty_q || rst) begin
-            empty_q <= head == tail_q;
+            empty_q <= head == tail_q && !push;
             full    <= held >= (AddrW + 1)'(Depth - Spare);
-            if (push && !direct) begin
-                tail_q  <= tail_q + 1'b1;
-                empty_q <= 1'b0;
-            end
+            if (push && !direct) tail_q <= tail_q + 1'b1;
             if (rst) begin
                 tail_q  <= '0;
                 empty_q <= 1'b1;
