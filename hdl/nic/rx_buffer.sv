@@ -74,10 +74,10 @@ module rx_buffer #(
     logic [LaneW-1:0]     lane_q;
     logic [RowAddrW:0]    row_q, commit_q, head;
 
-    logic                 awake, take, has_data, row_free, fits, write, row_ends, good, store;
+    logic                 awake, take, has_data, fits, write, row_ends, good, store;
     logic [RowAddrW:0]    held, held_q;         // rows from head to row
-    logic                 full_q, almost_q;     // no row free, one row free, a clock ago
-    logic                 further_q;            // row went on since then
+    logic                 holds_q;              // not 0
+    logic                 full_q;               // no row is free: true for a clock too long
     logic                 metas_full, meta_busy;
     logic [3:0]           bytes;
     logic [DataW-1:0]     row_data, row_data_q;  // what there is of the row, then zeros
@@ -86,12 +86,11 @@ module rx_buffer #(
     assign take      = s_axis_tvalid && (inside_q ? !ignore_q : enable);
     assign bytes     = nic_pkg::keep_bytes(s_axis_tkeep);
     assign has_data  = s_axis_tkeep[0];
-    assign row_free  = !full_q && !(almost_q && further_q);
     assign held      = row_q - head;
 
-    assign no_room   = (inside_q && no_room_q) || (has_data && !row_free);
+    assign no_room   = (inside_q && no_room_q) || (has_data && full_q);
     assign write     = take && has_data && !no_room;
-    assign row_ends  = s_axis_tlast || lane_q == LaneW'(Lanes - 1);
+    assign row_ends  = s_axis_tlast || Lanes == 1 || lane_q == LaneW'(Lanes - 1);
     assign len       = (inside_q ? len_q : 16'd0) + 16'(bytes);
 
     for (genvar i = 0; i < Lanes; i++) begin : g_lane
@@ -106,7 +105,7 @@ module rx_buffer #(
     assign blocks = (32'(held_q) * RowBytes) >> 6;
     assign fill   = blocks > 32'd65535 ? 16'hffff : blocks[15:0];
 
-    assign awake = s_axis_tvalid || ended || held_q != '0 || rst;
+    assign awake = s_axis_tvalid || ended || holds_q || rst;
     assign good  = s_axis_tuser == nic_pkg::RX_OK && fits;
     assign store = take && s_axis_tlast && good;
 
@@ -116,9 +115,8 @@ module rx_buffer #(
             stored    <= store;
             ev_valid  <= take && s_axis_tlast;
             held_q    <= held;
-            full_q    <= held == (RowAddrW + 1)'(Rows);
-            almost_q  <= held == (RowAddrW + 1)'(Rows - 1);
-            further_q <= write && row_ends;
+            holds_q   <= row_q != head;
+            full_q    <= held[RowAddrW] || (held[RowAddrW-1:0] == '1 && write && row_ends);
             if (s_axis_tvalid) begin
                 inside_q <= !s_axis_tlast;
                 if (!inside_q) ignore_q <= !enable;
@@ -142,8 +140,8 @@ module rx_buffer #(
                 ended      <= 1'b0;
                 ev_valid   <= 1'b0;
                 held_q     <= '0;
+                holds_q    <= 1'b0;
                 full_q     <= 1'b0;
-                almost_q   <= 1'b0;
                 inside_q   <= 1'b0;
                 lane_q     <= '0;
                 row_data_q <= '0;
@@ -219,8 +217,7 @@ module rx_buffer #(
         .busy(meta_busy)
     );
 
-    assign busy = (inside_q && !ignore_q) || ended || held_q != '0 || head != commit_q || row_busy
-        || meta_busy;
+    assign busy = (inside_q && !ignore_q) || ended || holds_q || row_busy || meta_busy;
 
 endmodule
 
