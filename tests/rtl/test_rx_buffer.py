@@ -229,9 +229,16 @@ async def the_smallest_frames_fill_all_of_the_buffer(dut: Any) -> None:
     await bench.reset()
     bench.data_ready = bench.meta_ready = lambda: False
     sent = [(bench.rng.randbytes(60), OK) for _ in range(BYTES // 64 + 8)]
-    for frame in sent:
+    assert int(dut.fill.value) == 0
+    for number, frame in enumerate(sent[: BYTES // 64], 1):
         await bench.frame(frame)
+        await bench.idle(2)
+        assert number - 4 <= int(dut.fill.value) <= number, "64 bytes a unit"
+    for frame in sent[BYTES // 64 :]:
+        await bench.frame(frame)
+    assert BYTES // 64 - 4 <= int(dut.fill.value) <= BYTES // 64
     await bench.drain()
+    assert int(dut.fill.value) == 0
     # The read registers hold rows and lengths more.
     assert BYTES // 64 <= bench.check(sent)[OK] <= BYTES // 64 + 2
 

@@ -6,7 +6,7 @@ The checksum is inserted behind it: what stands in its place has to be the pseud
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import cocotb
@@ -223,6 +223,20 @@ async def an_error_discards_what_follows_and_is_told(dut: Any) -> None:
                             wire=frame.wire[:kept] or (b"",)))  # fmt: skip
         if kept:
             assert finished(out.frames[:kept], [clean]) == list(frame.wire[:kept])
+
+
+@cocotb.test()
+async def a_header_that_leaves_no_payload_is_refused(dut: Any) -> None:
+    bench = Bench(dut)
+    await bench.start()
+    good = ask(tx_frames.tcp_segments(bench.rng, 100, 64))
+    for missing in (0, 1, 9):
+        frame = tx_frames.tcp_segments(bench.rng, 100, 64)
+        header = frame.csum_start + 4 * (frame.data[frame.csum_start + 12] >> 4)
+        bad = ask(replace(frame, data=frame.data[: header - missing]))
+        out = await bench.run([bad, good])
+        assert out.statuses == [CplStatus.BAD_LENGTH, CplStatus.OK]
+        assert finished(out.frames, [good]) == due([good])
 
 
 @cocotb.test()
