@@ -151,14 +151,14 @@ module nic_tx
 
     tx_whole #(.Queues(Queues), .Prefetch(Prefetch)) u_whole (
         .clk, .rst,
-        .running, .ready, .log2_entries, .fetched, .consumed, .fetch_push, .fetch_last,
+        .running, .log2_entries, .fetched, .consumed, .fetch_push, .fetch_last,
         .pop, .pop_last, .whole
     );
 
     // ---- descriptors to fragments and frames
 
     logic fragment_push, fragment_full, frame_push, frame_full, desc_push, desc_full, gather_busy;
-    logic resume;
+    logic resume, fragment_long;
     logic [63:0] fragment_addr;
     logic [15:0] fragment_len, desc_index, desc_len;
     tx_frame_t gathered;
@@ -167,26 +167,20 @@ module nic_tx
         .clk, .rst, .cfg_max_frame,
         .running, .ready, .whole, .consumed, .pop, .pop_last, .head_queue, .head_desc, .head_resp,
         .desc_failed, .desc_decerr,
-        .fragment_push, .fragment_full, .fragment_addr, .fragment_len,
+        .fragment_push, .fragment_full, .fragment_addr, .fragment_len, .fragment_long,
         .frame_push, .frame_full, .frame(gathered), .resume,
         .desc_push, .desc_full, .desc_index, .desc_len, .busy(gather_busy)
     );
 
-    logic fragment_valid, fragment_pop, next_valid, next_pop, told_push, told_full, read_busy;
+    logic fragment_valid, fragment_pop, next_long, told_full, read_busy;
     logic [63:0] next_addr;
     logic [15:0] next_len;
-    tx_frame_t next_frame;
 
-    small_fifo #(.Width(80), .Depth(32)) u_fragments (
+    small_fifo #(.Width(81), .Depth(32)) u_fragments (
         .clk, .rst,
-        .push(fragment_push), .push_data({fragment_len, fragment_addr}), .full(fragment_full),
-        .pop(fragment_pop), .head({next_len, next_addr}), .valid(fragment_valid)
-    );
-
-    small_fifo #(.Width(FrameW), .Depth(8)) u_gathered (
-        .clk, .rst,
-        .push(frame_push), .push_data(gathered), .full(frame_full),
-        .pop(next_pop), .head(next_frame), .valid(next_valid)
+        .push(fragment_push), .push_data({fragment_long, fragment_len, fragment_addr}),
+        .full(fragment_full), .pop(fragment_pop), .head({next_long, next_len, next_addr}),
+        .valid(fragment_valid)
     );
 
     // ---- memory to words of a frame
@@ -202,8 +196,8 @@ module nic_tx
     ) u_read (
         .clk, .rst,
         .fragment_valid, .fragment_pop, .fragment_addr(next_addr), .fragment_len(next_len),
-        .frame_valid(next_valid), .frame_pop(next_pop), .frame(next_frame), .resume,
-        .told_push, .told_full,
+        .fragment_long(next_long),
+        .frame_push, .frame_full, .frame(gathered), .told_full, .resume,
         .job_valid(read_job_valid[RdData]), .job_ready(read_job_ready[RdData]),
         .job_addr(read_job_addr[RdData]), .job_len(read_job_len[RdData]),
         .job_tag(read_job_tag[RdData]), .row_freed, .busy(read_busy)
@@ -229,8 +223,9 @@ module nic_tx
 
     // ---- what the frame asks for
 
-    tx_frame_t frame;
-    logic frame_valid, frame_pop, result_push, result_full, segment_busy, vlan_busy;
+    tx_frame_t told, frame;
+    logic told_valid, told_pop, frame_valid, frame_refused, frame_pop;
+    logic result_push, result_full, result_stamp, segment_busy, vlan_busy;
     logic [3:0] result_status;
     logic [63:0] cut_data, send_data;
     logic [3:0] cut_bytes, send_bytes;
@@ -240,18 +235,24 @@ module nic_tx
 
     small_fifo #(.Width(FrameW), .Depth(8)) u_told (
         .clk, .rst,
-        .push(told_push), .push_data(next_frame), .full(told_full),
-        .pop(frame_pop), .head(frame), .valid(frame_valid)
+        .push(frame_push), .push_data(gathered), .full(told_full),
+        .pop(told_pop), .head(told), .valid(told_valid)
+    );
+
+    fifo_head #(.Width(1 + FrameW)) u_frame (
+        .clk, .rst,
+        .in_valid(told_valid), .in_head({told.status != CPL_STATUS_OK, told}), .in_pop(told_pop),
+        .valid(frame_valid), .head({frame_refused, frame}), .pop(frame_pop)
     );
 
     tx_segment #(.Segment(Segment)) u_segment (
         .clk, .rst, .cfg_max_frame,
-        .frame_valid, .frame_pop, .frame,
+        .frame_valid, .frame_refused, .frame_pop, .frame,
         .s_data(packed_data), .s_bytes(packed_bytes), .s_last(packed_last), .s_resp(packed_resp),
         .s_valid(packed_valid), .s_ready(packed_ready),
         .m_data(cut_data), .m_bytes(cut_bytes), .m_last(cut_last), .m_discard(cut_discard),
         .m_first(cut_first), .m_valid(cut_valid), .m_ready(cut_ready),
-        .result_push, .result_full, .result_status, .busy(segment_busy)
+        .result_push, .result_full, .result_status, .result_stamp, .busy(segment_busy)
     );
 
     tx_vlan u_vlan (
@@ -265,7 +266,7 @@ module nic_tx
 
     // ---- buffer to wire
 
-    logic csum_wanted, csum_done, buffer_busy, ev_stamp;
+    logic csum_wanted, csum_soon, csum_done, buffer_busy, ev_stamp;
     logic [15:0] csum;
     logic [63:0] frame_tdata, mac_tdata;
     logic [7:0] frame_tkeep, mac_tkeep;
@@ -273,16 +274,16 @@ module nic_tx
     logic mac_tvalid, mac_tready, mac_tlast, mac_tuser, mac_frame, pause_busy;
 
     // With the transmitter off, a ring that is stopped need not wait for room.
-    logic flush;
+    logic flush_q, stamp_lost;
 
-    assign flush = !cfg_enable && |(active & ~enable);
+    always_ff @(posedge clk) flush_q <= !cfg_enable && |(active & ~enable);
 
     tx_buffer #(.Bytes(BufferBytes)) u_buffer (
-        .clk, .rst, .flush,
+        .clk, .rst, .flush(flush_q),
         .s_data(send_data), .s_bytes(send_bytes), .s_last(send_last), .s_discard(send_discard),
         .s_stamp(send_stamp), .s_checksum(send_checksum), .s_csum_at(send_csum_at),
         .s_valid(send_valid), .s_ready(send_ready),
-        .csum_wanted, .csum_done, .csum,
+        .csum_wanted, .csum_soon, .csum_done, .csum, .stamp_lost,
         .m_axis_tdata(frame_tdata), .m_axis_tkeep(frame_tkeep), .m_axis_tvalid(frame_tvalid),
         .m_axis_tready(frame_tready), .m_axis_tlast(frame_tlast), .m_axis_tuser(frame_tuser),
         .busy(buffer_busy)
@@ -293,11 +294,13 @@ module nic_tx
             .clk, .rst,
             .valid(send_valid && send_ready), .data(send_data), .bytes(send_bytes),
             .last(send_last),
-            .wanted(csum_wanted), .start(send_csum_start), .done(csum_done), .checksum(csum)
+            .wanted(csum_wanted), .start(send_csum_start), .soon(csum_soon), .done(csum_done),
+            .checksum(csum)
         );
     end else begin : g_no_checksum
         logic unused;
 
+        assign csum_soon = 1'b0;
         assign csum_done = 1'b0;
         assign csum      = '0;
         assign unused    = &{csum_wanted, send_csum_start};
@@ -347,14 +350,21 @@ module nic_tx
         .clk, .rst,
         .desc_push, .desc_full, .desc_queue(head_queue), .desc_index, .desc_len,
         .result_push, .result_full, .result_status, .result_fragments(frame.fragments),
-        .result_stamp(frame.timestamp),
-        .sending(cfg_enable), .stamp_push(ev_stamp), .stamp(now),
+        .result_stamp,
+        .sending(cfg_enable), .stamp_push(ev_stamp), .stamp_lost, .stamp(now),
         .cpl_push, .cpl_full, .cpl_queue, .cpl_entry, .cpl_last, .busy(complete_busy)
     );
 
-    assign busy = side_busy || gather_busy || read_busy || landing_busy || pack_busy
-        || segment_busy || vlan_busy || buffer_busy || wire_busy || complete_busy
-        || pause_busy;
+    // Work begins in the first few, so that the others may be known a clock late.
+    logic begun, begun_q, data_q;
+
+    assign begun = side_busy || gather_busy || pause_busy || wire_busy;
+    assign busy  = begun || begun_q || data_q;
+
+    always_ff @(posedge clk) begin
+        begun_q <= !rst && (begun || read_busy || told_valid || frame_valid || complete_busy);
+        data_q  <= !rst && (landing_busy || pack_busy || segment_busy || vlan_busy || buffer_busy);
+    end
 
 endmodule
 

@@ -3,6 +3,9 @@
 // back.  A frame that wants a checksum is offered when that has come and stands in its place; the
 // frames behind wait for it.  While nothing can leave, `flush` has it swallow the frames that it
 // has no room for.  It does not pad, and a frame larger than the buffer cannot pass.
+//
+// When nothing else is to be read, the first words of the frame that comes in are (`ahead`), so that
+// they are at the output when its last word has come.
 
 `default_nettype none
 
@@ -25,8 +28,11 @@ module tx_buffer #(
 
     // checksums, in the order of the frames that are not discarded and wait for one
     output      logic        csum_wanted,  // with the frame's last word: a result shall come
+    input  wire logic        csum_soon,    // `done` comes with the next clock
     input  wire logic        csum_done,
     input  wire logic [15:0] csum,
+
+    output      logic        stamp_lost,   // a frame to be stamped has been swallowed
 
     output      logic [63:0] m_axis_tdata,
     output      logic [7:0]  m_axis_tkeep,
@@ -52,17 +58,26 @@ module tx_buffer #(
 
     // ---- frames in
 
-    logic [RowW:0] row_q, start_q, commit_q, head;
-    logic          full_q, swallow, swallow_q, write, ends, kept, waits, row_valid, awake;
+    logic [RowW:0] row_q, start_q, tail_q, next_q;
+    logic          started_q;       // the first word of a frame has come, not its last
+    logic          full_q, swallow, swallow_q, write, kept, waits, drop, awake;
+    logic          some_q;          // a row can be read
+    logic          loaded_q, there_q, ahead_q, enters, moves, moved_q;
+    logic          still_q;         // nothing was read or to be read, a clock ago
 
-    // A clock late, so two rows early.
-    always_ff @(posedge clk) full_q <= !rst && row_q - head >= (RowW + 1)'(Rows - 2);
+    // Known a clock late, so with some rows to spare.  A checksum takes the clock of a word.
+    always_ff @(posedge clk) begin
+        full_q  <= !rst && row_q - next_q >= (RowW + 1)'(Rows - 4);
+        s_ready <= !rst && !csum_soon
+            && (row_q - next_q < (RowW + 1)'(Rows - 4) || flush || swallow_q);
+    end
 
     assign swallow = swallow_q || (flush && full_q);
-    assign s_ready = (!full_q || swallow) && !csum_done;
     assign write   = s_valid && s_ready && !swallow;
-    assign ends    = write && s_last;
-    assign kept    = ends && !s_discard;
+    assign kept    = write && s_last && !s_discard;
+    assign drop    = s_valid && s_ready && (swallow || (s_last && s_discard));
+
+    assign stamp_lost = s_valid && s_ready && swallow && s_last && s_stamp && !s_discard;
 
     // ---- ends of frames that wait for a checksum, or for those before them
 
@@ -87,54 +102,88 @@ module tx_buffer #(
         .valid(pending)
     );
 
+    assign moves = csum_done || (kept && !waits) || enters || (write && ahead_q);
     assign awake = s_valid || csum_done || rst;
 
     always_ff @(posedge clk) begin
         if (awake) begin
             if (write) row_q <= row_q + 1'b1;
-            if (ends) begin
-                if (s_discard) row_q <= start_q;
-                else start_q <= row_q + 1'b1;
+            if (kept) start_q <= row_q + 1'b1;
+            if (drop) row_q <= start_q;
+            if (s_valid && s_ready) begin
+                started_q <= !s_last;
+                swallow_q <= swallow && !s_last;
             end
-            if (s_valid && s_ready && swallow) begin
-                row_q     <= start_q;
-                swallow_q <= !s_last;
-            end
-            if (csum_done) commit_q <= pending_end;
-            else if (kept && !waits) commit_q <= row_q + 1'b1;
+            if (csum_done) tail_q <= pending_end;
+            else if (moves) tail_q <= row_q + 1'b1;
+            if (drop && ahead_q) tail_q <= start_q;
             if (rst) begin
                 row_q    <= '0;
                 start_q  <= '0;
-                commit_q  <= '0;
+                tail_q    <= '0;
+                started_q <= 1'b0;
                 swallow_q <= 1'b0;
             end
 `ifndef SYNTHESIS
-            assert (rst || s_ready || csum_done || start_q != head || row_valid)
+            assert (rst || !full_q || swallow || row_q == start_q
+                || !(ahead_q || (next_q == start_q && !some_q && !loaded_q && !there_q)))
             else $fatal(1, "tx_buffer: a frame is larger than the buffer");
+            assert (rst || !(csum_done && s_ready)) else $fatal(1, "tx_buffer: no clock to patch");
             assert (rst || !pending_full) else $fatal(1, "tx_buffer: too many checksums wait");
 `endif
         end
     end
 
-    // ---- rows: the data in four lanes, and beside them whether the frame ends there and with how
-    // many bytes
+    // ---- rows out: address (some) -> RAM's register (loaded) -> output (there)
+    //
+    // Up to `tail_q`: the end of the last frame that may go, or ahead of it the row that is written
+    // next, but the output is not offered then.  Such rows are taken back with their frame.
 
-    logic            row_read, row_shift, row_last, row_stamp, row_busy;
-    logic [RowW-1:0] row_addr;
+    logic            more, claim, row_read, row_shift, row_last, row_stamp;
+    logic            hold_q;         // the output is not offered
+    logic            none_q;         // next_q == tail_q
+    logic [RowW-1:0] head_q;
+    logic [RowW:0]   after_q;        // next_q + 1
     logic [2:0]      row_last_byte;  // index of the last byte in the row
 
-    ram_read_port #(.Depth(Rows)) u_row_port (
-        .clk,
-        .rst,
-        .tail(commit_q),
-        .head,
-        .ram_read(row_read),
-        .ram_addr(row_addr),
-        .ram_shift(row_shift),
-        .valid(row_valid),
-        .ready(m_axis_tready),
-        .busy(row_busy)
-    );
+    assign m_axis_tvalid = there_q && !hold_q;
+
+    assign row_shift = loaded_q && (!there_q || (m_axis_tready && !hold_q));
+    assign row_read  = some_q && (!loaded_q || row_shift);
+    assign more      = !none_q || (write && ahead_q);
+    assign claim     = more && (!some_q || row_read);
+    assign enters    = write && !s_last && !waits && still_q;
+
+    always_ff @(posedge clk) begin
+        moved_q <= !rst && (kept || csum_done);  // `tail_q` moves, of which `some_q` knows not yet
+        still_q <= !(kept || csum_done || moved_q || some_q || loaded_q || there_q || enters
+            || ahead_q || rst);
+        ahead_q <= (ahead_q || enters) && !kept;
+        // A frame of two rows waits a clock for the second.
+        hold_q  <= (ahead_q || enters) && !(kept && there_q && loaded_q);
+        some_q  <= more || (some_q && !row_read);
+        if (claim) begin
+            head_q  <= next_q[RowW-1:0];
+            next_q  <= after_q;
+            after_q <= after_q + 1'b1;
+        end
+        if (moves) none_q <= none_q && claim;
+        else if (claim) none_q <= after_q == tail_q;
+        if (row_read) loaded_q <= 1'b1;
+        else if (row_shift) loaded_q <= 1'b0;
+        if (row_shift) there_q <= 1'b1;
+        else if (m_axis_tready && !hold_q) there_q <= 1'b0;
+        if (rst || (drop && ahead_q)) begin
+            ahead_q  <= 1'b0;
+            hold_q   <= 1'b0;
+            some_q   <= 1'b0;
+            loaded_q <= 1'b0;
+            there_q  <= 1'b0;
+            none_q   <= 1'b1;
+            next_q   <= rst ? '0 : start_q;
+            after_q  <= rst ? (RowW + 1)'(1) : start_q + 1'b1;
+        end
+    end
 
     for (genvar i = 0; i < 4; i++) begin : g_lane
         logic patch;
@@ -147,7 +196,7 @@ module tx_buffer #(
             .write_addr(patch ? pending_row : row_q[RowW-1:0]),
             .write_data(patch ? csum : s_data[16*i+:16]),
             .read(row_read),
-            .read_addr(row_addr),
+            .read_addr(head_q),
             .shift(row_shift),
             .read_data(m_axis_tdata[16*i+:16])
         );
@@ -159,17 +208,16 @@ module tx_buffer #(
         .write_addr(row_q[RowW-1:0]),
         .write_data({s_stamp, s_last, 3'(s_bytes - 4'd1)}),
         .read(row_read),
-        .read_addr(row_addr),
+        .read_addr(head_q),
         .shift(row_shift),
         .read_data({row_stamp, row_last, row_last_byte})
     );
 
-    assign m_axis_tvalid = row_valid;
     assign m_axis_tlast  = row_last;
     assign m_axis_tuser  = row_stamp;
     assign m_axis_tkeep  = row_last ? ~(8'hfe << row_last_byte) : 8'hff;
 
-    assign busy = row_q != head || row_busy || pending;
+    assign busy = some_q || moved_q || loaded_q || there_q || pending || started_q;
 
 endmodule
 

@@ -16,6 +16,7 @@ module tx_checksum (
     input  wire logic        wanted,     // with last: the result is
     input  wire logic [7:0]  start,      // in 2 bytes from the frame's first
 
+    output      logic        soon,       // `done` comes with the next clock
     output      logic        done,
     output      logic [15:0] checksum
 );
@@ -35,6 +36,7 @@ module tx_checksum (
     logic [63:0] shown;
     logic        awake;
 
+    assign soon  = once_done_q;
     assign awake = valid || masked_valid_q || added_valid_q || summed_done_q || once_done_q || done
         || rst;
     assign folded = once_q[15:0] + 16'(once_q[16]);

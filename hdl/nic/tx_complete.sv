@@ -1,6 +1,7 @@
 // Completions of transmit: knows the descriptors that were taken, and gives each to the writer when
-// it is known what became of its frame.  The last one of a frame that is to be stamped waits until
-// the frame starts on the wire; while the transmitter is off it does not, and has no stamp.
+// it is known what became of its frame, one in two clocks.  The last one of a frame of which a start
+// is to be stamped waits until that is on the wire; while the transmitter is off it does not, and
+// has no stamp.
 
 `default_nettype none
 
@@ -10,7 +11,7 @@ module tx_complete
     parameter int QueueW = 1,
     parameter int Depth = 64,       // descriptors
     parameter int Frames = 16,      // whose end is known
-    parameter int StrayW = 13
+    parameter int CountW = 13       // counts the frames on their way
 ) (
     input  wire logic              clk,
     input  wire logic              rst,
@@ -27,11 +28,12 @@ module tx_complete
     output      logic              result_full,
     input  wire logic [3:0]        result_status,
     input  wire logic [5:0]        result_fragments,
-    input  wire logic              result_stamp,
+    input  wire logic              result_stamp,  // its start, on its way to the wire, is stamped
 
     // stamps
-    input  wire logic              sending,     // the transmitter is on
-    input  wire logic              stamp_push,  // a frame to be stamped starts
+    input  wire logic              sending,       // the transmitter is on
+    input  wire logic              stamp_push,    // a frame to be stamped starts
+    input  wire logic              stamp_lost,    // one was thrown away on its way
     input  wire logic [30:0]       stamp,
 
     // completions
@@ -44,90 +46,152 @@ module tx_complete
     output      logic              busy
 );
 
-    logic        desc_valid, result_valid;
-    logic [15:0] index, len;
-    cpl_status_e status;
-    logic [5:0]  fragments, gone_q;
-    logic        stamped;
+    logic              desc_valid, desc_busy, unused_freed, result_valid, result_pop, stamped;
+    logic [QueueW-1:0] queue_id;
+    logic [15:0]       index, len;
+    cpl_status_e       status;
+    logic [5:0]        fragments;
+    logic              load;  // the next completion is made
 
-    small_fifo #(.Width(QueueW + 32), .Depth(Depth)) u_descs (
+    ram_fifo #(.Width(QueueW + 32), .Depth(Depth)) u_descs (
         .clk,
         .rst,
         .push(desc_push),
         .push_data({desc_queue, desc_index, desc_len}),
         .full(desc_full),
-        .pop(cpl_push),
-        .head({cpl_queue, index, len}),
-        .valid(desc_valid)
+        .freed(unused_freed),
+        .head({queue_id, index, len}),
+        .valid(desc_valid),
+        .ready(load),
+        .busy(desc_busy)
     );
+
+    // ---- results, a clock later
+
+    localparam int UsedW = $clog2(Frames) + 1;
+
+    logic              told_q, unused_results_full;
+    logic [10:0]       told_result_q;
+    logic [UsedW-1:0]  used_q;  // results that are here
+
+    always_ff @(posedge clk) begin
+        told_q <= result_push && !rst;
+        if (result_push) told_result_q <= {result_status, result_fragments, result_stamp};
+        if (told_q && !result_pop) used_q <= used_q + 1'b1;
+        if (result_pop && !told_q) used_q <= used_q - 1'b1;
+        result_full <= used_q >= UsedW'(Frames - 2);  // two clocks late
+        if (rst) used_q <= '0;
+    end
 
     small_fifo #(.Width(4 + 6 + 1), .Depth(Frames)) u_results (
         .clk,
         .rst,
-        .push(result_push),
-        .push_data({result_status, result_fragments, result_stamp}),
-        .full(result_full),
-        .pop(cpl_push && cpl_last),
+        .push(told_q),
+        .push_data(told_result_q),
+        .full(unused_results_full),
+        .pop(result_pop),
         .head({status, fragments, stamped}),
         .valid(result_valid)
     );
 
-    // ---- stamps.  One that nobody waited for is stray when it comes.
+    // ---- the frame, and its next completion on the way to the writer
 
-    logic              waits, stamp_valid, gives_up, stray, late, unused_full;
+    logic              open_q;        // the registers below are a frame's
+    cpl_status_e       status_q;
+    logic [5:0]        left_q;        // descriptors
+    logic              last_q;        // one is left,
+    logic              waits_q;       // and waits for a stamp
+    logic              stamp_wanted_q, go_q, cpl_valid_q;
+    tx_cpl_t           entry;
+    logic              stamp_valid, give_up;
+    logic              gives_up_q;    // with go_q: it leaves without its stamp
     logic [30:0]       stamp_head;
-    logic [StrayW-1:0] stray_q;
 
-    assign waits    = stamped && status == CPL_STATUS_OK && cpl_last;
-    assign stray    = stamp_push && stray_q != '0;
-    assign gives_up = cpl_push && waits && !stamp_valid;
-    assign late     = gives_up && stamp_push && !stray;  // it comes in the clock that gives it up
-
-    small_fifo #(.Width(31), .Depth(2 * Frames)) u_stamps (
-        .clk,
-        .rst,
-        .push(stamp_push && !stray && !late),
-        .push_data(stamp),
-        .full(unused_full),
-        .pop(cpl_push && waits && stamp_valid),
-        .head(stamp_head),
-        .valid(stamp_valid)
-    );
-
-    // ---- entry
-
-    tx_cpl_t entry;
+    assign result_pop = result_valid && !open_q;
+    assign load       = go_q;
 
     always_comb begin
         entry                 = '0;
         entry.index           = index;
         entry.len             = len;
-        entry.status          = status;
-        entry.timestamp_valid = waits && stamp_valid;
-        entry.timestamp       = waits && stamp_valid ? stamp_head : '0;
+        entry.status          = status_q;
+        entry.timestamp_valid = waits_q && !gives_up_q;
+        entry.timestamp       = waits_q && !gives_up_q ? stamp_head : '0;
     end
 
-    assign cpl_last  = gone_q == fragments - 6'd1;
-    assign cpl_push  = result_valid && desc_valid && !cpl_full
-        && (!waits || stamp_valid || !sending);
-    assign cpl_entry = entry;
-
-    logic awake;
-
-    assign awake = cpl_push || stamp_push || rst;
-
     always_ff @(posedge clk) begin
-        if (awake) begin
-            if (cpl_push) gone_q <= cpl_last ? '0 : gone_q + 1'b1;
-            stray_q <= stray_q + StrayW'(gives_up) - StrayW'(stray || late);
-            if (rst) begin
-                gone_q  <= '0;
-                stray_q <= '0;
-            end
+        go_q <= !rst && open_q && desc_valid && !go_q && !cpl_valid_q
+            && (!waits_q || stamp_valid || give_up);
+        if (result_pop) begin
+            open_q         <= 1'b1;
+            status_q       <= status;
+            left_q         <= fragments;
+            last_q         <= fragments == 6'd1;
+            waits_q        <= fragments == 6'd1 && stamped;
+            stamp_wanted_q <= stamped;
+        end
+        if (cpl_push) cpl_valid_q <= 1'b0;
+        if (load) begin
+            open_q      <= !last_q;
+            left_q      <= left_q - 1'b1;
+            last_q      <= left_q == 6'd2;
+            waits_q     <= left_q == 6'd2 && stamp_wanted_q;
+            cpl_valid_q <= 1'b1;
+            cpl_queue   <= queue_id;
+            cpl_last    <= last_q;
+            cpl_entry   <= entry;
+        end
+        if (rst) begin
+            open_q      <= 1'b0;
+            cpl_valid_q <= 1'b0;
         end
     end
 
-    assign busy = desc_valid || result_valid;
+    assign cpl_push = cpl_valid_q && !cpl_full;
+
+    // ---- stamps.  One that nobody waits for any more is stray when it comes; one that was thrown
+    // away is as good as come, once nobody waits for it.  A stamp is judged three clocks after it
+    // came: what was given up before that is counted by then, and nothing is in between.
+
+    logic [2:0]        come_q;      // the stamp came a clock ago, two, three
+    logic              owed_q;      // more were given up than have come
+    logic              lost_any_q, cleared_q, clears, unused_full;
+    logic [30:0]       stamp_q;
+    logic [CountW-1:0] given_up_q, gone_q;
+    logic [5:0]        lost_q;
+
+    assign give_up = (!sending || lost_any_q) && come_q == '0;
+    assign clears  = come_q[2] ? owed_q : lost_any_q && owed_q && come_q == '0 && !cleared_q;
+
+    small_fifo #(.Width(31), .Depth(2 * Frames)) u_stamps (
+        .clk,
+        .rst,
+        .push(come_q[2] && !owed_q),
+        .push_data(stamp_q),
+        .full(unused_full),
+        .pop(go_q && waits_q && !gives_up_q),
+        .head(stamp_head),
+        .valid(stamp_valid)
+    );
+
+    always_ff @(posedge clk) begin
+        come_q     <= rst ? '0 : {come_q[1:0], stamp_push};
+        gives_up_q <= waits_q && !stamp_valid;
+        owed_q     <= given_up_q != gone_q;
+        cleared_q  <= clears;
+        lost_any_q <= lost_q != '0 && !clears;
+        lost_q     <= lost_q + 6'(stamp_lost) - 6'(clears && !come_q[2]);
+        if (stamp_push) stamp_q <= stamp;
+        if (go_q && waits_q && gives_up_q) given_up_q <= given_up_q + 1'b1;
+        if (clears) gone_q <= gone_q + 1'b1;
+        if (rst) begin
+            given_up_q <= '0;
+            gone_q     <= '0;
+            lost_q     <= '0;
+        end
+    end
+
+    assign busy = desc_busy || told_q || result_valid || open_q || cpl_valid_q || come_q != '0;
 
 endmodule
 

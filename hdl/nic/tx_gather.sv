@@ -38,6 +38,7 @@ module tx_gather
     input  wire logic                    fragment_full,
     output      logic [63:0]             fragment_addr,
     output      logic [15:0]             fragment_len,
+    output      logic                    fragment_long,  // more than one job
     output      logic                    frame_push,
     input  wire logic                    frame_full,
     output      tx_frame_t               frame,
@@ -55,19 +56,21 @@ module tx_gather
     localparam logic [3:0] TcpChecksum = 4'd8;  // its place in TCP's header, in 2 bytes
     localparam int LenW = 16 + $clog2(MaxFragments + 1);
 
-    typedef enum logic [1:0] {
-        IDLE,  // waits for a whole frame; behind one to be cut, until its data are asked for
-        TAKE,  // waits for room for a descriptor
-        CLOSE  // waits for room for the frame
+    typedef enum logic [2:0] {
+        IDLE,   // waits for a whole frame; behind one to be cut, until its data are asked for
+        LOOK,   // waits for a descriptor, and for room for it
+        TAKE,   // one clock: it is taken, unless its ring has stopped
+        JUDGE,  // one clock: is there anything wrong with the frame?
+        CLOSE   // waits for room for the frame
     } state_e;
 
     state_e            state_q, state_d;
-    logic [Queues-1:0] wants, skip_q;
+    logic [Queues-1:0] wants, rest_q, skip_q;
     logic              any, choose, awake;
     logic              hold_q;  // what comes behind a long frame is not chosen ahead of time
     logic [QueueW-1:0] next_queue;
 
-    assign wants  = whole | (ready & skip_q);
+    assign wants  = whole | rest_q;
     assign choose = state_q == IDLE && !hold_q;
 
     tx_share #(.Queues(Queues)) u_share (
@@ -82,7 +85,7 @@ module tx_gather
         .charge_bytes(frame.len)
     );
 
-    // ---- descriptors, one a clock
+    // ---- descriptors, one in two clocks: into a register, and from there to where they go
     //
     // A frame ends with the descriptor that says so, with one that the bus refused, or refused
     // itself: when its descriptors run out, in number or in the ring.  What then follows up to the
@@ -90,39 +93,47 @@ module tx_gather
 
     // The reserved bits of a descriptor mean nothing.
     // verilator lint_off UNUSEDSIGNAL
-    tx_desc_t desc;
+    tx_desc_t          desc_q;
     // verilator lint_on UNUSEDSIGNAL
-    logic              here, take, ended, first_q, dry;
+    logic [1:0]        desc_resp_q;
+    logic              here, take, ended, first_q;
     tx_frame_t         frame_q;
-    logic              cut_q, empty_q;       // ran out; a fragment without bytes
+    logic              cut_q, empty_q;     // ran out; a fragment without bytes
     logic              skipped_q;
-    logic [LenW-1:0]   len_q;
+    logic              cannot_q;           // be cut
+    logic              long_q, beyond_q, bad_q;  // a checksum beyond its end
+    logic [LenW-1:0]   len_q, limit_q;     // limit_q: of what is to be read
+    logic [LenW-1:0]   tag;                // bytes put in
+    logic [8:0]        csum_end_q;
     logic [1:0]        resp_q;
 
-    assign desc  = head_desc;
     assign here  = ready[head_queue];
-    assign take  = state_q == TAKE && here && !fragment_full && !desc_full;
-    assign dry   = state_q == TAKE && !here;
-    assign ended = desc.last || head_resp[1];
+    assign take  = state_q == TAKE && running[head_queue];
+    assign ended = desc_q.last || desc_resp_q[1];
+    assign tag   = desc_q.vlan_insert ? LenW'(4) : '0;
 
     assign pop           = take ? Queues'(1) << head_queue : '0;
     assign pop_last      = ended;
     assign fragment_push = take;
-    assign fragment_addr = desc.addr;
-    assign fragment_len  = desc.len;
+    assign fragment_addr = desc_q.addr;
+    assign fragment_len  = desc_q.len;
+    assign fragment_long = desc_q.len > 16'(MaxJobBytes);
     assign desc_push     = take;
     assign desc_index    = consumed[head_queue];
-    assign desc_len      = desc.len;
+    assign desc_len      = desc_q.len;
 
     always_comb begin
         state_d = state_q;
         case (state_q)
-            IDLE: if (any && choose) state_d = TAKE;
+            IDLE: if (any && choose) state_d = LOOK;
+            LOOK:
+                if (!here && first_q) state_d = IDLE;
+                else if (!here) state_d = JUDGE;
+                else if (!fragment_full && !desc_full) state_d = TAKE;
             TAKE:
-                if (dry && first_q) state_d = IDLE;
-                else if (dry) state_d = CLOSE;
-                else if (take && (ended || frame_q.fragments == 6'(MaxFragments - 1)))
-                    state_d = CLOSE;
+                if (take && (ended || frame_q.fragments == 6'(MaxFragments - 1))) state_d = JUDGE;
+                else state_d = LOOK;
+            JUDGE:   state_d = CLOSE;
             CLOSE:   if (!frame_full) state_d = IDLE;
             default: state_d = IDLE;
         endcase
@@ -143,28 +154,47 @@ module tx_gather
                 len_q             <= '0;
                 skipped_q         <= skip_q[next_queue];
             end
+            if (state_q == LOOK) begin
+                desc_q      <= head_desc;
+                desc_resp_q <= head_resp;
+            end
             if (take) begin
                 first_q           <= 1'b0;
                 frame_q.fragments <= frame_q.fragments + 1'b1;
-                len_q             <= len_q + LenW'(desc.len);
+                len_q             <= len_q + LenW'(desc_q.len);
                 cut_q             <= !ended;
-                empty_q           <= empty_q || desc.len == 16'd0;
-                resp_q            <= head_resp;
+                empty_q           <= empty_q || desc_q.len == 16'd0;
+                resp_q            <= desc_resp_q;
                 if (first_q) begin
-                    frame_q.timestamp   <= desc.timestamp;
-                    frame_q.vlan_insert <= desc.vlan_insert;
-                    frame_q.vlan_tci    <= desc.vlan_tci;
-                    frame_q.segment     <= Segment && desc.segment;
-                    frame_q.mss         <= desc.mss;
-                    frame_q.csum_start  <= Checksum ? desc.csum_start : '0;
-                    frame_q.csum_offset <= desc.csum_offset;
+                    frame_q.timestamp   <= desc_q.timestamp;
+                    frame_q.vlan_insert <= desc_q.vlan_insert;
+                    frame_q.vlan_tci    <= desc_q.vlan_tci;
+                    frame_q.segment     <= Segment && desc_q.segment;
+                    frame_q.mss         <= desc_q.mss;
+                    frame_q.csum_start  <= Checksum ? desc_q.csum_start : '0;
+                    frame_q.csum_offset <= desc_q.csum_offset;
+                    csum_end_q          <= {8'(desc_q.csum_start) + 8'(desc_q.csum_offset) + 8'd1,
+                                            1'b0};
+                    limit_q             <= Segment && desc_q.segment
+                        ? LenW'(65536 + MaxHeaderBytes) - tag
+                        : LenW'(cfg_max_frame) < tag ? '0 : LenW'(cfg_max_frame) - tag;
+                    cannot_q            <= Segment && desc_q.segment && (desc_q.mss == '0
+                        || desc_q.csum_start == '0 || desc_q.csum_offset != TcpChecksum);
                 end
             end
+            if (state_q == JUDGE) begin
+                long_q   <= len_q > limit_q;
+                beyond_q <= frame_q.csum_start != '0 && LenW'(csum_end_q) > len_q;
+                bad_q    <= empty_q || cut_q || skipped_q || cannot_q
+                    || (frame_q.vlan_insert && len_q < LenW'(14));
+            end
             hold_q <= (hold_q && !resume) || (frame_push && frame.segment);
+            rest_q <= ready & skip_q;
             skip_q <= skip_q & running;
             if (frame_push) skip_q[head_queue] <= cut_q && running[head_queue];
             if (rst) begin
                 state_q <= IDLE;
+                rest_q  <= '0;
                 skip_q  <= '0;
                 hold_q  <= 1'b0;
             end
@@ -173,26 +203,13 @@ module tx_gather
 
     // ---- the frame, when all of it is known
 
-    logic [LenW-1:0] limit, sent, csum_end;
-    logic            bad;
-
-    assign limit = frame_q.segment ? LenW'(65536 + MaxHeaderBytes) : LenW'(cfg_max_frame);
-    assign sent  = len_q + (frame_q.vlan_insert ? LenW'(4) : '0);
-    assign csum_end = LenW'({frame_q.csum_start, 1'b0}) + LenW'({frame_q.csum_offset, 1'b0})
-        + LenW'(2);
-
     always_comb begin
-        bad = empty_q || cut_q || skipped_q || sent > limit;
-        if (frame_q.vlan_insert && len_q < LenW'(14)) bad = 1'b1;
-        if (frame_q.csum_start != '0 && csum_end > len_q) bad = 1'b1;
-        if (frame_q.segment && (frame_q.mss == '0 || frame_q.csum_start == '0
-            || frame_q.csum_offset != TcpChecksum)) bad = 1'b1;
         frame        = frame_q;
         frame.len    = len_q[16:0];
         frame.status = CPL_STATUS_OK;
         if (resp_q == 2'b11) frame.status = CPL_STATUS_DESC_DECERR;
         else if (resp_q == 2'b10) frame.status = CPL_STATUS_DESC_SLVERR;
-        else if (bad) frame.status = CPL_STATUS_BAD_LENGTH;
+        else if (long_q || beyond_q || bad_q) frame.status = CPL_STATUS_BAD_LENGTH;
     end
 
     assign frame_push  = state_q == CLOSE && !frame_full;

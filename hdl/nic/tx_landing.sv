@@ -32,7 +32,6 @@ module tx_landing #(
 
     localparam int RowBytes = DataW / 8;
     localparam int Rows = Bytes / RowBytes;
-    localparam int RowAddrW = $clog2(Rows);
     localparam int Lanes = DataW / 64;
     localparam int LaneW = Lanes > 1 ? $clog2(Lanes) : 1;
     localparam int CountW = $clog2(RowBytes);
@@ -46,10 +45,12 @@ module tx_landing #(
     end
 `endif
 
-    // ---- rows in
+    // ---- rows
 
-    logic [RowAddrW:0] row_q, head;
-    logic [CountW-1:0] last_byte;  // index of the last byte in the row
+    logic [CountW-1:0] last_byte, row_last_byte;  // index of the last byte in the row
+    logic              unused_full, row_valid, row_ready, row_ends;
+    logic [DataW-1:0]  row_data;
+    logic [1:0]        row_resp;
 
     // tkeep is contiguous: the last byte is the one whose successor is not there.
     always_comb begin
@@ -58,61 +59,25 @@ module tx_landing #(
             for (int i = RowBytes - 1; i > 0; i--) if (!s_axis_tkeep[i]) last_byte = CountW'(i - 1);
     end
 
-    always_ff @(posedge clk) begin
-        if (s_axis_tvalid || rst) begin
-            row_q <= rst ? '0 : row_q + 1'b1;
-`ifndef SYNTHESIS
-            assert (rst || row_q - head != (RowAddrW + 1)'(Rows))
-            else $fatal(1, "tx_landing: a promised row is not free");
-            assert (rst || s_axis_tkeep[0]) else $fatal(1, "tx_landing: a beat without bytes");
-`endif
-        end
-    end
-
-    // ---- rows out
-
-    logic                row_read, row_shift, row_valid, row_ready, row_ends, row_busy;
-    logic [RowAddrW-1:0] row_addr;
-    logic [DataW-1:0]    row_data;
-    logic [CountW-1:0]   row_last_byte;
-    logic [1:0]          row_resp;
-
-    ram_read_port #(.Depth(Rows)) u_row_port (
+    ram_fifo #(.Width(DataW + 3 + CountW), .Depth(Rows)) u_rows (
         .clk,
         .rst,
-        .tail(row_q),
-        .head,
-        .ram_read(row_read),
-        .ram_addr(row_addr),
-        .ram_shift(row_shift),
+        .push(s_axis_tvalid),
+        .push_data({s_axis_tresp, s_axis_tlast && s_axis_tuser, last_byte, s_axis_tdata}),
+        .full(unused_full),
+        .freed(row_freed),
+        .head({row_resp, row_ends, row_last_byte, row_data}),
         .valid(row_valid),
         .ready(row_ready),
-        .busy(row_busy)
+        .busy
     );
 
-    frame_ram #(.Width(DataW), .Depth(Rows)) u_data (
-        .clk,
-        .write(s_axis_tvalid),
-        .write_addr(row_q[RowAddrW-1:0]),
-        .write_data(s_axis_tdata),
-        .read(row_read),
-        .read_addr(row_addr),
-        .shift(row_shift),
-        .read_data(row_data)
-    );
-
-    frame_ram #(.Width(3 + CountW), .Depth(Rows)) u_ends (
-        .clk,
-        .write(s_axis_tvalid),
-        .write_addr(row_q[RowAddrW-1:0]),
-        .write_data({s_axis_tresp, s_axis_tlast && s_axis_tuser, last_byte}),
-        .read(row_read),
-        .read_addr(row_addr),
-        .shift(row_shift),
-        .read_data({row_resp, row_ends, row_last_byte})
-    );
-
-    assign row_freed = row_read;
+`ifndef SYNTHESIS
+    always_ff @(posedge clk) begin
+        if (s_axis_tvalid)
+            assert (rst || s_axis_tkeep[0]) else $fatal(1, "tx_landing: a beat without bytes");
+    end
+`endif
 
     // ---- 64 bits of the row a clock
 
@@ -120,7 +85,7 @@ module tx_landing #(
     logic             at_end;
 
     assign last_lane  = Lanes > 1 ? LaneW'(row_last_byte >> 3) : '0;
-    assign at_end     = lane_q == last_lane;
+    assign at_end     = Lanes == 1 || lane_q == last_lane;
     assign word       = row_data[64*lane_q+:64];
     assign word_bytes = at_end ? {1'b0, row_last_byte[2:0]} + 4'd1 : 4'd8;
     assign word_last  = row_ends && at_end;
@@ -132,8 +97,6 @@ module tx_landing #(
         if (row_valid && word_ready) lane_q <= at_end ? '0 : lane_q + 1'b1;
         if (rst) lane_q <= '0;
     end
-
-    assign busy = row_q != head || row_busy;
 
 endmodule
 

@@ -32,16 +32,16 @@ module tx_pack (
     logic        flush_q;        // the frame's end is left over
     logic [1:0]  resp_q, resp;   // of the frame
 
-    logic        full, take, emit, last, ends, awake;
+    logic        full, take, emit, fits, last;
     logic [4:0]  sum;
     logic [3:0]  bytes;
 
     assign s_ready = !full && !flush_q;
     assign take    = s_valid && s_ready;
     assign sum     = 5'(held_q) + 5'(s_bytes);
+    assign fits    = sum <= 5'd8;
     assign emit    = !full && (flush_q || (s_valid && (sum[4:3] != '0 || s_last)));
-    assign last    = flush_q || (s_last && sum <= 5'd8);
-    assign ends    = emit && last;
+    assign last    = flush_q || (s_last && fits);
     assign bytes   = flush_q ? {1'b0, held_q} : sum[4:3] != '0 ? 4'd8 : sum[3:0];
     assign resp    = !flush_q && s_resp > resp_q ? s_resp : resp_q;
 
@@ -52,22 +52,22 @@ module tx_pack (
             joined[8*i+:8] = flush_q || 3'(i) < held_q ? rest_q[8*i+:8] : rotated[8*i+:8];
     end
 
-    assign awake = s_valid || flush_q || rst;
-
     always_ff @(posedge clk) begin
-        if (awake) begin
-            if (take) begin
-                // Below eight bytes all stays; else what is in the lanes below `held_q`.
-                rest_q  <= sum[4:3] != '0 ? rotated : joined;
-                held_q  <= sum[2:0];
-                flush_q <= s_last && !last;
-                resp_q  <= resp;
-            end
-            if (ends || rst) begin
-                held_q  <= '0;
-                flush_q <= 1'b0;
-                resp_q  <= '0;
-            end
+        if (take) begin
+            // Below eight bytes all stays; else what is in the lanes below `held_q`.
+            rest_q  <= sum[4:3] != '0 ? rotated : joined;
+            held_q  <= s_last && fits ? '0 : sum[2:0];
+            flush_q <= s_last && !fits;
+            resp_q  <= s_last && fits ? '0 : resp;
+        end else if (flush_q && !full) begin
+            held_q  <= '0;
+            flush_q <= 1'b0;
+            resp_q  <= '0;
+        end
+        if (rst) begin
+            held_q  <= '0;
+            flush_q <= 1'b0;
+            resp_q  <= '0;
         end
     end
 

@@ -9,6 +9,8 @@ package tx_pkg;
     localparam int MaxFragments = 24;     // descriptors of a frame
     localparam int MaxHeaderBytes = 256;  // of a frame to be segmented
 
+    localparam int MaxJobBytes = 2048;     // of a read of data, a power of two
+
     localparam int FrameW = 71;  // bits of a tx_frame_t
 
     typedef struct packed {

@@ -1,5 +1,6 @@
 // Has the DMA read the fragments of each frame, in pieces for which the landing store has room, and
 // tells the blocks behind which frames are coming.  A frame that was refused is told, not read.
+// The next job is offered three clocks after one was taken, when the room for it is known.
 
 `default_nettype none
 
@@ -10,8 +11,7 @@ module tx_read
     parameter int DataW = 128,
     parameter int AddrW = 64,
     parameter int QueueW = 1,
-    parameter int LandingBytes = 8192,
-    parameter int MaxJobBytes = 2048  // a power of two
+    parameter int LandingBytes = 8192
 ) (
     input  wire logic              clk,
     input  wire logic              rst,
@@ -21,18 +21,16 @@ module tx_read
     output      logic              fragment_pop,
     input  wire logic [63:0]       fragment_addr,
     input  wire logic [15:0]       fragment_len,
-    input  wire logic              frame_valid,
-    output      logic              frame_pop,
+    input  wire logic              fragment_long,  // more than a job may have
+    input  wire logic              frame_push,  // its reading begins; its fragments are there
+    output      logic              frame_full,
     // Only a part of it matters here.
     // verilator lint_off UNUSEDSIGNAL
     input  wire tx_frame_t         frame,
     // verilator lint_on UNUSEDSIGNAL
+    input  wire logic              told_full,   // there is no room for it behind
 
-    output      logic              resume,     // all of a frame to be cut has been asked for
-
-    // frames, as their reading begins
-    output      logic              told_push,
-    input  wire logic              told_full,
+    output      logic              resume,      // all of a frame to be cut has been asked for
 
     // read jobs; the tag's bit 0 says that the frame ends with the job
     output      logic              job_valid,
@@ -61,61 +59,77 @@ module tx_read
     state_e          state_q, state_d;
     logic [63:0]     addr_q;
     logic [15:0]     left_q;
-    logic [5:0]      count_q;  // fragments not begun
-    logic [RowW-1:0] free_q;   // rows neither used nor promised to a job
-    logic            cut_q;    // the frame is to be cut
-    logic            begins, taken, piece, next, awake;
+    logic            piece_q;      // more is left than a job may have
+    logic [5:0]      count_q;      // fragments not begun
+    logic            final_q;      // none
+    logic [RowW-1:0] free_q;       // rows neither used nor promised to a job
+    logic [RowW-1:0] promised_q;   // to the job just taken
+    logic            settle_q;     // which it was a clock ago
+    logic            cut_q;        // the frame is to be cut
+    logic            taken, next, skip, room, awake;
 
-    assign begins = state_q == IDLE && frame_valid && !told_full;
-    assign taken  = job_valid && job_ready;
-    assign piece  = left_q > 16'(MaxJobBytes);
-    assign next   = taken && !piece && count_q != '0;
+    assign taken = job_valid && job_ready;
+    assign next  = taken && !piece_q && !final_q;
+    assign skip  = state_q == SKIP && !final_q;
+    assign room  = |(free_q >> $clog2(JobRows)) && !settle_q;
 
     always_comb begin
         state_d = state_q;
         case (state_q)
             IDLE:
-                if (begins && frame.status == CPL_STATUS_OK) state_d = JOB;
-                else if (begins) state_d = SKIP;
-            JOB:  if (taken && !piece && count_q == '0) state_d = IDLE;
-            SKIP: if (count_q == '0) state_d = IDLE;
+                if (frame_push && frame.status == CPL_STATUS_OK) state_d = JOB;
+                else if (frame_push) state_d = SKIP;
+            JOB:  if (taken && !piece_q && final_q) state_d = IDLE;
+            SKIP: if (final_q) state_d = IDLE;
             default: state_d = IDLE;
         endcase
     end
 
-    assign resume       = cut_q && state_q != IDLE && state_d == IDLE;
-    assign told_push    = begins;
-    assign frame_pop    = begins;
-    assign fragment_pop = begins || next || (state_q == SKIP && count_q != '0);
+    assign frame_full   = state_q != IDLE || told_full;
+    assign fragment_pop = frame_push || next || skip;
 
-    assign job_valid    = state_q == JOB && free_q >= RowW'(JobRows);
     assign job_addr     = AddrW'(addr_q);
-    assign job_len      = piece ? 16'(MaxJobBytes) : left_q;
-    assign job_tag      = QueueW'(!piece && count_q == '0);
-    assign awake        = begins || state_q != IDLE || row_freed || rst;
+    assign job_len      = piece_q ? 16'(MaxJobBytes) : left_q;
+    assign job_tag      = QueueW'(!piece_q && final_q);
+    assign awake        = frame_push || state_q != IDLE || settle_q || resume || row_freed || rst;
 
     always_ff @(posedge clk) begin
         if (awake) begin
-            state_q <= state_d;
-            if (begins) cut_q <= frame.segment;
-            if (begins) count_q <= frame.fragments - 1'b1;
-            else if (fragment_pop) count_q <= count_q - 1'b1;
-            if (fragment_pop) begin
-                addr_q <= fragment_addr;
-                left_q <= fragment_len;
-            end else if (taken) begin
-                addr_q <= addr_q + 64'(MaxJobBytes);
-                left_q <= left_q - 16'(MaxJobBytes);
+            state_q   <= state_d;
+            job_valid <= !taken && state_d == JOB && (job_valid || room);
+            resume    <= cut_q && state_q != IDLE && state_d == IDLE;
+            if (frame_push) begin
+                cut_q   <= frame.segment;
+                count_q <= frame.fragments - 1'b1;
+                final_q <= frame.fragments == 6'd1;
+            end else if (fragment_pop) begin
+                count_q <= count_q - 1'b1;
+                final_q <= count_q == 6'd1;
             end
-            free_q <= free_q + RowW'(row_freed)
-                - (taken ? RowW'((job_len + 16'(BeatBytes - 1)) >> BeatW) : '0);
+            if (fragment_pop) begin
+                addr_q  <= fragment_addr;
+                left_q  <= fragment_len;
+                piece_q <= fragment_long;
+            end else if (taken) begin
+                addr_q  <= addr_q + 64'(MaxJobBytes);
+                left_q  <= left_q - 16'(MaxJobBytes);
+                piece_q <= left_q > 16'(2 * MaxJobBytes);
+            end
+            settle_q   <= taken;
+            promised_q <= RowW'((job_len + 16'(BeatBytes - 1)) >> BeatW);
+            free_q     <= free_q + RowW'(row_freed) - (settle_q ? promised_q : '0);
             if (rst) begin
-                state_q <= IDLE;
-                free_q  <= RowW'(Rows);
+                state_q   <= IDLE;
+                job_valid <= 1'b0;
+                resume    <= 1'b0;
+                settle_q  <= 1'b0;
+                free_q    <= RowW'(Rows);
             end
 `ifndef SYNTHESIS
             assert (rst || !fragment_pop || fragment_valid)
             else $fatal(1, "tx_read: a frame without its fragments");
+            assert (rst || !frame_push || !frame_full)
+            else $fatal(1, "tx_read: a frame for which there is no room");
 `endif
         end
     end
@@ -125,7 +139,7 @@ module tx_read
     assign unused_valid = fragment_valid;
 `endif
 
-    assign busy = frame_valid || state_q != IDLE;
+    assign busy = state_q != IDLE || resume;
 
 endmodule
 

@@ -21,6 +21,7 @@ module tx_segment
 
     // frames, and the words of those that are not refused
     input  wire logic        frame_valid,
+    input  wire logic        frame_refused,  // its status is not OK
     output      logic        frame_pop,
     input  wire tx_frame_t   frame,
     input  wire logic [63:0] s_data,
@@ -41,6 +42,7 @@ module tx_segment
     output      logic        result_push,
     input  wire logic        result_full,
     output      logic [3:0]  result_status,
+    output      logic        result_stamp,   // a start to be stamped is on its way
 
     output      logic        busy
 );
@@ -68,16 +70,16 @@ module tx_segment
 
     logic pass, pass_valid, refused, cuts, end_of_pass;
 
-    assign refused     = frame_valid && frame.status != CPL_STATUS_OK;
+    assign refused     = frame_valid && frame_refused;
     assign pass        = frame_valid && !refused && !cuts;
-    assign pass_valid  = pass && s_valid && !(s_last && result_full);
+    assign pass_valid  = pass && s_valid && !result_full;
     assign end_of_pass = pass_valid && m_ready && s_last;
 
     if (!Segment) begin : g_none
         logic unused;
 
         assign cuts          = 1'b0;
-        assign s_ready       = pass && m_ready && !(s_last && result_full);
+        assign s_ready       = pass && m_ready && !result_full;
         assign m_data        = s_data;
         assign m_bytes       = s_bytes;
         assign m_last        = s_last;
@@ -86,6 +88,7 @@ module tx_segment
         assign m_valid       = pass_valid;
         assign frame_pop     = end_of_pass || (refused && !result_full);
         assign result_status = refused ? frame.status : data_status(s_resp);
+        assign result_stamp  = !refused && frame.timestamp && !s_resp[1];
         assign busy          = 1'b0;
         assign unused        = &{clk, rst, cfg_max_frame, frame};
     end else begin : g_segment
@@ -196,7 +199,7 @@ module tx_segment
             enter   = 1'b0;
             s_ready = 1'b0;
             case (state_q)
-                PASS: s_ready = pass && m_ready && !(s_last && result_full);
+                PASS: s_ready = pass && m_ready && !result_full;
                 HEAD: begin
                     s_ready = !all_stored_q && !long && !ends_early;
                     enter   = s_ready && s_valid && at_payload;
@@ -269,7 +272,7 @@ module tx_segment
 
         logic [63:0] merged;
         logic [3:0]  lanes;
-        logic        done, first_q;
+        logic        done, first_q, first_left_q, first_leaves;
         logic [1:0]  seen_resp;
 
         assign lanes = merges ? {1'b0, fill} : 4'd0;
@@ -279,7 +282,12 @@ module tx_segment
                 merged[8*i+:8] = in_header || 4'(i) < lanes ? head_word[8*i+:8] : turned[8*i+:8];
         end
 
-        always_ff @(posedge clk) if (next) first_q <= next_first;
+        assign first_leaves = first_q ? !resp_q[1] : first_left_q;
+
+        always_ff @(posedge clk) begin
+            if (next) first_q <= next_first;
+            if (step && last) first_left_q <= first_leaves;
+        end
 
         assign m_data    = state_q == CUT ? merged : s_data;
         assign m_bytes   = state_q == CUT ? (in_header ? 4'd8 : lanes + bytes) : s_bytes;
@@ -297,6 +305,8 @@ module tx_segment
         assign frame_pop     = done || end_of_pass || (refused && !result_full);
         assign result_status = refused ? frame.status
             : state_q == SKIP && !seen_resp[1] ? CPL_STATUS_BAD_LENGTH : data_status(seen_resp);
+        assign result_stamp = frame.timestamp
+            && (state_q == CUT ? first_leaves : pass && !s_resp[1]);
         assign busy = state_q != PASS;
     end
 

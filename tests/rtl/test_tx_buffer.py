@@ -38,7 +38,7 @@ class Bench:
     async def reset(self) -> None:
         await start_clock_and_reset(
             self.dut, flush=0, s_data=0, s_bytes=8, s_last=0, s_discard=0, s_stamp=0, s_checksum=0,
-            s_csum_at=0, s_valid=0, csum_done=0, csum=0, m_axis_tready=0,
+            s_csum_at=0, s_valid=0, csum_soon=0, csum_done=0, csum=0, m_axis_tready=0,
         )  # fmt: skip
 
     async def clock(self, word: Word | None = None) -> bool:
@@ -52,6 +52,7 @@ class Bench:
         due = bool(self.answers) and self.answers[0][0] <= self.clocks
         dut.csum_done.value = int(due)
         dut.csum.value = self.answers.popleft()[1] if due else 0xDEAD
+        dut.csum_soon.value = int(bool(self.answers) and self.answers[0][0] == self.clocks + 1)
         ready = self.ready()
         dut.m_axis_tready.value = int(ready)
         await ReadOnly()

@@ -9,7 +9,7 @@ from typing import Any
 
 import cocotb
 import pytest
-from cocotb.triggers import FallingEdge, ReadOnly
+from cocotb.triggers import FallingEdge, ReadOnly, Timer
 from conftest import SEED, SIMS
 from tx_stream import Word, frame_bits
 from wire_side_common import Beat, beats, start_clock_and_reset
@@ -35,8 +35,8 @@ def of_module(top: str) -> Any:
 async def fragments_become_jobs_that_fit(dut: Any) -> None:
     rng = random.Random(SEED)
     await start_clock_and_reset(
-        dut, fragment_valid=0, fragment_addr=0, fragment_len=0, frame_valid=0, frame=0, told_full=0,
-        job_ready=0, row_freed=0,
+        dut, fragment_valid=0, fragment_addr=0, fragment_len=0, fragment_long=0, frame_push=0,
+        frame=0, told_full=0, job_ready=0, row_freed=0,
     )  # fmt: skip
     frames: deque[list[tuple[int, int]]] = deque()
     fragments: deque[tuple[int, int]] = deque()
@@ -60,13 +60,16 @@ async def fragments_become_jobs_that_fit(dut: Any) -> None:
     used, told, resumed = 0, 0, 0
     for _ in range(100_000):
         await FallingEdge(dut.clk)
-        dut.frame_valid.value = int(bool(bits))
+        dut.told_full.value, dut.job_ready.value = int(rng.random() < 0.2), rng.getrandbits(1)
+        await Timer(1, "ps")
+        push = bool(bits) and not int(dut.frame_full.value)
+        dut.frame_push.value = int(push)
         dut.fragment_valid.value = int(bool(fragments))
         if bits:
             dut.frame.value = bits[0]
         if fragments:
             dut.fragment_addr.value, dut.fragment_len.value = fragments[0]
-        dut.told_full.value, dut.job_ready.value = int(rng.random() < 0.2), rng.getrandbits(1)
+            dut.fragment_long.value = int(fragments[0][1] > MOST)
         freed = used > 0 and rng.random() < 0.9
         dut.row_freed.value = int(freed)
         await ReadOnly()
@@ -76,11 +79,11 @@ async def fragments_become_jobs_that_fit(dut: Any) -> None:
             jobs.append((int(dut.job_addr.value), int(dut.job_len.value), tag))
             used += -(-jobs[-1][1] // BEAT)
             assert used <= LANDING // BEAT, "promised more than there is"
-        told += int(dut.told_push.value)
+        told += push
         resumed += int(dut.resume.value)
         if int(dut.fragment_pop.value):
             fragments.popleft()
-        if int(dut.frame_pop.value):
+        if push:
             bits.popleft()
         if not (bits or fragments or used or int(dut.busy.value)):
             break
@@ -159,8 +162,8 @@ class Completions:
     async def start(self) -> None:
         await start_clock_and_reset(
             self.dut, desc_push=0, desc_queue=0, desc_index=0, desc_len=0, result_push=0,
-            result_status=0, result_fragments=0, result_stamp=0, sending=1, stamp_push=0, stamp=0,
-            cpl_full=0,
+            result_status=0, result_fragments=0, result_stamp=0, sending=1, stamp_push=0,
+            stamp_lost=0, stamp=0, cpl_full=0,
         )  # fmt: skip
 
     async def clock(self, stamp: int | None = None) -> None:

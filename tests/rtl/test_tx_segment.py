@@ -75,7 +75,7 @@ class Bench:
 
     async def start(self) -> None:
         await start_clock_and_reset(
-            self.dut, cfg_max_frame=LONGEST, frame_valid=0, frame=0, result_full=0,
+            self.dut, cfg_max_frame=LONGEST, frame_valid=0, frame_refused=0, frame=0, result_full=0,
             s_data=0, s_bytes=8, s_last=0, s_resp=0, s_valid=0, m_ready=0,
         )  # fmt: skip
 
@@ -103,7 +103,9 @@ class Bench:
             self.drive(frame_valid=int(here), s_valid=int(shown), m_ready=int(ready))
             self.drive(result_full=int(self.rng.random() < self.stall / 2))
             if here:
-                self.drive(frame=asks[len(statuses)].bits)
+                this = asks[len(statuses)]
+                refused = this.status is not CplStatus.OK
+                self.drive(frame=this.bits, frame_refused=int(refused))
             if word is not None:
                 self.drive(**{f"s_{name}": value for name, value in word.items()})
             await ReadOnly()
