@@ -241,7 +241,8 @@ module nic_tx
 
     fifo_head #(.Width(1 + FrameW)) u_frame (
         .clk, .rst,
-        .in_valid(told_valid), .in_head({told.status != CPL_STATUS_OK, told}), .in_pop(told_pop),
+        .in_valid(told_valid && !result_full),
+        .in_head({told.status != CPL_STATUS_OK, told}), .in_pop(told_pop),
         .valid(frame_valid), .head({frame_refused, frame}), .pop(frame_pop)
     );
 
@@ -252,7 +253,7 @@ module nic_tx
         .s_valid(packed_valid), .s_ready(packed_ready),
         .m_data(cut_data), .m_bytes(cut_bytes), .m_last(cut_last), .m_discard(cut_discard),
         .m_first(cut_first), .m_valid(cut_valid), .m_ready(cut_ready),
-        .result_push, .result_full, .result_status, .result_stamp, .busy(segment_busy)
+        .result_push, .result_status, .result_stamp, .busy(segment_busy)
     );
 
     tx_vlan u_vlan (
@@ -278,7 +279,7 @@ module nic_tx
 
     always_ff @(posedge clk) flush_q <= !cfg_enable && |(active & ~enable);
 
-    tx_buffer #(.Bytes(BufferBytes)) u_buffer (
+    tx_buffer #(.Bytes(BufferBytes), .Checksum(Checksum)) u_buffer (
         .clk, .rst, .flush(flush_q),
         .s_data(send_data), .s_bytes(send_bytes), .s_last(send_last), .s_discard(send_discard),
         .s_stamp(send_stamp), .s_checksum(send_checksum), .s_csum_at(send_csum_at),

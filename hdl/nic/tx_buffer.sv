@@ -10,7 +10,8 @@
 `default_nettype none
 
 module tx_buffer #(
-    parameter int Bytes = 32768
+    parameter int Bytes = 32768,
+    parameter bit Checksum = 1  // 0: no frame wants one
 ) (
     input  wire logic        clk,
     input  wire logic        rst,
@@ -46,6 +47,7 @@ module tx_buffer #(
 
     localparam int Rows = Bytes / 8;
     localparam int RowW = $clog2(Rows);
+    localparam int PendingW = 1 + (RowW + 1) + RowW + 2;
 
 `ifndef SYNTHESIS
     initial begin
@@ -60,19 +62,21 @@ module tx_buffer #(
 
     logic [RowW:0] row_q, start_q, tail_q, next_q;
     logic          started_q;       // the first word of a frame has come, not its last
-    logic          full_q, swallow, swallow_q, write, kept, waits, drop, awake;
+    logic          full, full_q, sink_q, swallow, swallow_q, write, kept, waits, drop, awake;
     logic          some_q;          // a row can be read
     logic          loaded_q, there_q, ahead_q, enters, moves, moved_q;
     logic          still_q;         // nothing was read or to be read, a clock ago
 
+    assign full = row_q - next_q >= (RowW + 1)'(Rows - 4);
+
     // Known a clock late, so with some rows to spare.  A checksum takes the clock of a word.
     always_ff @(posedge clk) begin
-        full_q  <= !rst && row_q - next_q >= (RowW + 1)'(Rows - 4);
-        s_ready <= !rst && !csum_soon
-            && (row_q - next_q < (RowW + 1)'(Rows - 4) || flush || swallow_q);
+        full_q  <= !rst && full;
+        sink_q  <= flush && full;
+        s_ready <= !rst && !csum_soon && (!full || flush || swallow_q);
     end
 
-    assign swallow = swallow_q || (flush && full_q);
+    assign swallow = swallow_q || sink_q;
     assign write   = s_valid && s_ready && !swallow;
     assign kept    = write && s_last && !s_discard;
     assign drop    = s_valid && s_ready && (swallow || (s_last && s_discard));
@@ -81,21 +85,30 @@ module tx_buffer #(
 
     // ---- ends of frames that wait for a checksum, or for those before them
 
-    logic          pending, pending_full, pending_checksum;
+    logic          queued, pending, pending_full, pending_checksum;
     logic [RowW:0] pending_end;
     logic [RowW-1:0] pending_row;
     logic [1:0]    pending_lane;
     logic [7:0]    at_row;
+    logic          wait_q;
+    logic [PendingW-1:0] wait_data_q;
 
-    assign waits       = s_checksum || pending;
+    assign queued      = Checksum && (pending || wait_q);
+    assign waits       = queued || (Checksum && s_checksum);
     assign csum_wanted = kept && waits;
     assign at_row      = 8'(s_csum_at >> 2);
 
-    small_fifo #(.Width(1 + RowW + 1 + RowW + 2), .Depth(8)) u_pending (
+    always_ff @(posedge clk) begin
+        wait_q      <= csum_wanted && !rst;
+        wait_data_q <= {s_checksum, row_q + 1'b1, start_q[RowW-1:0] + RowW'(at_row),
+                        s_csum_at[1:0]};
+    end
+
+    small_fifo #(.Width(PendingW), .Depth(8)) u_pending (
         .clk,
         .rst,
-        .push(kept && waits),
-        .push_data({s_checksum, row_q + 1'b1, start_q[RowW-1:0] + RowW'(at_row), s_csum_at[1:0]}),
+        .push(wait_q),
+        .push_data(wait_data_q),
         .full(pending_full),
         .pop(csum_done),
         .head({pending_checksum, pending_end, pending_row, pending_lane}),
@@ -125,7 +138,7 @@ module tx_buffer #(
                 swallow_q <= 1'b0;
             end
 `ifndef SYNTHESIS
-            assert (rst || !full_q || swallow || row_q == start_q
+            assert (rst || !full_q || flush || swallow || row_q == start_q
                 || !(ahead_q || (next_q == start_q && !some_q && !loaded_q && !there_q)))
             else $fatal(1, "tx_buffer: a frame is larger than the buffer");
             assert (rst || !(csum_done && s_ready)) else $fatal(1, "tx_buffer: no clock to patch");
@@ -217,7 +230,7 @@ module tx_buffer #(
     assign m_axis_tuser  = row_stamp;
     assign m_axis_tkeep  = row_last ? ~(8'hfe << row_last_byte) : 8'hff;
 
-    assign busy = some_q || moved_q || loaded_q || there_q || pending || started_q;
+    assign busy = queued || some_q || moved_q || loaded_q || there_q || started_q;
 
 endmodule
 

@@ -56,8 +56,8 @@ module tx_checksum (
             if (valid) begin
                 masked_first_q <= index_q == '0;
                 index_q        <= last ? '0 : &index_q ? index_q : index_q + 1'b1;
-                masked_q       <= shown;
             end
+            masked_q      <= shown;
             added_valid_q <= masked_valid_q;
             added_done_q  <= masked_done_q;
             added_first_q <= masked_first_q;

@@ -25,7 +25,7 @@ module tx_complete
 
     // frames
     input  wire logic              result_push,
-    output      logic              result_full,
+    output      logic              result_full,   // the next frame has to wait
     input  wire logic [3:0]        result_status,
     input  wire logic [5:0]        result_fragments,
     input  wire logic              result_stamp,  // its start, on its way to the wire, is stamped
@@ -79,7 +79,7 @@ module tx_complete
         if (result_push) told_result_q <= {result_status, result_fragments, result_stamp};
         if (told_q && !result_pop) used_q <= used_q + 1'b1;
         if (result_pop && !told_q) used_q <= used_q - 1'b1;
-        result_full <= used_q >= UsedW'(Frames - 2);  // two clocks late
+        result_full <= used_q >= UsedW'(Frames - 2);  // late, and one is under way
         if (rst) used_q <= '0;
     end
 

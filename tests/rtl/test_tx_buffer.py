@@ -32,6 +32,7 @@ class Bench:
         self.stalled: tuple[int, ...] | None = None
         self.clocks = 0
         self.flush = 0
+        self.lost = 0  # stamps
         self.answers: deque[tuple[int, int]] = deque()  # clock, checksum
         self.sums: deque[int] = deque()  # of the frames that are waited for, in order
 
@@ -60,6 +61,7 @@ class Bench:
         if int(dut.csum_wanted.value):
             checksum = self.sums[-1] if word is not None and word["checksum"] else 0xBEEF
             self.answers.append((self.clocks + DELAY, checksum))
+        self.lost += int(dut.stamp_lost.value)
         self.sample(ready)
         self.clocks += 1
         return taken
@@ -195,6 +197,22 @@ async def a_frame_is_offered_only_when_whole_and_summed(dut: Any) -> None:
 
 
 @cocotb.test()
+async def short_frames_leave_a_clock_after_their_end_and_without_a_gap(dut: Any) -> None:
+    """Those of two words a clock later: the second has to be read."""
+    bench = Bench(dut)
+    await bench.reset()
+    for length in (*range(9, 80, 8), 1500):
+        for pause in (0.0, 0.7):
+            before = len(bench.received)
+            frame = await bench.frame(bench.rng.randbytes(length), pause=pause)
+            count = -(-length // 8)
+            for _ in range(count + (1 if count > 6 else 3)):
+                await bench.clock()
+            assert bench.received[before:] == [frame], (length, pause)
+            await bench.frame(bench.rng.randbytes(length), discard=True)
+
+
+@cocotb.test()
 async def a_full_buffer_takes_no_more_and_loses_nothing(dut: Any) -> None:
     bench = Bench(dut)
     await bench.reset()
@@ -228,6 +246,19 @@ async def a_flush_swallows_only_what_has_no_room(dut: Any) -> None:
         await bench.clock()
     sent.append(await bench.frame(bench.rng.randbytes(500), 20))
     assert await bench.drain() == sent
+
+
+@cocotb.test()
+async def a_swallowed_frame_says_that_its_stamp_is_lost(dut: Any) -> None:
+    bench = Bench(dut)
+    await bench.reset()
+    bench.ready, bench.flush = lambda: False, 1
+    await bench.frame(bench.rng.randbytes(BYTES - 100), stamp=1)
+    assert bench.lost == 0
+    for stamp in (1, 0, 1):
+        await bench.frame(bench.rng.randbytes(500), stamp=stamp)
+    await bench.frame(bench.rng.randbytes(500), stamp=1, discard=True)
+    assert bench.lost == 2
 
 
 @cocotb.test()

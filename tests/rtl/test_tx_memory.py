@@ -166,11 +166,12 @@ class Completions:
             stamp_lost=0, stamp=0, cpl_full=0,
         )  # fmt: skip
 
-    async def clock(self, stamp: int | None = None) -> None:
+    async def clock(self, stamp: int | None = None, lost: int = 0) -> None:
         dut, rng = self.dut, self.rng
         await FallingEdge(dut.clk)
         dut.sending.value, dut.cpl_full.value = self.sending, int(rng.random() < 0.3)
         dut.stamp_push.value, dut.stamp.value = int(stamp is not None), stamp or 0
+        dut.stamp_lost.value = lost
         push = bool(self.descs) and not int(dut.desc_full.value)
         dut.desc_push.value = int(push)
         if push:
@@ -222,8 +223,8 @@ async def a_stamp_goes_to_the_frame_it_is_of(dut: Any) -> None:
         bench.descs += [(0, number, 1), (0, number, 2)]
         status = bench.rng.choice((0, 0, 0, 5))
         bench.sending = int(number % 5 != 3)
-        bench.results.append((status, 2, 1))
-        waits = status == CplStatus.OK
+        waits = status == CplStatus.OK or bench.rng.random() < 0.5  # a first segment has left
+        bench.results.append((status, 2, int(waits)))
         for _ in range(bench.rng.randrange(20, 30)):
             await bench.clock()
         before = len(bench.found)
@@ -263,6 +264,34 @@ async def a_stamp_in_the_clock_that_gives_it_up_is_dropped(dut: Any) -> None:
             for _ in range(10):
                 await bench.clock()
         assert bench.found[1][4:6] == (1, 501), f"off from clock {early} on"
+
+
+@of_module("tx_complete")
+async def a_stamp_that_is_lost_is_waited_for_by_nobody(dut: Any) -> None:
+    """Its frame is swallowed while the transmitter is off: before its completion or behind it."""
+    bench = Completions(dut)
+    await bench.start()
+    for early in range(12):
+        bench.found.clear()
+        bench.sending = 0
+        bench.descs += [(0, number, 1) for number in range(3)]
+        bench.results += [(0, 1, 1)] * 3
+        for at in range(40):
+            await bench.clock(lost=int(at in (early, early + 1, early + 9)))
+        bench.sending = 1
+        for number in (3, 4):
+            bench.descs.append((0, number, 1))
+            bench.results.append((0, 1, 1))
+            for _ in range(20):
+                await bench.clock()
+            await bench.clock(stamp=700 + number)
+            for _ in range(20):
+                await bench.clock()
+        assert [entry[1:6:3] for entry in bench.found] == [
+            (0, 0), (1, 0), (2, 0), (3, 1), (4, 1),
+        ], early  # fmt: skip
+        assert [entry[5] for entry in bench.found[3:]] == [703, 704]
+        assert not int(dut.busy.value)
 
 
 PARAMETERS: dict[str, dict[str, int]] = {
