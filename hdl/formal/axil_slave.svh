@@ -16,7 +16,9 @@
             assert (f_aw_q == 2'(addr_held_q) + 2'(s_axil_bvalid));
             assert (f_w_q == 2'(data_held_q) + 2'(s_axil_bvalid));
             assert (f_ar_q == 2'(read_held_q) + 2'(s_axil_rvalid));
-            assert (!read_shown_q || read_held_q);
+            assert (!(read || read_shown_q) || read_held_q);
+            assert (!write || (addr_held_q && data_held_q && !s_axil_bvalid));
+            assert (!read || !s_axil_rvalid);
             assert (!s_axil_bvalid || (f_aw_q != '0 && f_w_q != '0));
             assert (!s_axil_rvalid || f_ar_q != '0);
             if (f_past_q && $past(s_axil_bvalid && !s_axil_bready))

@@ -3,13 +3,16 @@
 
     logic [2:0] f_quiet_q = '0;  // clocks in a row, halted and quiet
     logic [2:0] f_reset_q = '0;  // clocks it has lasted
+    logic       f_hard_q = 1'b1; // rst a clock ago
 
     always_ff @(posedge clk) begin
         if (rst || !halt || !quiet) f_quiet_q <= '0;
         else if (f_quiet_q != 3'd4) f_quiet_q <= f_quiet_q + 3'd1;
-        if (rst || !core_rst) f_reset_q <= '0;
+        if (rst || f_hard_q || !core_rst) f_reset_q <= '0;
         else f_reset_q <= f_reset_q + 3'd1;
-        if (!rst) begin
+        f_hard_q <= rst;
+        if (!rst && f_hard_q) assert (core_rst);
+        if (!rst && !f_hard_q) begin
             if (state_q == HALT) assert (f_quiet_q == 3'(count_q));
             if (state_q == RESET) assert (f_reset_q == 3'(count_q));
             if (core_rst && f_reset_q == '0) assert (f_quiet_q == 3'd4);

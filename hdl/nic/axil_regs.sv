@@ -118,7 +118,7 @@ module axil_regs
 
     // ---- port
 
-    logic        write, write_known, read, read_known;
+    logic        write_ahead, write, write_known, read_ahead, read, read_known;
     logic [15:0] write_addr, read_addr;
     logic [31:0] write_data, write_mask, read_data;
 
@@ -142,11 +142,13 @@ module axil_regs
         .s_axil_rresp,
         .s_axil_rvalid,
         .s_axil_rready,
+        .write_ahead,
         .write,
         .write_addr,
         .write_data,
         .write_mask,
         .write_known,
+        .read_ahead,
         .read,
         .read_addr,
         .read_data,
@@ -168,12 +170,14 @@ module axil_regs
     ) u_device (
         .clk,
         .rst(core_rst),
+        .write_ahead,
         .write,
-        .write_addr(write_addr),
+        .write_addr,
         .write_data,
         .write_mask,
         .write_known(device_write_known),
-        .read_addr(read_addr),
+        .read_ahead,
+        .read_addr,
         .read_data(device_data),
         .read_known(device_read_known),
         .read_is_counter(device_is_counter),
@@ -199,8 +203,9 @@ module axil_regs
 
     rx_regs #(.RxOffload(RxOffload)) u_rx (
         .clk, .rst(core_rst),
-        .write, .write_addr, .write_data, .write_mask, .write_known(part_write_known[0]),
-        .read_addr, .read_data(part_data[0]), .read_known(part_read_known[0]),
+        .write_ahead, .write, .write_addr, .write_data, .write_mask,
+        .write_known(part_write_known[0]),
+        .read_ahead, .read_addr, .read_data(part_data[0]), .read_known(part_read_known[0]),
         .cfg_filter, .cfg_filter_valid, .cfg_multicast_hash, .cfg_rss_ipv4, .cfg_rss_ipv6,
         .cfg_rss_key, .table_index, .table_queue, .cfg_vlan_strip, .cfg_header_split,
         .cfg_pause_rx, .cfg_pause_tx, .cfg_pause_quanta, .cfg_pause_xoff, .cfg_pause_xon
@@ -208,15 +213,17 @@ module axil_regs
 
     event_regs #(.Queues(Queues)) u_events (
         .clk, .rst(core_rst),
-        .write, .write_addr, .write_data, .write_mask, .write_known(part_write_known[1]),
-        .read_addr, .read_data(part_data[1]), .read_known(part_read_known[1]),
+        .write_ahead, .write, .write_addr, .write_data, .write_mask,
+        .write_known(part_write_known[1]),
+        .read_ahead, .read_addr, .read_data(part_data[1]), .read_known(part_read_known[1]),
         .link_up, .rx_failed, .tx_failed, .irq(event_irq), .busy(event_busy)
     );
 
     ns_clock #(.Gated(Gated)) u_clock (
         .clk, .rst(core_rst), .skipped,
-        .write, .write_addr, .write_data, .write_mask, .write_known(part_write_known[2]),
-        .read, .read_addr, .read_data(part_data[2]), .read_known(part_read_known[2]), .now
+        .write_ahead, .write, .write_addr, .write_data, .write_mask,
+        .write_known(part_write_known[2]),
+        .read_ahead, .read_addr, .read_data(part_data[2]), .read_known(part_read_known[2]), .now
     );
 
     // ---- queues
@@ -234,11 +241,15 @@ module axil_regs
         queue_regs u_queue (
             .clk,
             .rst(core_rst),
-            .write(write && write_here[q]),
+            .write_ahead,
+            .write_here(write_here[q]),
+            .write,
             .write_offset(write_addr[7:0]),
             .write_data,
             .write_mask,
             .write_known(queue_write_known[q]),
+            .read_ahead,
+            .read_here(read_here[q]),
             .read_offset(read_addr[7:0]),
             .read_data(queue_data[q]),
             .read_known(queue_read_known[q]),
@@ -268,42 +279,30 @@ module axil_regs
         );
     end
 
-    assign write_known = device_write_known || |part_write_known
-        || |(write_here & queue_write_known);
-    assign read_known  = known_q;
+    assign write_known = device_write_known || |part_write_known || |queue_write_known;
+    assign read_known  = device_read_known || |part_read_known || |queue_read_known;
 
-    // ---- read: one block answers; a counter's high word comes from the latch
+    // ---- read: all but one block answer 0; a counter's high word comes from the latch
 
-    logic        is_counter, is_counter_q, known_q, awake;
-    logic [31:0] low, high, low_q, high_now_q, high_q;
+    logic        is_counter;
+    logic [31:0] low, high, high_q;
 
     always_comb begin
-        low        = device_data;
-        if (!device_read_known) low = part_data[0] | part_data[1] | part_data[2];
-        high       = device_high;
+        low        = device_data | part_data[0] | part_data[1] | part_data[2];
+        high       = device_is_counter ? device_high : '0;
         is_counter = device_is_counter;
-        for (int q = 0; q < Queues; q++)
-            if (read_here[q]) begin
-                low        = queue_data[q];
-                high       = queue_high[q];
-                is_counter = queue_is_counter[q];
-            end
+        for (int q = 0; q < Queues; q++) begin
+            low        = low | queue_data[q];
+            high       = high | (queue_is_counter[q] ? queue_high[q] : '0);
+            is_counter = is_counter || queue_is_counter[q];
+        end
     end
 
-    assign read_data = is_counter_q && read_addr[2] ? high_q : low_q;
-
-    assign awake = busy || core_rst;
+    assign read_data = low | (is_counter && read_addr[2] ? high_q : '0);
 
     always_ff @(posedge clk) begin
-        if (awake) begin
-            low_q        <= low;
-            high_now_q   <= high;
-            is_counter_q <= is_counter;
-            known_q      <= device_read_known || |part_read_known
-                || |(read_here & queue_read_known);
-            if (read && is_counter_q && !read_addr[2]) high_q <= high_now_q;
-            if (core_rst) high_q <= '0;
-        end
+        if (read && is_counter && !read_addr[2]) high_q <= high;
+        if (core_rst) high_q <= '0;
     end
 
 endmodule

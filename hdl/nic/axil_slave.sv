@@ -28,16 +28,19 @@ module axil_slave #(
     output      logic             s_axil_rvalid,
     input  wire logic             s_axil_rready,
 
-    // register bus, addresses of whole words: a write's answer is due in the clock of the strobe,
-    // a read has its address a clock before and its answer is due in the clock of the strobe
+    // register bus, addresses of whole words.  `_ahead` comes a clock before the strobe; address and
+    // data are there with it, the address of a read a clock before it.  The answer is due in the
+    // clock of the strobe.
+    output      logic             write_ahead,
     output      logic             write,
     output      logic [AddrW-1:0] write_addr,
     output      logic [31:0]      write_data,
     output      logic [31:0]      write_mask,  // a bit for each bit of the bytes to write
     input  wire logic             write_known,
+    output      logic             read_ahead,
     output      logic             read,
     output      logic [AddrW-1:0] read_addr,
-    input  wire logic [31:0]      read_data,
+    input  wire logic [31:0]      read_data,   // 0 if not known
     input  wire logic             read_known,
 
     output      logic             busy
@@ -53,7 +56,7 @@ module axil_slave #(
 
     assign s_axil_awready = !addr_held_q;
     assign s_axil_wready  = !data_held_q;
-    assign write          = addr_held_q && data_held_q && !s_axil_bvalid;
+    assign write_ahead    = addr_held_q && data_held_q && !s_axil_bvalid && !write;
 
     for (genvar i = 0; i < 4; i++) begin : g_byte
         assign write_mask[8*i +: 8] = {8{strobe_q[i]}};
@@ -71,6 +74,7 @@ module axil_slave #(
                 strobe_q    <= s_axil_wstrb;
             end
             if (s_axil_bready) s_axil_bvalid <= 1'b0;
+            write <= write_ahead;
             if (write) begin
                 addr_held_q   <= 1'b0;
                 data_held_q   <= 1'b0;
@@ -80,6 +84,7 @@ module axil_slave #(
             if (rst) begin
                 addr_held_q   <= 1'b0;
                 data_held_q   <= 1'b0;
+                write         <= 1'b0;
                 s_axil_bvalid <= 1'b0;
             end
         end
@@ -88,7 +93,7 @@ module axil_slave #(
     // ---- read
 
     assign s_axil_arready = !read_held_q;
-    assign read           = read_shown_q && !s_axil_rvalid;
+    assign read_ahead     = read_shown_q && !s_axil_rvalid && !read;
 
     always_ff @(posedge clk) begin
         if (awake) begin
@@ -97,16 +102,17 @@ module axil_slave #(
                 read_addr   <= s_axil_araddr & ~(AddrW'(3));
             end
             if (s_axil_rready) s_axil_rvalid <= 1'b0;
-            read_shown_q <= read_held_q;
+            read         <= read_ahead;
+            read_shown_q <= read_held_q && !read;
             if (read) begin
                 read_held_q   <= 1'b0;
-                read_shown_q  <= 1'b0;
                 s_axil_rvalid <= 1'b1;
-                s_axil_rdata  <= read_known ? read_data : '0;
+                s_axil_rdata  <= read_data;
                 s_axil_rresp  <= read_known ? Okay : DecErr;
             end
             if (rst) begin
                 read_held_q   <= 1'b0;
+                read          <= 1'b0;
                 read_shown_q  <= 1'b0;
                 s_axil_rvalid <= 1'b0;
             end

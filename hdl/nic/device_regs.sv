@@ -16,16 +16,18 @@ module device_regs
     input  wire logic                      rst,
 
     // register bus
+    input  wire logic                      write_ahead,
     input  wire logic                      write,
     input  wire logic [15:0]               write_addr,
     input  wire logic [31:0]               write_data,
     input  wire logic [31:0]               write_mask,
     output      logic                      write_known,
+    input  wire logic                      read_ahead,
     input  wire logic [15:0]               read_addr,
-    output      logic [31:0]               read_data,        // of a counter: always its low word
+    output      logic [31:0]               read_data,        // 0 if it is none of these
     output      logic                      read_known,
     output      logic                      read_is_counter,
-    output      logic [31:0]               counter_high,
+    output      logic [31:0]               counter_high,     // in the clock of the read
 
     output      logic                      cfg_rx_enable,
     output      logic                      cfg_tx_enable,
@@ -52,7 +54,7 @@ module device_regs
     status_reg_t      status;
 
     function automatic logic is_counter(input logic [15:0] addr);
-        is_counter = 16'(addr - COUNTER_BASE) < 16'(8 * COUNTERS);
+        is_counter = addr >= COUNTER_BASE && addr < COUNTER_BASE + 16'(8 * COUNTERS);
     endfunction
 
     function automatic logic known(input logic [15:0] addr);
@@ -70,23 +72,33 @@ module device_regs
         if (max_frame_written.bytes > 16'(MaxFrame)) max_frame_written.bytes = 16'(MaxFrame);
     end
 
-    assign soft_reset = write && write_addr == CTRL && ctrl_written.soft_reset;
+    logic at_ctrl_q, at_mac_lo_q, at_mac_hi_q, at_max_frame_q, at_rx_steering_q;
+
+    assign soft_reset = write && at_ctrl_q && ctrl_written.soft_reset;
 
     always_ff @(posedge clk) begin
-        if (write)
-            case (write_addr)
-                CTRL: begin
-                    ctrl_q            <= ctrl_written;
-                    ctrl_q.soft_reset <= 1'b0;  // nic_reset remembers it
-                end
-                MAC_LO: mac_lo_q <= reg_merge(mac_lo_q, write_data, write_mask & MAC_LO_WMASK);
-                MAC_HI: mac_hi_q <= reg_merge(mac_hi_q, write_data, write_mask & MAC_HI_WMASK);
-                MAX_FRAME: max_frame_q <= max_frame_written;
-                RX_STEERING:
-                    rx_steering_q <= reg_merge(rx_steering_q, write_data,
+        if (write_ahead) begin
+            at_ctrl_q        <= write_addr == CTRL;
+            at_mac_lo_q      <= write_addr == MAC_LO;
+            at_mac_hi_q      <= write_addr == MAC_HI;
+            at_max_frame_q   <= write_addr == MAX_FRAME;
+            at_rx_steering_q <= write_addr == RX_STEERING;
+            write_known      <= known(write_addr);
+        end
+        if (write) begin
+            if (at_ctrl_q) begin
+                ctrl_q            <= ctrl_written;
+                ctrl_q.soft_reset <= 1'b0;  // nic_reset remembers it
+            end
+            if (at_mac_lo_q)
+                mac_lo_q <= reg_merge(mac_lo_q, write_data, write_mask & MAC_LO_WMASK);
+            if (at_mac_hi_q)
+                mac_hi_q <= reg_merge(mac_hi_q, write_data, write_mask & MAC_HI_WMASK);
+            if (at_max_frame_q) max_frame_q <= max_frame_written;
+            if (at_rx_steering_q)
+                rx_steering_q <= reg_merge(rx_steering_q, write_data,
                                            write_mask & RX_STEERING_WMASK);
-                default: ;
-            endcase
+        end
         if (rst) begin
             ctrl_q        <= CTRL_RESET;
             mac_lo_q      <= MAC_LO_RESET;
@@ -96,12 +108,10 @@ module device_regs
         end
     end
 
-    assign write_known = known(write_addr);
-
     // ---- counters
 
     logic [15:0] counter_offset;
-    logic [63:0] count;
+    logic [31:0] count;
 
     assign counter_offset = read_addr - COUNTER_BASE;
 
@@ -110,11 +120,9 @@ module device_regs
         .rst,
         .step(steps),
         .index(CounterW'(counter_offset >> 3)),
-        .value(count)
+        .low(count),
+        .high(counter_high)
     );
-
-    assign read_is_counter = is_counter(read_addr);
-    assign counter_high    = count[63:32];
 
     // ---- read
 
@@ -137,21 +145,30 @@ module device_regs
         ctrl.soft_reset    = soft_resetting;
     end
 
-    always_comb begin
-        case (read_addr)
-            ID:          read_data = ID_RESET;
-            FEATURES:    read_data = features;
-            CTRL:        read_data = ctrl;
-            STATUS:      read_data = status;
-            MAC_LO:      read_data = mac_lo_q;
-            MAC_HI:      read_data = mac_hi_q;
-            MAX_FRAME:   read_data = max_frame_q;
-            RX_STEERING: read_data = rx_steering_q;
-            default:     read_data = 32'(count);
-        endcase
-    end
+    logic known_q, is_counter_q;
 
-    assign read_known = known(read_addr);
+    always_ff @(posedge clk) begin
+        known_q      <= known(read_addr);
+        is_counter_q <= is_counter(read_addr);
+        if (read_ahead) begin
+            read_known      <= known_q;
+            read_is_counter <= is_counter_q;
+            read_data       <= '0;
+            if (is_counter_q) read_data <= read_addr[2] ? '0 : count;
+            else if (known_q)
+                case (read_addr[7:0])
+                    ID[7:0]:          read_data <= ID_RESET;
+                    FEATURES[7:0]:    read_data <= features;
+                    CTRL[7:0]:        read_data <= ctrl;
+                    STATUS[7:0]:      read_data <= status;
+                    MAC_LO[7:0]:      read_data <= mac_lo_q;
+                    MAC_HI[7:0]:      read_data <= mac_hi_q;
+                    MAX_FRAME[7:0]:   read_data <= max_frame_q;
+                    RX_STEERING[7:0]: read_data <= rx_steering_q;
+                    default: ;
+                endcase
+        end
+    end
 
     // ---- to the device
 

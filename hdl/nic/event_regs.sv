@@ -12,11 +12,13 @@ module event_regs
     input  wire logic              rst,
 
     // register bus
+    input  wire logic              write_ahead,
     input  wire logic              write,
     input  wire logic [15:0]       write_addr,
     input  wire logic [31:0]       write_data,
     input  wire logic [31:0]       write_mask,
     output      logic              write_known,
+    input  wire logic              read_ahead,
     input  wire logic [15:0]       read_addr,
     output      logic [31:0]       read_data,  // 0 if it is none of these
     output      logic              read_known,
@@ -36,7 +38,7 @@ module event_regs
     event_status_reg_t   status_q, events;
     event_mask_reg_t     mask_q;
     event_rings_reg_t    rings, rings_q;
-    logic                link_q, awake;
+    logic                link_q, at_status_q, at_mask_q, awake;
     logic [31:0]         cleared;
 
     always_comb begin
@@ -48,7 +50,7 @@ module event_regs
         events.ring_error  = (rings & ~rings_q) != '0;
     end
 
-    assign cleared = write && write_addr == EVENT_STATUS ? write_data & write_mask : '0;
+    assign cleared = write && at_status_q ? write_data & write_mask : '0;
     assign awake   = write || busy || rst;
 
     always_ff @(posedge clk) begin
@@ -56,7 +58,7 @@ module event_regs
             link_q   <= link_up;
             rings_q  <= rings;
             status_q <= (status_q & ~cleared) | events;
-            if (write && write_addr == EVENT_MASK)
+            if (write && at_mask_q)
                 mask_q <= reg_merge(mask_q, write_data, write_mask & EVENT_MASK_WMASK);
             if (rst) begin
                 link_q   <= link_up;
@@ -67,17 +69,23 @@ module event_regs
         end
     end
 
-    always_comb begin
-        case (read_addr)
-            EVENT_STATUS: read_data = status_q;
-            EVENT_MASK:   read_data = mask_q;
-            EVENT_RINGS:  read_data = rings;
-            default:      read_data = '0;
-        endcase
+    always_ff @(posedge clk) begin
+        if (write_ahead) begin
+            at_status_q <= write_addr == EVENT_STATUS;
+            at_mask_q   <= write_addr == EVENT_MASK;
+            write_known <= known(write_addr);
+        end
+        if (read_ahead) begin
+            read_known <= known(read_addr);
+            case (read_addr)
+                EVENT_STATUS: read_data <= status_q;
+                EVENT_MASK:   read_data <= mask_q;
+                EVENT_RINGS:  read_data <= rings;
+                default:      read_data <= '0;
+            endcase
+        end
     end
 
-    assign write_known = known(write_addr);
-    assign read_known  = known(read_addr);
     assign irq         = (status_q & ~mask_q) != '0;
     assign busy        = link_up != link_q || rings != rings_q;
 

@@ -1,6 +1,6 @@
 // Soft reset: stops the queues and the transmitter, waits until the bus and the wire side have
 // nothing under way, then resets all but the AXI4-Lite port.  A bus that never answers holds it
-// up: the AXI master must not forget an access.  The hard reset passes through at once.
+// up: the AXI master must not forget an access.  The hard reset passes through, a clock later.
 
 `default_nettype none
 
@@ -41,10 +41,10 @@ module nic_reset (
             count_q <= state_q == RESET || (state_q == HALT && quiet) ? count_q + 2'd1 : 2'd0;
             if (rst) state_q <= RUN;
         end
+        core_rst <= rst || state_d == RESET;
     end
 
     assign halt     = state_q != RUN;
-    assign core_rst = rst || state_q == RESET;
 
 endmodule
 

@@ -9,17 +9,21 @@ module queue_regs
     input  wire logic                  clk,
     input  wire logic                  rst,
 
-    // register bus, offsets within the block
+    // register bus, offsets within the block; whether the address is in it
+    input  wire logic                  write_ahead,
+    input  wire logic                  write_here,
     input  wire logic                  write,
     input  wire logic [7:0]            write_offset,
     input  wire logic [31:0]           write_data,
     input  wire logic [31:0]           write_mask,
     output      logic                  write_known,
+    input  wire logic                  read_ahead,
+    input  wire logic                  read_here,
     input  wire logic [7:0]            read_offset,
-    output      logic [31:0]           read_data,        // of a counter: always its low word
+    output      logic [31:0]           read_data,        // 0 if it is none of these
     output      logic                  read_known,
     output      logic                  read_is_counter,
-    output      logic [31:0]           counter_high,
+    output      logic [31:0]           counter_high,     // in the clock of the read
 
     // rings, receive [0] and transmit [1]
     output      logic [1:0]            enable,
@@ -50,7 +54,7 @@ module queue_regs
 );
 
     function automatic logic is_counter(input logic [7:0] offset);
-        is_counter = 8'(offset - Q_COUNTER_BASE) < 8'(8 * Q_COUNTERS);
+        is_counter = 5'((offset - Q_COUNTER_BASE) >> 3) < 5'(Q_COUNTERS);
     endfunction
 
     function automatic logic is_irq(input logic [7:0] offset);
@@ -70,7 +74,8 @@ module queue_regs
         ring_regs u_ring_regs (
             .clk,
             .rst,
-            .write(write && write_ring[r]),
+            .write_ahead(write_ahead && write_here && write_ring[r]),
+            .write,
             .write_offset(write_offset[5:0]),
             .write_data,
             .write_mask,
@@ -101,14 +106,21 @@ module queue_regs
 
     assign arm_written = reg_merge(arm_q, write_data, write_mask);
 
+    logic at_mask_q, at_arm_q, at_moderation_q;
+
     always_ff @(posedge clk) begin
-        if (write)
-            case (write_offset)
-                Q_IRQ_MASK: mask_q <= reg_merge(mask_q, write_data, write_mask & Q_IRQ_MASK_WMASK);
-                Q_IRQ_ARM: arm_q <= arm_written;
-                Q_IRQ_MODERATION: moderation_q <= reg_merge(moderation_q, write_data, write_mask);
-                default: ;
-            endcase
+        if (write_ahead) begin
+            at_mask_q       <= write_here && write_offset == Q_IRQ_MASK;
+            at_arm_q        <= write_here && write_offset == Q_IRQ_ARM;
+            at_moderation_q <= write_here && write_offset == Q_IRQ_MODERATION;
+            write_known     <= write_here && (|(write_ring & ring_write_known)
+                || is_irq(write_offset) || is_counter(write_offset));
+        end
+        if (write) begin
+            if (at_mask_q) mask_q <= reg_merge(mask_q, write_data, write_mask & Q_IRQ_MASK_WMASK);
+            if (at_arm_q) arm_q <= arm_written;
+            if (at_moderation_q) moderation_q <= reg_merge(moderation_q, write_data, write_mask);
+        end
         if (mask_q.auto_mask && irq_raised) mask_q.mask <= 1'b1;
         if (mask_q.auto_mask && irq_arm) mask_q.mask <= 1'b0;
         if (rst) begin
@@ -127,14 +139,14 @@ module queue_regs
     assign irq_mask        = mask_q.mask;
     assign irq_cycles      = moderation_q.cycles;
     assign irq_count       = moderation_q.count;
-    assign irq_arm         = write && write_offset == Q_IRQ_ARM;
+    assign irq_arm         = write && at_arm_q;
     assign irq_rx_consumer = arm_written.rx_consumer;
     assign irq_tx_consumer = arm_written.tx_consumer;
 
     // ---- counters
 
     logic [7:0]  counter_offset;
-    logic [63:0] count;
+    logic [31:0] count;
 
     assign counter_offset = read_offset - Q_COUNTER_BASE;
 
@@ -143,30 +155,34 @@ module queue_regs
         .rst,
         .step(events),
         .index(3'(counter_offset >> 3)),
-        .value(count)
+        .low(count),
+        .high(counter_high)
     );
 
-    assign read_is_counter = is_counter(read_offset);
-    assign counter_high    = count[63:32];
+    // ---- read
 
-    // ---- decode
-
-    assign write_known = |(write_ring & ring_write_known) || is_irq(write_offset)
-        || is_counter(write_offset);
-    assign read_known  = |(read_ring & ring_read_known) || is_irq(read_offset)
-        || is_counter(read_offset);
+    logic [31:0] word;
+    logic        known_q, is_counter_q;
 
     always_comb begin
         case (read_offset)
-            Q_IRQ_MASK:       read_data = mask_q;
-            Q_IRQ_ARM:        read_data = arm_q;
-            Q_IRQ_MODERATION: read_data = moderation_q;
-            Q_IRQ_STATUS:     read_data = irq_status;
-            default:
-                if (read_ring[0]) read_data = ring_data[0];
-                else if (read_ring[1]) read_data = ring_data[1];
-                else read_data = count[31:0];
+            Q_IRQ_MASK:       word = mask_q;
+            Q_IRQ_ARM:        word = arm_q;
+            Q_IRQ_MODERATION: word = moderation_q;
+            Q_IRQ_STATUS:     word = irq_status;
+            default:          word = read_ring[0] ? ring_data[0] : ring_data[1];
         endcase
+    end
+
+    always_ff @(posedge clk) begin
+        known_q      <= read_here && (|(read_ring & ring_read_known) || is_irq(read_offset));
+        is_counter_q <= read_here && is_counter(read_offset);
+        if (read_ahead) begin
+            read_known      <= known_q || is_counter_q;
+            read_is_counter <= is_counter_q;
+            read_data       <= known_q ? word : '0;
+            if (is_counter_q) read_data <= read_offset[2] ? '0 : count;
+        end
     end
 
 endmodule

@@ -1,5 +1,5 @@
 // Registers of one ring.  It holds what the driver set and shows what queue_ring reports; the
-// doorbell is passed on and not kept here.
+// doorbell is passed on, a clock ahead of all other writes, and not kept here.
 
 `default_nettype none
 
@@ -10,6 +10,7 @@ module ring_regs
     input  wire logic        rst,
 
     // register bus, offsets within the block
+    input  wire logic        write_ahead,
     input  wire logic        write,
     input  wire logic [5:0]  write_offset,
     input  wire logic [31:0] write_data,
@@ -53,17 +54,23 @@ module ring_regs
 
     // ---- write
 
+    logic at_ctrl_q, at_size_q, at_desc_lo_q, at_desc_hi_q, at_cpl_lo_q, at_cpl_hi_q;
+
     always_ff @(posedge clk) begin
-        if (write)
-            case (write_offset)
-                RING_CTRL: ctrl_q <= reg_merge(ctrl_q, write_data, write_mask & RING_CTRL_WMASK);
-                RING_SIZE: size_q <= reg_merge(size_q, write_data, write_mask & RING_SIZE_WMASK);
-                RING_DESC_BASE_LO: desc_lo_q <= reg_merge(desc_lo_q, write_data, write_mask);
-                RING_DESC_BASE_HI: desc_hi_q <= reg_merge(desc_hi_q, write_data, write_mask);
-                RING_CPL_BASE_LO: cpl_lo_q <= reg_merge(cpl_lo_q, write_data, write_mask);
-                RING_CPL_BASE_HI: cpl_hi_q <= reg_merge(cpl_hi_q, write_data, write_mask);
-                default: ;
-            endcase
+        at_ctrl_q    <= write_ahead && write_offset == RING_CTRL;
+        at_size_q    <= write_ahead && write_offset == RING_SIZE;
+        at_desc_lo_q <= write_ahead && write_offset == RING_DESC_BASE_LO;
+        at_desc_hi_q <= write_ahead && write_offset == RING_DESC_BASE_HI;
+        at_cpl_lo_q  <= write_ahead && write_offset == RING_CPL_BASE_LO;
+        at_cpl_hi_q  <= write_ahead && write_offset == RING_CPL_BASE_HI;
+        if (write) begin
+            if (at_ctrl_q) ctrl_q <= reg_merge(ctrl_q, write_data, write_mask & RING_CTRL_WMASK);
+            if (at_size_q) size_q <= reg_merge(size_q, write_data, write_mask & RING_SIZE_WMASK);
+            if (at_desc_lo_q) desc_lo_q <= reg_merge(desc_lo_q, write_data, write_mask);
+            if (at_desc_hi_q) desc_hi_q <= reg_merge(desc_hi_q, write_data, write_mask);
+            if (at_cpl_lo_q) cpl_lo_q <= reg_merge(cpl_lo_q, write_data, write_mask);
+            if (at_cpl_hi_q) cpl_hi_q <= reg_merge(cpl_hi_q, write_data, write_mask);
+        end
         if (rst) begin
             ctrl_q    <= RING_CTRL_RESET;
             size_q    <= RING_SIZE_RESET;
@@ -75,7 +82,7 @@ module ring_regs
     end
 
     assign producer_word     = 32'(producer);
-    assign doorbell          = write && write_offset == RING_DOORBELL;
+    assign doorbell          = write_ahead && write_offset == RING_DOORBELL;
     assign doorbell_producer = 16'(reg_merge(producer_word, write_data, write_mask));
     assign write_known       = known(write_offset);
 

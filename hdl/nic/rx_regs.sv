@@ -12,11 +12,13 @@ module rx_regs
     input  wire logic             rst,
 
     // register bus
+    input  wire logic             write_ahead,
     input  wire logic             write,
     input  wire logic [15:0]      write_addr,
     input  wire logic [31:0]      write_data,
     input  wire logic [31:0]      write_mask,
     output      logic             write_known,
+    input  wire logic             read_ahead,
     input  wire logic [15:0]      read_addr,
     output      logic [31:0]      read_data,      // 0 if it is none of these
     output      logic             read_known,
@@ -40,23 +42,25 @@ module rx_regs
 
     function automatic logic in_array(input logic [15:0] addr, input logic [15:0] base,
                                       input int count);
-        in_array = 16'(addr - base) < 16'(4 * count) && addr[1:0] == 2'b00;
+        in_array = addr >= base && addr < base + 16'(4 * count);
+    endfunction
+
+    function automatic logic is_single(input logic [15:0] addr);
+        is_single = addr == RSS_CTRL || addr == RX_OFFLOAD || addr == MULTICAST_HASH_LO
+            || addr == MULTICAST_HASH_HI || addr == PAUSE || addr == PAUSE_THRESHOLD;
     endfunction
 
     function automatic logic known(input logic [15:0] addr);
-        case (addr)
-            RSS_CTRL, RX_OFFLOAD, MULTICAST_HASH_LO, MULTICAST_HASH_HI, PAUSE, PAUSE_THRESHOLD:
-                known = 1'b1;
-            default:
-                known = in_array(addr, RSS_KEY, RSS_KEY_COUNT)
-                    || in_array(addr, RSS_TABLE, RSS_TABLE_COUNT)
-                    || in_array(addr, MAC_FILTER_LO, MAC_FILTER_LO_COUNT)
-                    || in_array(addr, MAC_FILTER_HI, MAC_FILTER_HI_COUNT);
-        endcase
+        known = is_single(addr) || in_array(addr, RSS_KEY, RSS_KEY_COUNT)
+            || in_array(addr, RSS_TABLE, RSS_TABLE_COUNT)
+            || in_array(addr, MAC_FILTER_LO, MAC_FILTER_LO_COUNT)
+            || in_array(addr, MAC_FILTER_HI, MAC_FILTER_HI_COUNT);
     endfunction
 
-    assign write_known = known(write_addr);
-    assign read_known  = known(read_addr);
+    always_ff @(posedge clk) begin
+        if (write_ahead) write_known <= known(write_addr);
+        if (read_ahead) read_known <= known(read_addr);
+    end
 
     if (RxOffload) begin : g_offload
         rss_ctrl_reg_t          rss_ctrl_q;
@@ -85,30 +89,43 @@ module rx_regs
                                                 write_mask & MAC_FILTER_HI_WMASK);
         end
 
+        logic at_rss_ctrl_q, at_offload_q, at_hash_lo_q, at_hash_hi_q, at_pause_q, at_threshold_q;
+        logic in_key_q, in_table_q, in_filter_lo_q, in_filter_hi_q;
+
         always_ff @(posedge clk) begin
+            if (write_ahead) begin
+                at_rss_ctrl_q  <= write_addr == RSS_CTRL;
+                at_offload_q   <= write_addr == RX_OFFLOAD;
+                at_hash_lo_q   <= write_addr == MULTICAST_HASH_LO;
+                at_hash_hi_q   <= write_addr == MULTICAST_HASH_HI;
+                at_pause_q     <= write_addr == PAUSE;
+                at_threshold_q <= write_addr == PAUSE_THRESHOLD;
+                in_key_q       <= in_array(write_addr, RSS_KEY, RSS_KEY_COUNT);
+                in_table_q     <= in_array(write_addr, RSS_TABLE, RSS_TABLE_COUNT);
+                in_filter_lo_q <= in_array(write_addr, MAC_FILTER_LO, MAC_FILTER_LO_COUNT);
+                in_filter_hi_q <= in_array(write_addr, MAC_FILTER_HI, MAC_FILTER_HI_COUNT);
+            end
             if (write) begin
-                case (write_addr)
-                    RSS_CTRL: rss_ctrl_q <= reg_merge(rss_ctrl_q, write_data,
-                                                      write_mask & RSS_CTRL_WMASK);
-                    RX_OFFLOAD: rx_offload_q <= reg_merge(rx_offload_q, write_data,
-                                                          write_mask & RX_OFFLOAD_WMASK);
-                    MULTICAST_HASH_LO:
-                        multicast_hash_q[31:0] <= reg_merge(multicast_hash_q[31:0], write_data,
-                                                            write_mask);
-                    MULTICAST_HASH_HI:
-                        multicast_hash_q[63:32] <= reg_merge(multicast_hash_q[63:32], write_data,
-                                                             write_mask);
-                    PAUSE: pause_q <= reg_merge(pause_q, write_data, write_mask & PAUSE_WMASK);
-                    PAUSE_THRESHOLD: threshold_q <= reg_merge(threshold_q, write_data, write_mask);
-                    default: ;
-                endcase
-                if (in_array(write_addr, RSS_KEY, RSS_KEY_COUNT))
+                if (at_rss_ctrl_q)
+                    rss_ctrl_q <= reg_merge(rss_ctrl_q, write_data, write_mask & RSS_CTRL_WMASK);
+                if (at_offload_q)
+                    rx_offload_q <= reg_merge(rx_offload_q, write_data,
+                                              write_mask & RX_OFFLOAD_WMASK);
+                if (at_hash_lo_q)
+                    multicast_hash_q[31:0] <= reg_merge(multicast_hash_q[31:0], write_data,
+                                                        write_mask);
+                if (at_hash_hi_q)
+                    multicast_hash_q[63:32] <= reg_merge(multicast_hash_q[63:32], write_data,
+                                                         write_mask);
+                if (at_pause_q) pause_q <= reg_merge(pause_q, write_data, write_mask & PAUSE_WMASK);
+                if (at_threshold_q) threshold_q <= reg_merge(threshold_q, write_data, write_mask);
+                if (in_key_q)
                     key_q[32*write_key+:32] <= reg_merge(key_q[32*write_key+:32], write_data,
                                                          write_mask);
-                if (in_array(write_addr, MAC_FILTER_LO, MAC_FILTER_LO_COUNT))
+                if (in_filter_lo_q)
                     filter_lo_q[32*write_filter+:32]
                         <= reg_merge(filter_lo_q[32*write_filter+:32], write_data, write_mask);
-                if (in_array(write_addr, MAC_FILTER_HI, MAC_FILTER_HI_COUNT)) begin
+                if (in_filter_hi_q) begin
                     filter_hi_q[16*write_filter+:16] <= filter_hi_written.value;
                     filter_valid_q[write_filter]     <= filter_hi_written.valid;
                 end
@@ -135,7 +152,7 @@ module rx_regs
             logic [3:0] entries[RSS_TABLE_COUNT];
 
             always_ff @(posedge clk) begin
-                if (write && in_array(write_addr, RSS_TABLE, RSS_TABLE_COUNT) && write_mask[8*i])
+                if (write && in_table_q && write_mask[8*i])
                     entries[write_addr[6:2]] <= write_data[8*i+:4];
             end
 
@@ -148,27 +165,33 @@ module rx_regs
 
         // ---- read
 
+        logic [31:0] single, word;
+        logic        read_single_q, read_key_q, read_table_q, read_filter_lo_q, read_filter_hi_q;
+
         always_comb begin
-            case (read_addr)
-                RSS_CTRL:          read_data = rss_ctrl_q;
-                RX_OFFLOAD:        read_data = rx_offload_q;
-                MULTICAST_HASH_LO: read_data = multicast_hash_q[31:0];
-                MULTICAST_HASH_HI: read_data = multicast_hash_q[63:32];
-                PAUSE:             read_data = pause_q;
-                PAUSE_THRESHOLD:   read_data = threshold_q;
-                default: begin
-                    read_data = '0;
-                    if (in_array(read_addr, RSS_KEY, RSS_KEY_COUNT))
-                        read_data = key_q[32*read_key+:32];
-                    if (in_array(read_addr, RSS_TABLE, RSS_TABLE_COUNT))
-                        read_data = shown;
-                    if (in_array(read_addr, MAC_FILTER_LO, MAC_FILTER_LO_COUNT))
-                        read_data = filter_lo_q[32*read_filter+:32];
-                    if (in_array(read_addr, MAC_FILTER_HI, MAC_FILTER_HI_COUNT))
-                        read_data = {filter_valid_q[read_filter], 15'd0,
-                                     filter_hi_q[16*read_filter+:16]};
-                end
+            case (read_addr[7:0])
+                RSS_CTRL[7:0]:          single = rss_ctrl_q;
+                RX_OFFLOAD[7:0]:        single = rx_offload_q;
+                MULTICAST_HASH_LO[7:0]: single = multicast_hash_q[31:0];
+                MULTICAST_HASH_HI[7:0]: single = multicast_hash_q[63:32];
+                PAUSE[7:0]:             single = pause_q;
+                default:                single = threshold_q;
             endcase
+            word = (read_single_q ? single : '0)
+                | (read_key_q ? key_q[32*read_key+:32] : '0)
+                | (read_table_q ? shown : '0)
+                | (read_filter_lo_q ? filter_lo_q[32*read_filter+:32] : '0)
+                | (read_filter_hi_q ? {filter_valid_q[read_filter], 15'd0,
+                                       filter_hi_q[16*read_filter+:16]} : '0);
+        end
+
+        always_ff @(posedge clk) begin
+            read_single_q    <= is_single(read_addr);
+            read_key_q       <= in_array(read_addr, RSS_KEY, RSS_KEY_COUNT);
+            read_table_q     <= in_array(read_addr, RSS_TABLE, RSS_TABLE_COUNT);
+            read_filter_lo_q <= in_array(read_addr, MAC_FILTER_LO, MAC_FILTER_LO_COUNT);
+            read_filter_hi_q <= in_array(read_addr, MAC_FILTER_HI, MAC_FILTER_HI_COUNT);
+            if (read_ahead) read_data <= word;
         end
 
         // ---- to the device
@@ -192,7 +215,7 @@ module rx_regs
     end else begin : g_none
         logic unused_inputs;
 
-        assign unused_inputs = ^{clk, rst, write, write_data, write_mask, table_index};
+        assign unused_inputs = ^{rst, write, write_data, write_mask, table_index};
         assign read_data          = '0;
         assign cfg_filter         = '0;
         assign cfg_filter_valid   = '0;

@@ -29,13 +29,14 @@ class Clock:
 
     async def start(self) -> None:
         await start_clock_and_reset(
-            self.dut, skipped=0, write=0, write_addr=0, write_data=0, write_mask=0, read=0,
-            read_addr=0,
+            self.dut, skipped=0, write_ahead=0, write=0, write_addr=0, write_data=0, write_mask=0,
+            read_ahead=0, read_addr=0,
         )  # fmt: skip
 
     async def clock(self, **inputs: int) -> None:
         await FallingEdge(self.dut.clk)
-        for name, value in ({"write": 0, "read": 0, "skipped": 0} | inputs).items():
+        strobes = dict.fromkeys(("write_ahead", "write", "read_ahead", "skipped"), 0)
+        for name, value in (strobes | inputs).items():
             getattr(self.dut, name).value = value
         await ReadOnly()
 
@@ -44,13 +45,15 @@ class Clock:
         return int(self.dut.now.value)
 
     async def write(self, addr: int, value: int, mask: int = ALL, **inputs: int) -> None:
-        await self.clock(write=1, write_addr=addr, write_data=value, write_mask=mask, **inputs)
+        await self.clock(write_ahead=1, write_addr=addr, write_data=value, write_mask=mask)
+        await self.clock(write=1, **inputs)
         assert int(self.dut.write_known.value)
 
     async def read(self, addr: int) -> int:
-        """As the port does: the address a clock before."""
+        """As the port does: the address a clock before, and the data a clock later."""
         await self.clock(read_addr=addr)
-        await self.clock(read=1)
+        await self.clock(read_ahead=1)
+        await self.clock()
         assert int(self.dut.read_known.value)
         return int(self.dut.read_data.value)
 
@@ -113,7 +116,7 @@ async def it_may_be_set_and_shifted_both_ways(dut: Any) -> None:
         skipped = 3 * (count % 2)
         await bench.write(regs.CLOCK_ADJUST, shift & ALL, skipped=skipped)
         assert await bench.read(regs.CLOCK_ADJUST) == shift & ALL
-        at += shift + 2 * 4 + 2 * skipped
+        at += shift + 2 * 6 + 2 * skipped
         assert await bench.now() == at & MASK64
 
 
@@ -154,14 +157,32 @@ async def the_low_word_latches_the_high_word(dut: Any) -> None:
 
 
 @cocotb.test()
+async def both_words_are_of_one_time_however_close_it_is_to_the_carry(dut: Any) -> None:
+    bench = Clock(dut)
+    await bench.start()
+    await bench.write(regs.CLOCK_INCREMENT, 1 << FRACTION)
+    carried = set()
+    for before in range(12):
+        start = (7 << 32) - before
+        await bench.write(regs.CLOCK_LO, start & ALL)
+        await bench.write(regs.CLOCK_HI, start >> 32)
+        low = await bench.read(regs.CLOCK_LO)
+        time = await bench.read(regs.CLOCK_HI) << 32 | low
+        assert start <= time < start + 6, f"{time:#x} soon after {start:#x}"
+        carried.add(time >> 32)
+    assert carried == {6, 7}
+
+
+@cocotb.test()
 async def other_addresses_are_none_of_its(dut: Any) -> None:
     bench = Clock(dut)
     await bench.start()
     own = (regs.CLOCK_LO, regs.CLOCK_HI, regs.CLOCK_INCREMENT, regs.CLOCK_ADJUST)
     for addr in range(0, 0x100, 4):
-        await bench.clock(write=int(addr not in own), write_addr=addr, write_data=ALL,
-                          write_mask=ALL, read_addr=addr)  # fmt: skip
         known = int(addr in own)
+        await bench.clock(write_addr=addr, write_data=ALL, write_mask=ALL, read_addr=addr)
+        await bench.clock(write_ahead=1, read_ahead=1)
+        await bench.clock(write=1 - known)
         assert int(dut.write_known.value) == int(dut.read_known.value) == known
         assert known or int(dut.read_data.value) == 0
     assert await bench.read(regs.CLOCK_INCREMENT) == RESET_INCREMENT
