@@ -27,8 +27,8 @@
             f_writers = f_writers + 4'(part_write_known[i]);
         end
         for (int i = 0; i < Queues; i++) begin
-            f_readers = f_readers + 4'(read_here[i] && queue_read_known[i]);
-            f_writers = f_writers + 4'(write_here[i] && queue_write_known[i]);
+            f_readers = f_readers + 4'(queue_read_known[i]);
+            f_writers = f_writers + 4'(queue_write_known[i]);
         end
     end
 
@@ -54,7 +54,7 @@
             if (f_wrote_q) assert (s_axil_bvalid && s_axil_bresp == (f_known_q ? 2'b00 : 2'b11));
             if (f_past_q && !core_rst && !f_wrote_q) assert ($stable(f_config) && $stable(f_rings));
             if (rx_doorbell != '0 || tx_doorbell != '0 || irq_arm != '0 || soft_reset)
-                assert (write || f_wrote_q);
+                assert (write_ahead || write || f_wrote_q);
             cover (s_axil_bvalid && s_axil_bresp == 2'b11);
             cover (s_axil_rvalid && s_axil_rresp == 2'b11);
             cover (s_axil_rvalid && s_axil_rresp == 2'b00 && s_axil_rdata != '0);

@@ -5,7 +5,7 @@
     logic [AddrW-1:0] f_first, f_beyond;
     logic [16:0]      f_bytes;
 
-    assign f_bytes  = burst_last ? 17'(left_q) : 17'(room);
+    assign f_bytes  = burst_last ? 17'(left_q) : 17'(room_q);
     assign f_first  = burst_addr & ~(AddrW'(BeatBytes - 1));
     assign f_beyond = f_first + (AddrW'(burst_len) + 1'b1) * AddrW'(BeatBytes);  // after its beats
 
@@ -15,6 +15,8 @@
             assume (!job_valid || (job_len != 16'd0 && job_addr < 2 ** 17));
             if (burst_valid) begin
                 assert (left_q != 16'd0);
+                assert (room_q == (BurstW + 1)'(MaxBurstBytes)
+                    - (BurstW + 1)'(addr_q[BurstW-1:0]));
                 assert (f_end_q > burst_addr && f_end_q < 2 ** 18);
                 assert (burst_addr + AddrW'(left_q) == f_end_q);
                 assert (32'(f_bytes) <= MaxBurstBytes);

@@ -9,6 +9,7 @@
     logic [4:0] f_jobs_q = '0, f_done_q = '0;
     logic [4:0] f_data_q = '0, f_resp_q = '0;      // with data: pushed, answered
     logic [4:0] f_ends_q [16];                     // entries up to the end of each job
+    logic [CountW-1:0] f_counts_q [16];            // and in it
     logic       f_beat_q = 1'b0, f_drop_q = 1'b0, f_past_q = 1'b0;
 
     always_ff @(posedge clk) begin
@@ -35,6 +36,7 @@
                 f_jobs_q           <= f_jobs_q + 5'd1;
                 f_given_q          <= f_given_q + 5'(job_len >> 4);
                 f_ends_q[f_jobs_q[3:0]] <= f_given_q + 5'(job_len >> 4);
+                f_counts_q[f_jobs_q[3:0]] <= job_count;
             end
             if (m_axis_tvalid && m_axis_tready) begin
                 f_beat_q <= FBeats > 1 && !f_beat_q;
@@ -43,12 +45,12 @@
 
             assume (!(push && push_full));
             assume (!push || push_queue == '0);
-            assume (!done_valid || done_tag == '0);
             assume (!push || push_entry[15:0] == 16'(f_pushed_q));
             assume (!data_done || f_resp_q != f_data_q);
+            assume (!done_valid || done_tag == TagW'({f_counts_q[f_done_q[3:0]], QueueW'(0)}));
             assume (!done_valid || (f_done_q != f_jobs_q
                 && f_written_q >= f_ends_q[f_done_q[3:0]]));
-            assume (log2_entries[0] == 4'd6 && cpl_base[0] == '0);
+            assume (log2_entries[0] == 4'd6 && mask[0] == 16'd63 && cpl_base[0] == '0);
             if (f_past_q && $past(broken[0])) assume (broken[0]);
             assume (f_pushed_q < 5'd15);
 
@@ -56,7 +58,7 @@
             assert (!m_axis_tvalid || f_written_q < f_given_q);
             if (m_axis_tvalid && !f_beat_q) assert (m_axis_tdata[15:0] == 16'(f_written_q));
             if (job_valid && !f_drop_q) assert (job_addr == AddrW'(f_given_q) * 16);
-            if (retiring && !late) assert (f_retired_q < f_written_q);
+            if (retiring) assert (f_retired_q < f_written_q);
             assert (busy || f_retired_q == f_pushed_q);
             // Once the responses are here, a completion is through every clock, up to the last.
             if (f_done_q == f_jobs_q && f_retired_q != f_given_q && !f_drop_q) assert (retire[0]);

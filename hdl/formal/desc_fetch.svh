@@ -1,13 +1,10 @@
 // What a ring asks for is asked for once, at its place, and stays until taken; every descriptor of
 // a job is pushed once, to its ring, the last one with fetch_end: what queue_ring assumes of a
-// fetch.  What the engine reads in a slot is the descriptor that was pushed there, whichever is
-// followed.  The stream brings the jobs in order, each with its bytes; a ring asks again when all
-// has come.
+// fetch.  The stream brings the jobs in order, each with its bytes; a ring asks again when all has
+// come.
 
     localparam int FBeats = 128 / DataW;
 
-    (* anyconst *) logic [QueueW-1:0] f_queue;
-    (* anyconst *) logic [SlotW-1:0]  f_slot;
     logic [Queues-1:0][CountW-1:0] f_left_q = '0;  // descriptors to come
     logic [QueueW-1:0] f_first_q = '0;             // the queue of the oldest job
     logic [QueueW-1:0] f_asked_q;                  // of the job shown
@@ -18,8 +15,7 @@
     logic         f_half_q = 1'b0;                 // one beat of a descriptor is here
     logic [DataW-1:0] f_low_q;
     logic [1:0]   f_low_resp_q;
-    logic         f_known_q = 1'b0;                // the followed slot has been written
-    logic [129:0] f_value_q, f_desc;
+    logic [129:0] f_desc;
     logic         f_whole, f_begin;
 
     assign f_begin = fetch_begin != '0;
@@ -47,22 +43,19 @@
         if (f_whole) begin
             f_left_q[s_axis_ttag] <= f_left_q[s_axis_ttag] - 1'b1;
             if (s_axis_tlast) f_taken_q[s_axis_ttag] <= 1'b0;
-            if (s_axis_ttag == f_queue && SlotW'(fetched[f_queue]) == f_slot) begin
-                f_known_q <= 1'b1;
-                f_value_q <= f_desc;
-            end
         end
         if (rst) begin
             f_left_q  <= '0;
             f_taken_q <= '0;
             f_first_q <= '0;
             f_half_q  <= 1'b0;
-            f_known_q <= 1'b0;
         end
 
         for (int i = 0; i < Queues; i++)
             assume (!fetch_wanted[i] || (f_left_q[i] == '0 && fetch_count[i] != '0
                 && 32'(fetch_count[i]) <= Prefetch));
+        for (int i = 0; i < Queues; i++)  // rings are aligned
+            assume ((AddrW'(desc_base[i]) & (AddrW'(fetch_entry[i]) << 4)) == '0);
         if (s_axis_tvalid) begin
             assume (f_taken_q[s_axis_ttag] && s_axis_ttag == f_first_q && s_axis_tkeep == '1);
             assume (s_axis_tlast == (f_half_q && f_left_q[s_axis_ttag] == CountW'(1)));
@@ -83,14 +76,11 @@
             for (int i = 0; i < Queues; i++)
                 assert (fetch_end[i] == (fetch_push[i] && f_left_q[i] == CountW'(1)));
             if (f_whole) assert (push_last == (f_desc[80] || f_desc[129]));
-            if (f_known_q && head_queue == f_queue && SlotW'(consumed[f_queue]) == f_slot)
-                assert ({head_resp, head_desc} == f_value_q);
 
             // What the registers hold of it.
             assert (g_narrow.high_q == f_half_q);
             if (f_half_q) assert (g_narrow.low_q == f_low_q
                 && g_narrow.low_resp_q == f_low_resp_q);
-            if (f_known_q) assert (store_q[{f_queue, f_slot}] == f_value_q);
             for (int i = 0; i < Queues; i++) begin
                 assert (!f_taken_q[i] || f_left_q[i] != '0);
                 assert (!(job_valid && f_asked_q == QueueW'(i)) || (f_left_q[i] == f_count_q
@@ -98,6 +88,6 @@
             end
             assert (32'(f_left_q[0]) <= Prefetch && 32'(f_left_q[1]) <= Prefetch);
             cover (fetch_end == Queues'(2) && f_taken_q == '1);
-            cover (f_known_q && head_queue == f_queue && head_resp == 2'b11 && fetch_end != '0);
+            cover (ready != '0 && head_resp == 2'b11 && fetch_end != '0);
         end
     end

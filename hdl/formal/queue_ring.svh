@@ -6,20 +6,25 @@
     logic [15:0] f_dropped_q = '0;       // came too late
     logic [15:0] f_lost_q = '0;          // taken, and their completion is not in memory
     logic [15:0] f_posted;
-    logic [1:0]  f_popped_q = '0;        // since the doorbell was taken
+    logic        f_popped_q = 1'b0;      // in the clock of the doorbell
+    logic        f_stale_q = 1'b1;       // a fetch or a start was a clock ago
+    logic [15:0] f_waiting, entries;
     logic [3:0]  f_log2_q = '0;
 
-    assign f_posted = waiting_q + 16'(f_coming_q) + 16'(f_held_q);
+    assign f_waiting = begun_q ? waiting_q - 16'(count_q) : waiting_q;
+    assign f_posted  = f_waiting + 16'(f_coming_q) + 16'(f_held_q);
+    assign entries   = mask_q + 16'd1;
 
     always_ff @(posedge clk) begin
         f_log2_q   <= log2_entries;
-        f_popped_q <= (doorbell_q ? f_popped_q : 2'd0) + 2'(pop);
+        f_popped_q <= pop;
+        f_stale_q  <= fetch_begin || start || rst;
         f_held_q   <= f_held_q + CountW'(fetch_push && state_q == RUN) - CountW'(pop);
         f_coming_q <= f_coming_q + (fetch_begin ? fetch_count : '0) - CountW'(fetch_push);
         f_dropped_q <= f_dropped_q + 16'(fetch_push && state_q != RUN);
         f_lost_q    <= f_lost_q + 16'(retire && (retire_resp[1] || broken));
         if (rst || start) begin
-            f_popped_q  <= '0;
+            f_popped_q  <= 1'b0;
             f_held_q    <= '0;
             f_coming_q  <= '0;
             f_dropped_q <= '0;
@@ -31,16 +36,19 @@
     // Not clocked: so the induction looks at one clock, not two.
     always_comb begin
         if (state_q != STOPPED) assume (log2_entries == f_log2_q);
+        if (!rst && state_q != STOPPED)
+            assert (mask_q == 16'((17'd1 << log2_entries) - 17'd1)
+                && block_q == (CountW'(mask_q) & CountW'(Prefetch - 1)));
         assume (log2_entries != 4'd0);
-        assume (!(doorbell && doorbell_q));  // a write of a register takes two clocks
+        assume (!(doorbell && measured_q));  // a write of a register takes two clocks
         assume (!fetch_begin || fetch_wanted);
         assume (!fetch_push || f_coming_q != '0);
         assume (fetch_end == (fetch_push && f_coming_q == CountW'(1)));
-        assume (!pop || (ready && under_way_q != 8'hff));
+        assume (!pop || (running && fetched_q != consumed_q && under_way_q != 8'hff));
         assume (!retire || under_way_q != 8'd0);
 
         if (!rst) begin
-            assert (producer_q == issued_q + waiting_q);
+            assert (producer_q == issued_q + f_waiting);
             assert (issued_q == fetched_q + 16'(f_coming_q) + f_dropped_q);
             assert (fetched_q == consumed_q + 16'(f_held_q));
             assert (consumed_q == completed_q + 16'(under_way_q) + f_lost_q);
@@ -53,22 +61,23 @@
             if (state_q == RUN) begin
                 assert (error_q == nic_regs_pkg::QUEUE_ERROR_NONE && !halted_q);
                 assert (f_dropped_q == 16'd0 && f_lost_q == 16'd0);
-                assert (waiting_q <= entries && f_posted <= entries);
+                assert (f_waiting <= entries && f_posted <= entries);
+                assert (limit_q == 16'(consumed_q + entries) && next_q == 16'(consumed_q + 16'd1));
+                assert (f_stale_q || (fits_q <= room && fits_q <= to_end && room_q <= room));
             end
+            assert (!f_stale_q || moved_q[0]);
+            assert (fits_q != '0 || (room_q == '0 && !roomy_q));
+            assert (!begun_q || (fetching_q && 16'(count_q) <= waiting_q) || state_q != RUN);
             if (wanted_q) begin
+                assert (!f_stale_q && !begun_q);
                 assert (state_q == DRAIN || !fetching_q);
                 if (state_q == RUN) assert (count_q != '0 && 16'(count_q) <= waiting_q
                     && count_q <= room && count_q <= to_end);
             end
             // What a doorbell is measured against never lies beyond the ring.
-            assert (!(doorbell_q && measured_q));
-            assert (f_popped_q <= (doorbell_q ? 2'd1 : 2'd2));
-            if (doorbell_q && state_q == RUN)
-                assert (limit_q == consumed_q + entries - 16'(f_popped_q));
             if (measured_q && state_q == RUN)
-                assert (free_q == entries - f_posted - 16'(f_popped_q));
-            if ((doorbell_q || measured_q) && state_q == RUN)
-                assert (f_posted <= entries - 16'(f_popped_q));
+                assert (free_q == entries - f_posted - 16'(f_popped_q)
+                    && f_posted <= entries - 16'(f_popped_q));
             cover (accept && news_q + f_posted == entries);
             cover (doorbell_refused && state_q == RUN);
             cover (retire && retire_resp[1] && under_way_q == 8'd3);

@@ -46,14 +46,15 @@ module burst_splitter #(
     logic [15:0]      left_q;
 
     // A burst that is not the last ends at the multiple: its beats are the complement of its first.
-    logic [BurstW:0]         room;  // up to the next multiple
+    logic [BurstW:0]         room_q;  // up to the next multiple
     logic [BurstW-BeatW:0]   last_beat, full_beat;
     logic [AddrW-BurstW-1:0] next_block;
+    logic [BeatW-1:0]        offset;
 
-    assign room       = (BurstW + 1)'(MaxBurstBytes) - (BurstW + 1)'(addr_q[BurstW-1:0]);
-    assign burst_last = left_q <= 16'(room);
+    assign offset     = addr_q[BeatW-1:0];
+    assign burst_last = left_q <= 16'(room_q);
     assign last_beat  = (BurstW - BeatW + 1)'(
-        ((BurstW + 1)'(addr_q[BeatW-1:0]) + left_q[BurstW:0] - 1'b1) >> BeatW);
+        (left_q[BurstW:0] + {{BurstW - BeatW + 1{offset == '0}}, offset - 1'b1}) >> BeatW);
     assign full_beat  = ~{1'b1, addr_q[BurstW-1:BeatW]};
     assign next_block = addr_q[AddrW-1:BurstW] + 1'b1;
 
@@ -66,15 +67,16 @@ module burst_splitter #(
 
     always_ff @(posedge clk) begin
         if (awake) begin
+            valid_q <= valid_q ? !(burst_ready && burst_last) : job_valid;
             if (burst_valid && burst_ready) begin
                 addr_q <= {next_block, BurstW'(0)};
-                left_q <= left_q - 16'(room);
-                if (burst_last) valid_q <= 1'b0;
+                left_q <= left_q - 16'(room_q);
+                room_q <= (BurstW + 1)'(MaxBurstBytes);
             end
             if (job_valid && job_ready) begin
-                valid_q <= 1'b1;
                 addr_q  <= job_addr;
                 left_q  <= job_len;
+                room_q  <= (BurstW + 1)'(MaxBurstBytes) - (BurstW + 1)'(job_addr[BurstW-1:0]);
             end
             if (rst) valid_q <= 1'b0;
 `ifndef SYNTHESIS

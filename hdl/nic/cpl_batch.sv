@@ -2,7 +2,8 @@
 // nothing is held makes a job at once; those that come until the DMA takes it go along with it.
 // A batch ends with the ring, with its queue, or at Batch entries.
 //
-//   entries -> rows of DataW bits, packed -> job (of all that are there), then its data
+//   entries -> rows of DataW bits, packed -> job (of all that are there), then its data, by a
+//   register of their own
 //
 //   row   |  entry 0  |  entry 1  |      at 256 bits; the last row of a batch may not be full
 //         |  entry 2  |     -     |
@@ -49,10 +50,12 @@ module cpl_batch #(
 
     logic [RowW-1:0]   rows_q [Depth];
     logic [PtrW:0]     tail_q, given_q, head_q;  // next free row, those of taken jobs, next to go
+    logic [PtrW:0]     held_q;                   // rows that are not free
+    logic              full_q;
     logic [PtrW-1:0]   row;
     logic [CountW-1:0] place;                    // of the entry in its batch
     logic [SliceW-1:0] slice;
-    logic              taken, begins, joins, new_row, full, load, awake;
+    logic              taken, begins, joins, new_row, load, begin_row, awake;
 
     assign taken  = job_valid && job_ready;
     assign begins = !job_valid || taken;
@@ -62,26 +65,29 @@ module cpl_batch #(
     assign slice   = Slices > 1 ? SliceW'(place) : '0;
     assign new_row = slice == '0;
     assign row     = new_row ? tail_q[PtrW-1:0] : tail_q[PtrW-1:0] - 1'b1;
-    assign full    = tail_q == {!head_q[PtrW], head_q[PtrW-1:0]};
-    assign ready   = (!job_valid || joins) && !full;  // whether or not the job is taken now
+    assign ready   = (!job_valid || joins) && !full_q;  // whether or not the job is taken now
     assign load    = push && ready;
+    assign begin_row = load && new_row;
 
     assign job_valid = job_count != '0;
 
     // ---- rows that the DMA has been told of, a beat after the other
 
-    logic beat_q, last_beat;
+    logic             beat_q, last_beat, more, shift, row_goes;
+    logic [DataW-1:0] beat;
 
-    assign last_beat     = Beats == 1 || beat_q;
-    assign m_axis_tvalid = head_q != given_q;
+    assign last_beat = Beats == 1 || beat_q;
+    assign more      = head_q != given_q;
+    assign shift     = more && (!m_axis_tvalid || m_axis_tready);
+    assign row_goes  = shift && last_beat;
 
     if (Beats > 1) begin : g_narrow
-        assign m_axis_tdata = rows_q[head_q[PtrW-1:0]][DataW * beat_q +: DataW];
+        assign beat = rows_q[head_q[PtrW-1:0]][DataW * beat_q +: DataW];
     end else begin : g_wide
-        assign m_axis_tdata = rows_q[head_q[PtrW-1:0]];
+        assign beat = rows_q[head_q[PtrW-1:0]];
     end
 
-    assign busy  = job_valid || tail_q != head_q;
+    assign busy  = job_valid || held_q != '0 || m_axis_tvalid;
     assign awake = push || busy || rst;
 
     always_ff @(posedge clk) begin
@@ -100,16 +106,25 @@ module cpl_batch #(
                 for (int i = 0; i < Slices; i++)
                     if (slice == SliceW'(i)) rows_q[row][128*i +: 128] <= push_entry;
             end
-            if (m_axis_tvalid && m_axis_tready) begin
-                beat_q <= !last_beat;
-                if (last_beat) head_q <= head_q + 1'b1;
+            if (m_axis_tready) m_axis_tvalid <= 1'b0;
+            if (shift) begin
+                m_axis_tvalid <= 1'b1;
+                m_axis_tdata  <= beat;
+                beat_q        <= !last_beat;
             end
+            if (row_goes) head_q <= head_q + 1'b1;
+            if (begin_row && !row_goes) held_q <= held_q + 1'b1;
+            if (row_goes && !begin_row) held_q <= held_q - 1'b1;
+            full_q <= !row_goes && (full_q || (begin_row && held_q == (PtrW + 1)'(Depth - 1)));
             if (rst) begin
-                tail_q    <= '0;
-                given_q   <= '0;
-                head_q    <= '0;
-                beat_q    <= 1'b0;
-                job_count <= '0;
+                tail_q        <= '0;
+                given_q       <= '0;
+                head_q        <= '0;
+                held_q        <= '0;
+                full_q        <= 1'b0;
+                beat_q        <= 1'b0;
+                job_count     <= '0;
+                m_axis_tvalid <= 1'b0;
             end
         end
     end

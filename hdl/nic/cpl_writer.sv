@@ -15,7 +15,8 @@ module cpl_writer
     parameter int DataW = 128,
     parameter int AddrW = 64,
     parameter int Depth = 8,
-    parameter int QueueW = Queues > 1 ? $clog2(Queues) : 1
+    parameter int QueueW = Queues > 1 ? $clog2(Queues) : 1,
+    parameter int TagW = QueueW + 3
 ) (
     input  wire logic                    clk,
     input  wire logic                    rst,
@@ -23,6 +24,7 @@ module cpl_writer
     // rings
     input  wire logic [Queues-1:0][63:0] cpl_base,
     input  wire logic [Queues-1:0][3:0]  log2_entries,
+    input  wire logic [Queues-1:0][15:0] mask,
     input  wire logic [Queues-1:0]       broken,
     output      logic [Queues-1:0]       retire,
     output      logic [1:0]              retire_resp,
@@ -43,12 +45,12 @@ module cpl_writer
     input  wire logic                    job_ready,
     output      logic [AddrW-1:0]        job_addr,
     output      logic [15:0]             job_len,
-    output      logic [QueueW-1:0]       job_tag,        // queue
+    output      logic [TagW-1:0]         job_tag,        // entries and queue
     output      logic [DataW-1:0]        m_axis_tdata,
     output      logic                    m_axis_tvalid,
     input  wire logic                    m_axis_tready,
     input  wire logic                    done_valid,
-    input  wire logic [QueueW-1:0]       done_tag,
+    input  wire logic [TagW-1:0]         done_tag,
     input  wire logic [1:0]              done_resp,
 
     // one clock a frame, by what became of it
@@ -65,7 +67,7 @@ module cpl_writer
 
     // ---- waiting completions, and responses that came before it was their turn
 
-    logic              waiting, waiting_pop, waiting_first, waiting_last, waiting_has_data;
+    logic              waiting, waiting_first, waiting_last, waiting_has_data;
     logic [QueueW-1:0] waiting_queue;
     logic [127:0]      waiting_entry;
     logic              resp_valid, unused_resp_full;
@@ -77,7 +79,7 @@ module cpl_writer
         .push,
         .push_data({push_queue, push_entry, push_first, push_last, push_has_data}),
         .full(push_full),
-        .pop(waiting_pop),
+        .pop(load),
         .head({waiting_queue, waiting_entry, waiting_first, waiting_last, waiting_has_data}),
         .valid(waiting)
     );
@@ -88,7 +90,7 @@ module cpl_writer
         .push(data_done),
         .push_data(data_resp),
         .full(unused_resp_full),
-        .pop(waiting_pop && waiting_has_data),
+        .pop(load && waiting_has_data),
         .head(resp),
         .valid(resp_valid)
     );
@@ -96,21 +98,23 @@ module cpl_writer
     // ---- entry
 
     rx_cpl_t      entry;  // what is touched here is at the same place in tx_cpl_t
-    logic         known, in_flight, status_full, batch_ready, drop, load;
+    logic         known, in_flight, status_full, drop, load;
+    logic         lost_ring;  // the ring of the entry is broken
+    logic         batch_push, batch_ready, batch_take;
     logic [3:0]   log2;
     logic [15:0]  slot;
     logic [63:0]  base;
 
-    logic              entry_valid_q, entry_first_q;
+    logic              entry_valid_q, entry_first_q, entry_last_q;
     logic [QueueW-1:0] entry_queue_q;
     logic [AddrW-1:0]  entry_addr_q;
-    logic [127:0]      entry_q;
+    rx_cpl_t           entry_q;
     cpl_status_e       failed_q;  // what an earlier completion of the frame said
 
     assign known = waiting && (!waiting_has_data || resp_valid);
     assign log2  = log2_entries[waiting_queue];
     assign base  = cpl_base[waiting_queue];
-    assign slot  = entry.index & ~(16'hffff << log2);
+    assign slot  = entry.index & mask[waiting_queue];
 
     always_comb begin
         entry          = waiting_entry;
@@ -122,19 +126,21 @@ module cpl_writer
     end
 
     // A drop waits for the writes under way, so that completions retire in order.
-    assign drop        = known && broken[waiting_queue] && !in_flight;
-    assign load        = known && !broken[waiting_queue] && !status_full
-        && (!entry_valid_q || batch_ready);
-    assign waiting_pop = drop || load;
+    assign lost_ring   = broken[entry_queue_q];
+    assign drop        = entry_valid_q && lost_ring && !in_flight;
+    assign batch_push  = entry_valid_q && !lost_ring && !status_full;
+    assign batch_take  = batch_push && batch_ready;
+    assign load        = known && (!entry_valid_q || batch_take);
 
     always_ff @(posedge clk) begin
         if (load || entry_valid_q || rst) begin
-            if (batch_ready) entry_valid_q <= 1'b0;
+            if (batch_take || drop) entry_valid_q <= 1'b0;
             if (load) begin
                 entry_valid_q <= 1'b1;
                 entry_first_q <= slot == 16'd0;
+                entry_last_q  <= waiting_last;
                 entry_queue_q <= waiting_queue;
-                entry_addr_q  <= AddrW'(base) + AddrW'(slot) * AddrW'(CplBytes);
+                entry_addr_q  <= AddrW'(base) | AddrW'(slot) * AddrW'(CplBytes);  // aligned
                 entry_q       <= entry;
                 failed_q      <= entry.status;
             end
@@ -145,14 +151,15 @@ module cpl_writer
     // ---- entries on their way to memory: batches, and for each what its response will retire
 
     logic [CountW-1:0] job_count;
-    logic              unused_jobs_full, batch_busy;
+    logic [QueueW-1:0] job_queue;
+    logic              batch_busy;
 
     cpl_batch #(
         .DataW(DataW), .AddrW(AddrW), .QueueW(QueueW), .Depth(Depth), .Batch(Batch)
     ) u_batch (
         .clk,
         .rst,
-        .push(entry_valid_q),
+        .push(batch_push),
         .ready(batch_ready),
         .push_queue(entry_queue_q),
         .push_addr(entry_addr_q),
@@ -162,7 +169,7 @@ module cpl_writer
         .job_ready,
         .job_addr,
         .job_count,
-        .job_queue(job_tag),
+        .job_queue,
         .m_axis_tdata,
         .m_axis_tvalid,
         .m_axis_tready,
@@ -170,67 +177,70 @@ module cpl_writer
     );
 
     assign job_len = 16'(job_count) * 16'(CplBytes);
+    assign job_tag = {job_count, job_queue};
 
-    cpl_status_e       done_status;
-    logic [CountW-1:0] done_count;
-    logic              done_known, done_last, retiring, job_done;
+    cpl_status_e done_status;
+    logic        done_last, retiring;
 
     small_fifo #(.Width(5), .Depth(Depth)) u_status (
         .clk,
         .rst,
-        .push(load),
-        .push_data({waiting_last, entry.status}),
+        .push(batch_take),
+        .push_data({entry_last_q, entry_q.status}),
         .full(status_full),
         .pop(retiring),
         .head({done_last, done_status}),
         .valid(in_flight)
     );
 
-    small_fifo #(.Width(CountW), .Depth(Depth)) u_jobs (
-        .clk,
-        .rst,
-        .push(job_valid && job_ready),
-        .push_data(job_count),
-        .full(unused_jobs_full),
-        .pop(job_done),
-        .head(done_count),
-        .valid(done_known)
-    );
+    // ---- retire: one descriptor a clock, the first of a batch with its response.  While the others
+    // of a batch retire, responses may have to wait.
 
-    // ---- retire: one descriptor a clock, so responses may have to wait
-
-    logic [CountW-1:0] retired_q;   // of the batch
-    logic [QueueW-1:0] queue_id, late_queue;
-    logic              late, unused_late_full;
-    logic [1:0]        late_resp;
+    logic              at_once, rest_q, rest_ends, late, take_late, unused_late_full;
+    logic [CountW-1:0] left_q, next_count;    // of the batch under way
+    logic [QueueW-1:0] queue_id, rest_queue_q, next_queue;
+    logic [1:0]        rest_resp_q, next_resp;
+    logic [TagW+1:0]   late_head;
     logic              lost;  // the entry did not reach memory, or an earlier one did not
 
-    assign retiring = done_valid || late;
-    assign job_done = retiring && retired_q + 1'b1 == done_count;
+    assign at_once   = done_valid && !rest_q && !late;
+    assign retiring  = at_once || rest_q;
+    assign rest_ends = left_q == CountW'(1);
+    assign take_late = late && (!rest_q || rest_ends);
 
-    small_fifo #(.Width(QueueW + 2), .Depth(Depth)) u_late (
+    small_fifo #(.Width(TagW + 2), .Depth(Depth)) u_late (
         .clk,
         .rst,
-        .push(done_valid && (late || !job_done)),
+        .push(done_valid && !at_once),
         .push_data({done_tag, done_resp}),
         .full(unused_late_full),
-        .pop(late && job_done),
-        .head({late_queue, late_resp}),
+        .pop(take_late),
+        .head(late_head),
         .valid(late)
     );
 
+    assign {next_count, next_queue, next_resp} = late ? late_head : {done_tag, done_resp};
+
     always_ff @(posedge clk) begin
-        if (retiring || rst) begin
-            retired_q <= job_done || rst ? '0 : retired_q + 1'b1;
+        if (retiring || late || rst) begin
+            if (rest_q) left_q <= left_q - 1'b1;
+            if (rest_q && rest_ends) rest_q <= 1'b0;
+            if (take_late || at_once) begin
+                rest_q       <= late || next_count != CountW'(1);
+                left_q       <= late ? next_count : next_count - 1'b1;
+                rest_queue_q <= next_queue;
+                rest_resp_q  <= next_resp;
+            end
+            if (rst) rest_q <= 1'b0;
 `ifndef SYNTHESIS
-            assert (rst || (done_known && in_flight))
+            assert (rst || !retiring || in_flight)
             else $fatal(1, "cpl_writer: a response that nobody waits for");
 `endif
         end
     end
 
-    assign retire_resp = late ? late_resp : done_resp;
-    assign queue_id    = late ? late_queue : done_tag;
+    assign retire_resp = rest_q ? rest_resp_q : done_resp;
+    assign queue_id    = rest_q ? rest_queue_q : done_tag[QueueW-1:0];
     assign lost        = retire_resp[1] || broken[queue_id];
 
     always_comb begin
@@ -249,12 +259,12 @@ module cpl_writer
                     default:               ev_bus_error[queue_id] = 1'b1;
                 endcase
         end else if (drop) begin
-            retire[waiting_queue] = 1'b1;
-            ev_bus_error[waiting_queue] = waiting_last;
+            retire[entry_queue_q] = 1'b1;
+            ev_bus_error[entry_queue_q] = entry_last_q;
         end
     end
 
-    assign busy = waiting || in_flight || batch_busy;
+    assign busy = waiting || entry_valid_q || in_flight || batch_busy;
 
 endmodule
 

@@ -1,6 +1,7 @@
 // Descriptor prefetch of one direction: reads descriptors in bursts, as the rings ask for them,
-// into a small store per queue, and shows the engine the next one of the queue it looks at.
+// into a small store a queue, and shows the engine the next one of the queue it looks at.
 // Indices live in queue_ring; a descriptor that the bus refused is stored with that response.
+// A ring is aligned to its size, so an entry's place is put into its address and nothing is added.
 
 `default_nettype none
 
@@ -22,8 +23,8 @@ module desc_fetch
     input  wire logic [Queues-1:0]             fetch_wanted,
     input  wire logic [Queues-1:0][CountW-1:0] fetch_count,
     input  wire logic [Queues-1:0][15:0]       fetch_entry,
+    input  wire logic [Queues-1:0]             running,
     input  wire logic [Queues-1:0][15:0]       fetched,
-    input  wire logic [Queues-1:0][15:0]       consumed,
     output      logic [Queues-1:0]             fetch_begin,
     output      logic [Queues-1:0]             fetch_push,
     output      logic [Queues-1:0]             fetch_end,
@@ -43,7 +44,9 @@ module desc_fetch
     input  wire logic [QueueW-1:0]             s_axis_ttag,
     input  wire logic [1:0]                    s_axis_tresp,
 
-    // engine: the next descriptor of the queue it names
+    // engine: which queues show a descriptor, and that of the queue it names
+    output      logic [Queues-1:0]             ready,
+    input  wire logic [Queues-1:0]             pop,
     input  wire logic [QueueW-1:0]             head_queue,
     output      logic [127:0]                  head_desc,
     output      logic [1:0]                    head_resp,
@@ -51,7 +54,6 @@ module desc_fetch
     output      logic                          busy
 );
 
-    localparam int SlotW = $clog2(Prefetch);
     localparam int DescBytes = 16;
 
     // ---- ask: one job at a time, queues in turn
@@ -79,7 +81,7 @@ module desc_fetch
             if (job_ready) job_valid <= 1'b0;
             if (ask) begin
                 job_valid <= 1'b1;
-                job_addr  <= AddrW'(base) + AddrW'(fetch_entry[queue_id]) * AddrW'(DescBytes);
+                job_addr  <= AddrW'(base) | AddrW'(fetch_entry[queue_id]) * AddrW'(DescBytes);
                 job_len   <= 16'(fetch_count[queue_id]) * 16'(DescBytes);
                 job_tag   <= queue_id;
             end
@@ -153,17 +155,25 @@ module desc_fetch
 
     // ---- store
 
-    logic [129:0]      store_q [Prefetch << QueueW];
-    logic [SlotW-1:0]  slot_in, slot_head;
+    logic [Queues-1:0]        shown;
+    logic [Queues-1:0][129:0] head;
 
-    assign slot_in   = SlotW'(fetched[into]);
-    assign slot_head = SlotW'(consumed[head_queue]);
-
-    always_ff @(posedge clk) begin
-        if (desc_valid) store_q[{into, slot_in}] <= {desc_resp, desc};
+    for (genvar q = 0; q < Queues; q++) begin : g_queue
+        desc_store #(.Width(130), .Depth(Prefetch)) u_store (
+            .clk,
+            .running(running[q]),
+            .fetched(CountW'(fetched[q])),
+            .push(fetch_push[q]),
+            .push_data({desc_resp, desc}),
+            .shown(shown[q]),
+            .head(head[q]),
+            .pop(pop[q])
+        );
     end
 
-    assign {head_resp, head_desc} = store_q[{head_queue, slot_head}];
+    assign ready                  = shown & running;
+    assign {head_resp, head_desc} = head[head_queue];
+
     assign busy = job_valid || s_axis_tvalid;
 
 endmodule

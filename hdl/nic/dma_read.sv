@@ -142,24 +142,27 @@ module dma_read #(
     logic [ClientW-1:0] open_client;
     logic [TagW-1:0]    open_tag;
     logic [BeatW-1:0]   open_offset;
-    logic [15:0]        open_last;  // the job's last byte, from 0
+    logic [15:0]        open_len;
 
     small_fifo #(.Width(OpenW), .Depth(MaxJobs)) u_open (
         .clk,
         .rst,
         .push(take_job),
-        .push_data({client, job_tag[client], addr[BeatW-1:0], job_len[client] - 16'd1}),
+        .push_data({client, job_tag[client], addr[BeatW-1:0], job_len[client]}),
         .full(open_full),
         .pop(load),
-        .head({open_client, open_tag, open_offset, open_last}),
+        .head({open_client, open_tag, open_offset, open_len}),
         .valid(open_valid)
     );
 
-    logic [BeatW:0]     open_spill;    // carries: one beat more comes than goes
-    logic [16-BeatW:0]  open_beats;    // behind the first
+    logic [BeatW-1:0]   open_end_lane;  // of the last byte where it is delivered
+    logic [16-BeatW:0]  open_beats;     // on the bus, behind the first
+    logic               open_rest;      // the last leaves something for a beat of its own
 
-    assign open_spill = (BeatW + 1)'(open_last[BeatW-1:0]) + (BeatW + 1)'(open_offset);
-    assign open_beats = (17 - BeatW)'((17'(open_last) + 17'(open_offset)) >> BeatW);
+    assign open_end_lane = BeatW'(open_len) - 1'b1;
+    assign open_beats    = (17 - BeatW)'(
+        (17'(open_len) + {{17 - BeatW{open_offset == '0}}, open_offset - 1'b1}) >> BeatW);
+    assign open_rest     = open_offset != '0 && open_end_lane <= ~open_offset;
 
     logic               active_q;      // a job is under way: the registers below are its
     logic               fill_q;        // its next beat only fills `previous`
@@ -168,7 +171,8 @@ module dma_read #(
     logic               flush_q;       // that rest is all there is left to go
     logic [ClientW-1:0] client_q;
     logic [TagW-1:0]    tag_q;
-    logic [BeatW-1:0]   offset_q, end_lane_q;
+    logic [BeatW-1:0]   offset_q;
+    logic [BeatBytes-1:0] keep_q;      // of the beat that ends it
     logic [16-BeatW:0]  beats_left_q;  // behind the next
     logic [DataW-1:0]   previous_q;
     logic [1:0]         previous_resp_q, job_resp_q;
@@ -217,12 +221,12 @@ module dma_read #(
             if (load) begin
                 active_q        <= 1'b1;
                 fill_q          <= open_offset != '0;
-                last_q          <= open_last[15:BeatW] == '0 && !open_spill[BeatW];
-                rest_q          <= open_offset != '0 && !open_spill[BeatW];
+                last_q          <= open_len <= 16'(BeatBytes) - 16'(open_offset);
+                rest_q          <= open_rest;
                 client_q        <= open_client;
                 tag_q           <= open_tag;
                 offset_q        <= open_offset;
-                end_lane_q      <= open_last[BeatW-1:0];
+                keep_q          <= ~((~(BeatBytes'(1))) << open_end_lane);
                 beats_left_q    <= open_beats;
                 previous_resp_q <= 2'b00;
                 job_resp_q      <= 2'b00;
@@ -243,8 +247,10 @@ module dma_read #(
     // ---- stream
 
     logic [BeatBytes-1:0] keep;
+    logic                 ends;  // the job ends with the beat that is next
 
-    assign keep = job_end ? ~((~(BeatBytes'(1))) << end_lane_q) : {BeatBytes{1'b1}};
+    assign ends = flush_q || (last_q && !rest_q);
+    assign keep = ends ? keep_q : {BeatBytes{1'b1}};
 
     always_ff @(posedge clk) begin
         if (awake) begin
@@ -252,7 +258,7 @@ module dma_read #(
             if (step) begin
                 m_axis_tvalid    <= 1'b1;
                 m_axis_tkeep     <= keep;
-                m_axis_tlast     <= job_end;
+                m_axis_tlast     <= ends;
                 m_axis_tclient   <= client_q;
                 m_axis_ttag      <= tag_q;
                 m_axis_tresp     <= resp;

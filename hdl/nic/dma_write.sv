@@ -147,30 +147,32 @@ module dma_write #(
     logic [ClientW-1:0] open_client;
     logic [BurstW-1:0]  open_addr;  // within a burst
     logic [LaneW-1:0]   open_lane;  // of the first byte in the client's beat
-    logic [15:0]        open_last;  // the job's last byte, from 0
+    logic [15:0]        open_len;
 
     small_fifo #(.Width(OpenW), .Depth(MaxJobs)) u_open (
         .clk,
         .rst,
         .push(take_job),
-        .push_data({client, addr[BurstW-1:0], job_lane[client], job_len[client] - 16'd1}),
+        .push_data({client, addr[BurstW-1:0], job_lane[client], job_len[client]}),
         .full(open_full),
         .pop(load),
-        .head({open_client, open_addr, open_lane, open_last}),
+        .head({open_client, open_addr, open_lane, open_len}),
         .valid(open_valid)
     );
 
     logic [BeatW-1:0]        open_offset;
+    logic [BeatW-1:0]        open_last;    // the job's last byte, from 0, within a beat
     logic [BeatW:0]          open_in;      // carries: the last bytes come with a beat of their own
     logic [BeatW:0]          open_out;     // carries: they go with one
     logic                    open_down;    // the first byte moves to a lower lane
     logic [16:0]             open_end;     // lane of the last byte, counted from the first beat
 
     assign open_offset = open_addr[BeatW-1:0];
-    assign open_in     = (BeatW + 1)'(open_last[BeatW-1:0]) + (BeatW + 1)'(open_lane);
-    assign open_out    = (BeatW + 1)'(open_last[BeatW-1:0]) + (BeatW + 1)'(open_offset);
+    assign open_last   = BeatW'(open_len) - 1'b1;
+    assign open_in     = (BeatW + 1)'(open_last) + (BeatW + 1)'(open_lane);
+    assign open_out    = (BeatW + 1)'(open_last) + (BeatW + 1)'(open_offset);
     assign open_down   = open_lane > open_offset;
-    assign open_end    = 17'(open_last) + 17'(open_offset);
+    assign open_end    = 17'(open_len) + {{17 - BeatW{open_offset == '0}}, open_offset - 1'b1};
 
     logic                    active_q;      // a job is under way: the registers below are its
     logic                    prime_q;       // its first beat on the bus needs two: one is due
@@ -234,7 +236,7 @@ module dma_write #(
                 active_q     <= 1'b1;
                 prime_q      <= open_down;
                 first_q      <= 1'b1;
-                last_q       <= open_last[15:BeatW] == '0 && !open_out[BeatW];
+                last_q       <= open_len <= 16'(BeatBytes) - 16'(open_offset);
                 spill_q      <= open_down ^ open_in[BeatW] ^ open_out[BeatW];
                 client_q     <= open_client;
                 offset_q     <= open_offset;

@@ -18,7 +18,8 @@ module nic_rx
     parameter int BufferBytes = 32768,
     parameter bit RxOffload = 1'b1,
     parameter int QueueW = Queues > 1 ? $clog2(Queues) : 1,
-    parameter int LaneW = $clog2(DataW / 8)
+    parameter int LaneW = $clog2(DataW / 8),
+    parameter int WriteTagW = QueueW + 3  // see cpl_writer
 ) (
     input  wire logic                           clk,
     input  wire logic                           rst,
@@ -85,13 +86,13 @@ module nic_rx
     input  wire logic [1:0]                     write_job_ready,
     output      logic [1:0][AddrW-1:0]          write_job_addr,
     output      logic [1:0][15:0]               write_job_len,
-    output      logic [1:0][QueueW-1:0]         write_job_tag,
+    output      logic [1:0][WriteTagW-1:0]      write_job_tag,
     output      logic [LaneW-1:0]               write_job_lane,   // of the data
     output      logic [1:0][DataW-1:0]          write_tdata,
     output      logic [1:0]                     write_tvalid,
     input  wire logic [1:0]                     write_tready,
     input  wire logic [1:0]                     write_done,
-    input  wire logic [QueueW-1:0]              write_done_tag,
+    input  wire logic [WriteTagW-1:0]           write_done_tag,
     input  wire logic [1:0]                     write_done_resp,
 
     // interrupts
@@ -266,6 +267,8 @@ module nic_rx
 
     logic engine_busy;
 
+    assign write_job_tag[WrData][WriteTagW-1:QueueW] = '0;
+
     rx_engine #(.Queues(Queues), .DataW(DataW), .AddrW(AddrW)) u_engine (
         .clk, .rst, .cfg_header_split,
         .s_meta_valid(meta_valid), .s_meta_ready(meta_ready), .s_meta_len(meta_len),
@@ -277,7 +280,7 @@ module nic_rx
         .head_resp,
         .job_valid(write_job_valid[WrData]), .job_ready(write_job_ready[WrData]),
         .job_addr(write_job_addr[WrData]), .job_len(write_job_len[WrData]),
-        .job_tag(write_job_tag[WrData]), .job_lane(write_job_lane),
+        .job_tag(write_job_tag[WrData][QueueW-1:0]), .job_lane(write_job_lane),
         .m_axis_tdata(write_tdata[WrData]), .m_axis_tvalid(write_tvalid[WrData]),
         .m_axis_tready(write_tready[WrData]),
         .cpl_push, .cpl_full, .cpl_queue, .cpl_entry, .cpl_first, .cpl_last, .cpl_has_data,

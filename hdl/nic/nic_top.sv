@@ -95,6 +95,7 @@ module nic_top
 
     localparam int QueueW = Queues > 1 ? $clog2(Queues) : 1;
     localparam int LaneW = $clog2(AxiDataW / 8);
+    localparam int WriteTagW = QueueW + 3;  // a queue, and how many completions
 
 `ifndef SYNTHESIS
     initial begin
@@ -124,7 +125,7 @@ module nic_top
                 rx_write_done;
     logic [1:0][AxiAddrW-1:0] rx_write_job_addr;
     logic [1:0][15:0] rx_write_job_len;
-    logic [1:0][QueueW-1:0] rx_write_job_tag;
+    logic [1:0][WriteTagW-1:0] rx_write_job_tag;
     logic [LaneW-1:0] rx_write_job_lane;
     logic [1:0][AxiDataW-1:0] rx_write_tdata;
     logic [1:0] tx_read_job_valid, tx_read_job_ready, tx_read_tvalid, tx_read_tready;
@@ -134,13 +135,14 @@ module nic_top
     logic tx_write_job_valid, tx_write_job_ready, tx_write_tvalid, tx_write_tready, tx_write_done;
     logic [AxiAddrW-1:0] tx_write_job_addr;
     logic [15:0] tx_write_job_len;
-    logic [QueueW-1:0] tx_write_job_tag;
+    logic [WriteTagW-1:0] tx_write_job_tag;
     logic [AxiDataW-1:0] tx_write_tdata;
     logic [AxiDataW-1:0] read_tdata;
     logic [AxiDataW/8-1:0] read_tkeep;
     logic read_tvalid, read_tready, read_tlast, dma_read_busy, dma_write_busy;
     logic [1:0] read_tclient, read_tresp, unused_tresp_job, write_done_resp;
-    logic [QueueW-1:0] read_ttag, write_done_tag;
+    logic [QueueW-1:0] read_ttag;
+    logic [WriteTagW-1:0] write_done_tag;
 
     // ---- registers to everybody, and what they show
 
@@ -274,7 +276,7 @@ module nic_top
     );
 
     dma_write #(
-        .DataW(AxiDataW), .AddrW(AxiAddrW), .IdW(AxiIdW), .Clients(3), .TagW(QueueW)
+        .DataW(AxiDataW), .AddrW(AxiAddrW), .IdW(AxiIdW), .Clients(3), .TagW(WriteTagW)
     ) u_dma_write (
         .clk, .rst(core_rst),
         .job_valid({tx_write_job_valid, rx_write_job_valid}),
@@ -360,7 +362,7 @@ module nic_top
     );
 
     // What is under way is told a clock late, by registers; so what arrives tells it as well.
-    logic wire_quiet, axil_quiet_q;
+    logic wire_quiet, axil_quiet_q, irq_busy_q;
 
     assign wire_quiet = xgmii_rxc == 8'hff && xgmii_rxd == nic_pkg::XgmiiIdleWord;
 
@@ -368,7 +370,8 @@ module nic_top
         quiet        <= !(|rx_active || |tx_active || dma_read_busy || dma_write_busy
             || tx_wire_busy);
         core_idle    <= !(halt || rx_busy || tx_busy || dma_read_busy || dma_write_busy
-            || irq_busy || event_busy);
+            || irq_busy_q || event_busy);
+        irq_busy_q   <= irq_busy;  // the rings that move it are busy for two clocks more
         axil_quiet_q <= !axil_busy;
     end
 

@@ -19,7 +19,8 @@ module nic_tx
     parameter bit Checksum = 1,
     parameter bit Segment = 1,
     parameter bit RxOffload = 1'b1,
-    parameter int QueueW = Queues > 1 ? $clog2(Queues) : 1
+    parameter int QueueW = Queues > 1 ? $clog2(Queues) : 1,
+    parameter int WriteTagW = QueueW + 3  // see cpl_writer
 ) (
     input  wire logic                           clk,
     input  wire logic                           rst,
@@ -76,12 +77,12 @@ module nic_tx
     input  wire logic                           write_job_ready,
     output      logic [AddrW-1:0]               write_job_addr,
     output      logic [15:0]                    write_job_len,
-    output      logic [QueueW-1:0]              write_job_tag,
+    output      logic [WriteTagW-1:0]           write_job_tag,
     output      logic [DataW-1:0]               write_tdata,
     output      logic                           write_tvalid,
     input  wire logic                           write_tready,
     input  wire logic                           write_done,
-    input  wire logic [QueueW-1:0]              write_done_tag,
+    input  wire logic [WriteTagW-1:0]           write_done_tag,
     input  wire logic [1:0]                     write_done_resp,
 
     // interrupts

@@ -43,9 +43,9 @@ module queue_ring
     // engine
     output      logic              running,
     output      logic              posted,            // the driver has posted a descriptor
-    output      logic              posted_more,       // two or more
-    output      logic              ready,             // and it is here
+    output      logic              posted_more,       // if one, then two or more
     output      logic [15:0]       consumed,
+    output      logic [15:0]       mask,              // entries - 1
     input  wire logic              pop,
     input  wire logic              desc_failed,       // stop: the bus refused a descriptor
     input  wire logic              desc_decerr,       // how: not SLVERR
@@ -68,6 +68,7 @@ module queue_ring
     logic         halted_q;        // by an error: enable has to fall before the next start
     queue_error_e error_q, error_d;
     logic [15:0]  producer_q, issued_q, fetched_q, consumed_q, completed_q;
+    logic [15:0]  next_q;          // consumed_q + 1
     logic [15:0]  waiting_q;       // posted and not asked for: producer - issued
     logic         fetching_q;
     logic [7:0]   under_way_q;     // popped and not retired
@@ -76,51 +77,47 @@ module queue_ring
     //
     // A driver may see a completion in memory, and post its slot again, before the response to that
     // write is here: so the ring is measured from `consumed`, not from `completed`.
+    //
+    // It is measured in the clock in which it comes and judged in the next; an error is known a
+    // clock later.
 
-    // It is judged in three steps: taken, measured from the producer, compared.
-
-    logic [15:0]  entries, mask;
-    logic         doorbell_q, measured_q;
-    logic [15:0]  claimed_q, limit_q;  // its index, and the first beyond the ring
+    logic [15:0]  mask_q;              // entries - 1
+    logic         measured_q, bad_q;
+    logic [15:0]  limit_q;             // the first index beyond the ring: consumed + entries
     logic [15:0]  news_q, free_q;      // descriptors it brings, and room for them
-    logic         doorbell_bad, accept;
-    logic         fails, state_awake;
+    logic         in_bounds, accept;
 
-    assign entries          = 16'd1 << log2_entries;
-    assign mask             = entries - 16'd1;
-    assign doorbell_bad     = news_q > free_q;
-    assign doorbell_refused = measured_q && (state_q != RUN || doorbell_bad);
-    assign accept           = measured_q && state_q == RUN && !doorbell_bad;
+    assign in_bounds = news_q <= free_q;
+    assign accept    = measured_q && state_q == RUN && in_bounds;
 
     always_ff @(posedge clk) begin
-        if (doorbell || doorbell_q || measured_q || rst) begin
-            doorbell_q <= doorbell;
-            measured_q <= doorbell_q;
-            claimed_q  <= doorbell_producer;
-            limit_q    <= consumed_q + entries;
-            news_q     <= claimed_q - producer_q;
-            free_q     <= limit_q - producer_q;
-            if (rst || start) begin  // one from before the start means nothing
-                doorbell_q <= 1'b0;
-                measured_q <= 1'b0;
-            end
+        mask_q           <= ~(16'hffff << log2_entries);
+        measured_q       <= doorbell && !start && !rst;  // one from before the start means nothing
+        doorbell_refused <= measured_q && !accept && !rst;
+        bad_q            <= measured_q && state_q == RUN && !in_bounds && !rst;
+        if (doorbell) begin
+            news_q <= doorbell_producer - producer_q;
+            free_q <= limit_q - producer_q;
         end
     end
 
     // ---- state
 
+    logic fails;
+    logic lost_q, lost_decerr_q;  // a completion was not written, a clock ago
+
     always_comb begin
         error_d = error_q;
         if (start) error_d = QUEUE_ERROR_NONE;
-        else if (retire && retire_resp == 2'b11 && !broken) error_d = QUEUE_ERROR_CPL_DECERR;
-        else if (retire && retire_resp == 2'b10 && !broken) error_d = QUEUE_ERROR_CPL_SLVERR;
+        else if (lost_q && lost_decerr_q) error_d = QUEUE_ERROR_CPL_DECERR;
+        else if (lost_q) error_d = QUEUE_ERROR_CPL_SLVERR;
         else if (desc_failed && desc_decerr && state_q == RUN) error_d = QUEUE_ERROR_DESC_DECERR;
         else if (desc_failed && state_q == RUN) error_d = QUEUE_ERROR_DESC_SLVERR;
-        else if (measured_q && doorbell_bad && state_q == RUN) error_d = QUEUE_ERROR_BAD_DOORBELL;
+        else if (bad_q && state_q == RUN) error_d = QUEUE_ERROR_BAD_DOORBELL;
     end
 
     assign start  = state_q == STOPPED && enable && !halted_q;
-    assign fails  = error_d != error_q && !start;
+    assign fails  = lost_q || ((desc_failed || bad_q) && state_q == RUN);
     assign failed = enable && error_q != QUEUE_ERROR_NONE;
 
     always_comb begin
@@ -128,52 +125,65 @@ module queue_ring
         case (state_q)
             STOPPED: if (start) state_d = RUN;
             RUN:     if (!enable || fails) state_d = DRAIN;
-            DRAIN:   if (!fetching_q && under_way_q == 8'd0) state_d = STOPPED;
+            DRAIN:   if (!fetching_q && under_way_q == 8'd0 && !lost_q) state_d = STOPPED;
             default: state_d = STOPPED;
         endcase
     end
 
-    assign state_awake = state_d != state_q || error_d != error_q || (halted_q && !enable) || rst;
-
     always_ff @(posedge clk) begin
-        if (state_awake) begin
-            state_q  <= state_d;
-            error_q  <= error_d;
-            halted_q <= enable && (halted_q || fails);
-            if (rst) begin
-                state_q  <= STOPPED;
-                error_q  <= QUEUE_ERROR_NONE;
-                halted_q <= 1'b0;
-            end
+        state_q       <= state_d;
+        error_q       <= error_d;
+        halted_q      <= enable && (halted_q || fails);
+        lost_q        <= retire && retire_resp[1] && !broken;
+        lost_decerr_q <= retire_resp[0];
+        if (retire && retire_resp[1]) broken <= 1'b1;
+        if (start) broken <= 1'b0;
+        if (rst) begin
+            state_q  <= STOPPED;
+            error_q  <= QUEUE_ERROR_NONE;
+            halted_q <= 1'b0;
+            lost_q   <= 1'b0;
+            broken   <= 1'b0;
         end
     end
 
     // ---- indices
 
-    logic         moves;
+    logic        begun_q;  // a fetch began, and `waiting_q` does not know it yet
+    logic        moves;
+    logic [1:0]  moved_q;
 
-    assign moves = accept || fetch_begin || fetch_push || fetch_end || pop || retire || start
-        || rst;
+    assign moves = accept || fetch_begin || fetch_push || fetch_end || begun_q || pop || retire
+        || start || rst;
 
     always_ff @(posedge clk) begin
+        moved_q    <= {moved_q[0], moves};
+        begun_q    <= (fetch_begin || (begun_q && accept)) && !start && !rst;
+        fetching_q <= (fetch_begin || (fetching_q && !fetch_end)) && !start && !rst;
+        // What a fetch takes waits for a doorbell, and nothing is wanted until then.
+        if (accept) producer_q <= producer_q + news_q;
+        if (accept) waiting_q <= waiting_q + news_q;
+        else if (begun_q) waiting_q <= waiting_q - 16'(count_q);
+        if (rst || start) begin
+            producer_q <= '0;
+            waiting_q  <= '0;
+        end
         if (moves) begin
-            if (accept) producer_q <= producer_q + news_q;
-            if (fetch_begin) issued_q <= issued_q + 16'(fetch_count);
-            waiting_q <= waiting_q + (accept ? news_q : 16'd0)
-                - (fetch_begin ? 16'(fetch_count) : 16'd0);
+            if (fetch_begin) issued_q <= issued_q + 16'(count_q);
             if (fetch_push && state_q == RUN) fetched_q <= fetched_q + 16'd1;
-            if (pop) consumed_q <= consumed_q + 16'd1;
+            if (pop) consumed_q <= next_q;
+            if (pop) next_q <= next_q + 16'd1;
+            if (pop) limit_q <= limit_q + 16'd1;
             if (retire && !retire_resp[1] && !broken) completed_q <= completed_q + 16'd1;
-            fetching_q  <= fetch_begin || (fetching_q && !fetch_end);
-            under_way_q <= under_way_q + 8'(pop) - 8'(retire);
+            if (pop && !retire) under_way_q <= under_way_q + 8'd1;
+            if (retire && !pop) under_way_q <= under_way_q - 8'd1;
             if (rst || start) begin
-                producer_q  <= '0;
                 issued_q    <= '0;
-                waiting_q   <= '0;
                 fetched_q   <= '0;
                 consumed_q  <= '0;
+                next_q      <= 16'd1;
+                limit_q     <= mask_q + 16'd1;
                 completed_q <= '0;
-                fetching_q  <= 1'b0;
                 under_way_q <= '0;
             end
         end
@@ -182,7 +192,9 @@ module queue_ring
 `ifndef SYNTHESIS
     always_ff @(posedge clk) begin
         if (moves && !rst) begin
-            assert (!(pop && !ready)) else $fatal(1, "queue_ring: pop without a descriptor");
+            assert (!(pop && !running)) else $fatal(1, "queue_ring: pop of a ring that stands");
+            assert (!(pop && fetched_q == consumed_q))
+            else $fatal(1, "queue_ring: pop without a descriptor");
             assert (!(retire && under_way_q == 8'd0)) else $fatal(1, "queue_ring: bad retire");
             assert (!(pop && under_way_q == 8'hff)) else $fatal(1, "queue_ring: too many popped");
             assert (!(fetch_begin && !fetch_wanted)) else $fatal(1, "queue_ring: fetch not wanted");
@@ -193,56 +205,57 @@ module queue_ring
     // ---- fetch: as many as fit, but not one by one while the prefetch is half full
     //
     // A fetch ends at a multiple of Prefetch or of the ring's size, whichever comes first.  Count
-    // and decision are a clock old when they are used; until then room and waiting can only grow.
+    // and decision are a clock old when they are used, and the room two; until then room and
+    // waiting can only grow.
 
-    logic [CountW-1:0] room, waiting, block, to_end, count, count_q;
-    logic              want, wanted_q, posted_q, posted_more_q, moved_q, want_awake;
+    logic [CountW-1:0] room, waiting, to_end, room_q, fits_q, count_q;
+    logic [CountW-1:0] block_q;  // the smaller of Prefetch and the ring, less one
+    logic              many, wanted, wanted_q, roomy_q, want_awake;
 
-    assign room    = CountW'(Prefetch) - CountW'(issued_q - consumed_q);
-    assign waiting = |waiting_q[15:CountW-1] ? CountW'(Prefetch) : CountW'(waiting_q);
-    assign block   = |entries[15:CountW-1] ? CountW'(Prefetch) : CountW'(entries);
-    assign to_end  = block - (CountW'(issued_q) & (block - 1'b1));
+    assign room   = CountW'(Prefetch) - CountW'(issued_q - consumed_q);
+    assign to_end = CountW'(block_q) - (CountW'(issued_q) & block_q) + 1'b1;
 
-    always_comb begin
-        count = room;
-        if (waiting < count) count = waiting;
-        if (to_end < count) count = to_end;
-    end
+    assign many    = |waiting_q[15:CountW];
+    assign waiting = CountW'(waiting_q);
 
-    assign want = state_q == RUN && !fetching_q && !fetch_begin && waiting_q != 16'd0
-        && (room >= CountW'(Batch) || waiting_q <= 16'(room));
+    assign wanted = state_q == RUN && !fetching_q && !begun_q && (many || waiting != '0)
+        && (roomy_q || (!many && waiting <= room_q));
 
-    assign want_awake = moves || moved_q || wanted_q || (posted_q && state_q != RUN);
+    assign want_awake = moved_q != 2'b00 || wanted_q || start || rst
+        || ((posted || posted_more) && state_q != RUN);
 
     always_ff @(posedge clk) begin
+        block_q <= CountW'(mask_q) & CountW'(Prefetch - 1);
         if (want_awake) begin
-            moved_q       <= moves;
-            wanted_q      <= want && !start && !rst;
-            posted_q      <= state_q == RUN && producer_q != consumed_q && !rst;
-            posted_more_q <= state_q == RUN && 16'(producer_q - consumed_q) > 16'd1 && !rst;
-            count_q       <= count;
+            room_q      <= room;
+            roomy_q     <= room >= CountW'(Batch);
+            fits_q      <= to_end < room ? to_end : room;
+            posted      <= state_q == RUN && producer_q != consumed_q && !rst;
+            posted_more <= state_q == RUN && producer_q != next_q && !rst;
+            if (!fetch_begin && !begun_q)
+                count_q <= !many && waiting < fits_q ? waiting : fits_q;
+            wanted_q    <= wanted && !wanted_q;
+            if (wanted_q && state_q == RUN) wanted_q <= !fetch_begin;
+            if (start || rst) wanted_q <= 1'b0;
         end
     end
 
     assign fetch_wanted = wanted_q && state_q == RUN;
     assign fetch_count  = count_q;
-    assign fetch_entry  = issued_q & mask;
+    assign fetch_entry  = issued_q & mask_q;
+    assign mask         = mask_q;
 
     // ---- outputs
 
     assign running     = state_q == RUN;
-    assign posted      = posted_q;
-    assign posted_more = posted_more_q;
-    assign ready       = running && CountW'(fetched_q) != CountW'(consumed_q);
     assign active      = state_q != STOPPED;
-    assign broken      = error_q == QUEUE_ERROR_CPL_SLVERR || error_q == QUEUE_ERROR_CPL_DECERR;
     assign error       = error_q;
     assign producer    = producer_q;
     assign fetched     = fetched_q;
     assign consumed    = consumed_q;
     assign completed   = completed_q;
-    assign busy        = start || state_q == DRAIN || (running && !enable) || doorbell_q
-        || measured_q || fetching_q || moved_q || wanted_q;
+    assign busy        = start || state_q == DRAIN || (running && !enable) || measured_q || bad_q
+        || fetching_q || moved_q != 2'b00 || wanted_q || lost_q || doorbell_refused;
 
 endmodule
 

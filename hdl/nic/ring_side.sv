@@ -11,7 +11,8 @@ module ring_side
     parameter int AddrW = 64,
     parameter int Prefetch = 16,  // descriptors held a queue
     parameter int Batch = 8,      // descriptors asked for at once, if there are so many
-    parameter int QueueW = Queues > 1 ? $clog2(Queues) : 1
+    parameter int QueueW = Queues > 1 ? $clog2(Queues) : 1,
+    parameter int CplTagW = QueueW + 3
 ) (
     input  wire logic                     clk,
     input  wire logic                     rst,
@@ -49,12 +50,12 @@ module ring_side
     input  wire logic                     cpl_job_ready,
     output      logic [AddrW-1:0]         cpl_job_addr,
     output      logic [15:0]              cpl_job_len,
-    output      logic [QueueW-1:0]        cpl_job_tag,
+    output      logic [CplTagW-1:0]       cpl_job_tag,
     output      logic [DataW-1:0]         m_axis_tdata,
     output      logic                     m_axis_tvalid,
     input  wire logic                     m_axis_tready,
     input  wire logic                     cpl_done_valid,
-    input  wire logic [QueueW-1:0]        cpl_done_tag,
+    input  wire logic [CplTagW-1:0]       cpl_done_tag,
     input  wire logic [1:0]               cpl_done_resp,
 
     // engine: descriptors
@@ -99,7 +100,7 @@ module ring_side
 
     logic [Queues-1:0] fetch_wanted, fetch_begin, fetch_end, retire, broken;
     logic [Queues-1:0][CountW-1:0] fetch_count;
-    logic [Queues-1:0][15:0] fetch_entry;
+    logic [Queues-1:0][15:0] fetch_entry, mask;
     logic [1:0] retire_resp;
     logic rings_busy, fetch_busy, cpl_busy;
 
@@ -108,26 +109,26 @@ module ring_side
         .enable, .log2_entries, .doorbell, .doorbell_producer, .doorbell_refused,
         .active, .error, .producer, .fetched, .completed,
         .fetch_wanted, .fetch_count, .fetch_entry, .fetch_begin, .fetch_push, .fetch_end,
-        .running, .posted, .posted_more, .ready, .consumed, .pop, .desc_failed, .desc_decerr,
+        .running, .posted, .posted_more, .consumed, .mask, .pop, .desc_failed, .desc_decerr,
         .retire, .retire_resp, .broken,
         .start, .failed, .busy(rings_busy)
     );
 
     desc_fetch #(.Queues(Queues), .DataW(DataW), .AddrW(AddrW), .Prefetch(Prefetch)) u_fetch (
         .clk, .rst,
-        .desc_base, .fetched, .consumed,
+        .desc_base, .running, .fetched,
         .fetch_wanted, .fetch_count, .fetch_entry, .fetch_begin, .fetch_push, .fetch_end,
         .push_last(fetch_last),
         .job_valid(desc_job_valid), .job_ready(desc_job_ready), .job_addr(desc_job_addr),
         .job_len(desc_job_len), .job_tag(desc_job_tag),
         .s_axis_tdata, .s_axis_tkeep, .s_axis_tvalid, .s_axis_tready, .s_axis_tlast, .s_axis_ttag,
         .s_axis_tresp,
-        .head_queue, .head_desc, .head_resp, .busy(fetch_busy)
+        .ready, .pop, .head_queue, .head_desc, .head_resp, .busy(fetch_busy)
     );
 
     cpl_writer #(.Queues(Queues), .DataW(DataW), .AddrW(AddrW)) u_cpl (
         .clk, .rst,
-        .cpl_base, .log2_entries, .broken, .retire, .retire_resp,
+        .cpl_base, .log2_entries, .mask, .broken, .retire, .retire_resp,
         .push(cpl_push), .push_full(cpl_full), .push_queue(cpl_queue), .push_entry(cpl_entry),
         .push_first(cpl_first), .push_last(cpl_last), .push_has_data(cpl_has_data),
         .data_done, .data_resp,

@@ -32,34 +32,32 @@ module small_fifo #(
     logic [Width-1:0] words_q [Depth];
     logic [AddrW-1:0] tail_q, head_q;
     logic [AddrW:0]   count_q;  // words held
-    logic             awake;
 
-    assign awake = push || pop || rst;
-    assign head  = words_q[head_q];
+    assign head = words_q[head_q];
 
     always_ff @(posedge clk) begin
-        if (awake) begin
-            if (push) begin
-                words_q[tail_q] <= push_data;
-                tail_q <= tail_q + 1'b1;
-            end
-            if (pop) head_q <= head_q + 1'b1;
-            if (push && !pop) count_q <= count_q + 1'b1;
-            if (pop && !push) count_q <= count_q - 1'b1;
-            valid <= push || (valid && !(pop && count_q == (AddrW + 1)'(1)));
-            full  <= !pop && (full || (push && count_q == (AddrW + 1)'(Depth - 1)));
-            if (rst) begin
-                tail_q  <= '0;
-                head_q  <= '0;
-                count_q <= '0;
-                valid   <= 1'b0;
-                full    <= 1'b0;
-            end
+        if (push) begin
+            words_q[tail_q] <= push_data;
+            tail_q <= tail_q + 1'b1;
+        end
+        if (pop) head_q <= head_q + 1'b1;
+        if (push && !pop) count_q <= count_q + 1'b1;
+        if (pop && !push) count_q <= count_q - 1'b1;
+        valid <= push || (valid && !(pop && count_q == (AddrW + 1)'(1)));
+        full  <= !pop && (full || (push && count_q == (AddrW + 1)'(Depth - 1)));
+        if (rst) begin
+            tail_q  <= '0;
+            head_q  <= '0;
+            count_q <= '0;
+            valid   <= 1'b0;
+            full    <= 1'b0;
+        end
 `ifndef SYNTHESIS
+        if (push || pop) begin
             assert (rst || !(push && full)) else $fatal(1, "small_fifo: push while full");
             assert (rst || !(pop && !valid)) else $fatal(1, "small_fifo: pop while empty");
-`endif
         end
+`endif
     end
 
 endmodule

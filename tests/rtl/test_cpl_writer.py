@@ -23,6 +23,7 @@ from wire2app.simulator import Design, nic_sources, simulate
 WIDTH = int(os.environ.get("CPL_WIDTH", "128"))
 QUEUES, BATCH, ENTRY = 3, 4, 16
 LOG2 = (2, 5, 1)
+QUEUE_BITS = (QUEUES - 1).bit_length()
 BASES = (0x1_0000_1000, 0x2000, 0x3000)
 OKAY, SLVERR, DECERR = 0, 2, 3
 HASH, TCI = 0xABCD1234, 77
@@ -127,9 +128,11 @@ class WriterBench:
     async def start(self) -> None:
         await start_clock_and_reset(
             self.dut, cpl_base=sum(base << 64 * q for q, base in enumerate(BASES)),
-            log2_entries=sum(log2 << 4 * q for q, log2 in enumerate(LOG2)), broken=0, push=0,
-            push_queue=0, push_entry=0, push_first=0, push_last=0, push_has_data=0, data_done=0,
-            data_resp=0, job_ready=0, m_axis_tready=0, done_valid=0, done_tag=0, done_resp=0,
+            log2_entries=sum(log2 << 4 * q for q, log2 in enumerate(LOG2)),
+            mask=sum(((1 << log2) - 1) << 16 * q for q, log2 in enumerate(LOG2)),
+            broken=0, push=0, push_queue=0, push_entry=0, push_first=0, push_last=0,
+            push_has_data=0, data_done=0, data_resp=0, job_ready=0, m_axis_tready=0,
+            done_valid=0, done_tag=0, done_resp=0,
         )  # fmt: skip
 
     def waits(self) -> bool:
@@ -158,8 +161,8 @@ class WriterBench:
         if data:
             self.drive(data_resp=self.data_resps.popleft())
         if answer:
-            queue, resp = self.answers.popleft()
-            self.drive(done_tag=queue, done_resp=resp)
+            tag, resp = self.answers.popleft()
+            self.drive(done_tag=tag, done_resp=resp)
         if here and push is not None:
             self.hand_on(push)
         await ReadOnly()
@@ -182,7 +185,9 @@ class WriterBench:
         if self.get("job_valid") and self.get("job_ready"):
             count, rest = divmod(self.get("job_len"), ENTRY)
             assert not rest and 1 <= count <= BATCH
-            self.jobs.append((self.get("job_addr"), count, self.get("job_tag")))
+            tag = self.get("job_tag")
+            assert tag >> QUEUE_BITS == count, "the tag brings back how many retire"
+            self.jobs.append((self.get("job_addr"), count, tag))
         if self.get("m_axis_tvalid") and self.get("m_axis_tready"):
             assert self.jobs, "data of no job"
             shown = str(self.dut.m_axis_tdata.value)  # behind the last entry it may be anything
@@ -190,8 +195,9 @@ class WriterBench:
             if len(self.beats) * WIDTH // 8 >= ENTRY * self.jobs[0][1]:
                 self.write(*self.jobs.popleft())
 
-    def write(self, addr: int, count: int, queue: int) -> None:
+    def write(self, addr: int, count: int, tag: int) -> None:
         """Each entry of the job is its queue's next, in its slot."""
+        queue = tag & (1 << QUEUE_BITS) - 1
         data = b"".join(beat.to_bytes(WIDTH // 8, "little") for beat in self.beats)
         self.beats = []
         resp = OKAY
@@ -199,7 +205,7 @@ class WriterBench:
             resp = self.rng.choice((SLVERR, DECERR))
             self.lost_from[queue] = self.written[queue]
         self.sizes.append(count)
-        self.answers.append((queue, resp))
+        self.answers.append((tag, resp))
         cpls = self.of(queue)
         for number in range(count):
             at = self.written[queue]
