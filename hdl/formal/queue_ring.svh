@@ -39,6 +39,9 @@
         if (!rst && state_q != STOPPED)
             assert (mask_q == 16'((17'd1 << log2_entries) - 17'd1)
                 && block_q == (CountW'(mask_q) & CountW'(Prefetch - 1)));
+        if (start) assume (log2_entries == f_log2_q  // written clocks before
+            && mask_q == 16'((17'd1 << log2_entries) - 17'd1)
+            && block_q == (CountW'(mask_q) & CountW'(Prefetch - 1)));
         assume (log2_entries != 4'd0);
         assume (!(doorbell && measured_q));  // a write of a register takes two clocks
         assume (!fetch_begin || fetch_wanted);
@@ -57,22 +60,26 @@
             assert (fetching_q == (f_coming_q != '0));
 
             assert (state_q != 2'd3);
-            if (state_q == STOPPED) assert (!fetching_q && under_way_q == 8'd0);
+            assert (!lost_q || broken);
+            if (state_q == STOPPED) assert (!fetching_q && under_way_q == 8'd0 && !lost_q);
             if (state_q == RUN) begin
                 assert (error_q == nic_regs_pkg::QUEUE_ERROR_NONE && !halted_q);
-                assert (f_dropped_q == 16'd0 && f_lost_q == 16'd0);
+                assert (f_dropped_q == 16'd0 && f_lost_q == 16'(lost_q) && broken == lost_q);
                 assert (f_waiting <= entries && f_posted <= entries);
                 assert (limit_q == 16'(consumed_q + entries) && next_q == 16'(consumed_q + 16'd1));
                 assert (f_stale_q || (fits_q <= room && fits_q <= to_end && room_q <= room));
             end
-            assert (!f_stale_q || moved_q[0]);
+            assert (!f_stale_q || (moved_q[0] && (fetching_q || waiting_q == '0)));
+            assert (32'(block_q) < Prefetch);
             assert (fits_q != '0 || (room_q == '0 && !roomy_q));
-            assert (!begun_q || (fetching_q && 16'(count_q) <= waiting_q) || state_q != RUN);
+            assert (!begun_q || 16'(count_q) <= waiting_q || state_q != RUN);
             if (wanted_q) begin
                 assert (!f_stale_q && !begun_q);
                 assert (state_q == DRAIN || !fetching_q);
-                if (state_q == RUN) assert (count_q != '0 && 16'(count_q) <= waiting_q
-                    && count_q <= room && count_q <= to_end);
+                if (state_q == RUN) assert (count_q != '0 && fits_q != '0);
+                if (state_q == RUN) assert (16'(count_q) <= waiting_q);
+                if (state_q == RUN) assert (count_q <= room);
+                if (state_q == RUN) assert (count_q <= to_end);
             end
             // What a doorbell is measured against never lies beyond the ring.
             if (measured_q && state_q == RUN)
