@@ -85,7 +85,7 @@ module queue_ring
     logic         measured_q, bad_q;
     logic [15:0]  limit_q;             // the first index beyond the ring: consumed + entries
     logic [15:0]  news_q, free_q;      // descriptors it brings, and room for them
-    logic         in_bounds, accept;
+    logic         in_bounds, accept, start_q;
 
     assign in_bounds = news_q <= free_q;
     assign accept    = measured_q && state_q == RUN && in_bounds;
@@ -94,6 +94,9 @@ module queue_ring
         mask_q           <= ~(16'hffff << log2_entries);
         measured_q       <= doorbell && !start && !rst;  // one from before the start means nothing
         doorbell_refused <= measured_q && !accept && !rst;
+        start_q          <= start;
+        // Once more a clock after the start: the size may have come with it.
+        if (pop || start || start_q) limit_q <= (start || start_q ? mask_q : limit_q) + 16'd1;
         bad_q            <= measured_q && state_q == RUN && !in_bounds && !rst;
         if (doorbell) begin
             news_q <= doorbell_producer - producer_q;
@@ -173,7 +176,6 @@ module queue_ring
             if (fetch_push && state_q == RUN) fetched_q <= fetched_q + 16'd1;
             if (pop) consumed_q <= next_q;
             if (pop) next_q <= next_q + 16'd1;
-            if (pop) limit_q <= limit_q + 16'd1;
             if (retire && !retire_resp[1] && !broken) completed_q <= completed_q + 16'd1;
             if (pop && !retire) under_way_q <= under_way_q + 8'd1;
             if (retire && !pop) under_way_q <= under_way_q - 8'd1;
@@ -182,7 +184,6 @@ module queue_ring
                 fetched_q   <= '0;
                 consumed_q  <= '0;
                 next_q      <= 16'd1;
-                limit_q     <= mask_q + 16'd1;
                 completed_q <= '0;
                 under_way_q <= '0;
             end
