@@ -69,8 +69,6 @@ module cpl_batch #(
     assign load    = push && ready;
     assign begin_row = load && new_row;
 
-    assign job_valid = job_count != '0;
-
     // ---- rows that the DMA has been told of, a beat after the other
 
     logic             beat_q, last_beat, more, shift, row_goes;
@@ -92,6 +90,8 @@ module cpl_batch #(
 
     always_ff @(posedge clk) begin
         if (awake) begin
+            if (taken) job_valid <= 1'b0;
+            if (load) job_valid <= 1'b1;
             if (taken) begin
                 given_q   <= tail_q;
                 job_count <= '0;
@@ -124,6 +124,7 @@ module cpl_batch #(
                 full_q        <= 1'b0;
                 beat_q        <= 1'b0;
                 job_count     <= '0;
+                job_valid     <= 1'b0;
                 m_axis_tvalid <= 1'b0;
             end
         end
