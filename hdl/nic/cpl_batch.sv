@@ -51,7 +51,7 @@ module cpl_batch #(
     logic [RowW-1:0]   rows_q [Depth];
     logic [PtrW:0]     tail_q, given_q, head_q;  // next free row, those of taken jobs, next to go
     logic [PtrW:0]     held_q;                   // rows that are not free
-    logic              full_q;
+    logic              full_q, batch_full_q;
     logic [PtrW-1:0]   row;
     logic [CountW-1:0] place;                    // of the entry in its batch
     logic [SliceW-1:0] slice;
@@ -59,7 +59,7 @@ module cpl_batch #(
 
     assign taken  = job_valid && job_ready;
     assign begins = !job_valid || taken;
-    assign joins  = job_queue == push_queue && !push_first && job_count != CountW'(Batch);
+    assign joins  = job_queue == push_queue && !push_first && !batch_full_q;
 
     assign place   = begins ? '0 : job_count;
     assign slice   = Slices > 1 ? SliceW'(place) : '0;
@@ -92,17 +92,19 @@ module cpl_batch #(
         if (awake) begin
             if (taken) job_valid <= 1'b0;
             if (load) job_valid <= 1'b1;
+            if (begins) begin  // with or without an entry: an address that no job has is no matter
+                job_addr  <= push_addr;
+                job_queue <= push_queue;
+            end
             if (taken) begin
-                given_q   <= tail_q;
-                job_count <= '0;
+                given_q      <= tail_q;
+                job_count    <= '0;
+                batch_full_q <= 1'b0;
             end
             if (load) begin
-                job_count <= place + 1'b1;
+                job_count    <= place + 1'b1;
+                batch_full_q <= place == CountW'(Batch - 1);
                 if (new_row) tail_q <= tail_q + 1'b1;
-                if (begins) begin
-                    job_addr  <= push_addr;
-                    job_queue <= push_queue;
-                end
                 for (int i = 0; i < Slices; i++)
                     if (slice == SliceW'(i)) rows_q[row][128*i +: 128] <= push_entry;
             end
@@ -125,6 +127,7 @@ module cpl_batch #(
                 beat_q        <= 1'b0;
                 job_count     <= '0;
                 job_valid     <= 1'b0;
+                batch_full_q  <= 1'b0;
                 m_axis_tvalid <= 1'b0;
             end
         end

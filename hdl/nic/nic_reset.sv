@@ -39,12 +39,14 @@ module nic_reset (
         if (awake) begin
             state_q <= state_d;
             count_q <= state_q == RESET || (state_q == HALT && quiet) ? count_q + 2'd1 : 2'd0;
-            if (rst) state_q <= RUN;
+            halt    <= state_d != RUN;
+            if (rst) begin
+                state_q <= RUN;
+                halt    <= 1'b0;
+            end
         end
         core_rst <= rst || state_d == RESET;
     end
-
-    assign halt     = state_q != RUN;
 
 endmodule
 

@@ -361,21 +361,25 @@ module nic_top
         .clk, .rst, .request(soft_reset), .quiet, .halt, .core_rst
     );
 
-    // What is under way is told a clock late, by registers; so what arrives tells it as well.
-    logic wire_quiet, axil_quiet_q, irq_busy_q;
+    // What is under way is told two clocks late, by registers; so what arrives tells it as well, for
+    // a clock longer than it is there.
+    logic       wire_quiet, wire_quiet_q, axil_busy_q, axil_quiet_q, irq_busy_q;
+    logic [5:0] busy_q;
 
     assign wire_quiet = xgmii_rxc == 8'hff && xgmii_rxd == nic_pkg::XgmiiIdleWord;
 
     always_ff @(posedge clk) begin
         quiet        <= !(|rx_active || |tx_active || dma_read_busy || dma_write_busy
             || tx_wire_busy);
-        core_idle    <= !(halt || rx_busy || tx_busy || dma_read_busy || dma_write_busy
-            || irq_busy_q || event_busy);
+        busy_q       <= {halt, rx_busy, tx_busy, dma_read_busy, dma_write_busy, event_busy};
         irq_busy_q   <= irq_busy;  // the rings that move it are busy for two clocks more
-        axil_quiet_q <= !axil_busy;
+        core_idle    <= busy_q == '0 && !irq_busy_q;
+        axil_busy_q  <= axil_busy;
+        axil_quiet_q <= !axil_busy && !axil_busy_q;
+        wire_quiet_q <= wire_quiet;
     end
 
-    assign idle = core_idle && axil_quiet_q && wire_quiet && !s_axil_awvalid
+    assign idle = core_idle && axil_quiet_q && wire_quiet && wire_quiet_q && !s_axil_awvalid
         && !s_axil_wvalid && !s_axil_arvalid;
     assign unused_prot = {s_axil_awprot, s_axil_arprot};
 
