@@ -1,6 +1,6 @@
 // The register file behind its AXI4-Lite port (axil_slave holds for any registers): at most one
 // block answers an address, a write gets DECERR where none does and nowhere else, a read takes at
-// most four clocks and a write two, configuration changes only by a write, and what acts on the
+// most three clocks and a write two, configuration changes only by a write, and what acts on the
 // device (doorbell, arming, soft reset) happens only because of one.
 
     localparam int FConfig = 5 + 48 + 16 + 8 + 2 + 8 * 48 + 8 + 64 + 6 + 320 + 4 + 48;
@@ -45,12 +45,14 @@
         assume (!rst || core_rst);
 
         if (!rst) begin
-            assert (f_readers <= 4'd1);
-            assert (f_writers <= 4'd1);
+            if (read) assert (f_readers <= 4'd1);
+            if (write) assert (f_writers <= 4'd1);
             assert (f_aw_q == !s_axil_awready && f_w_q == !s_axil_wready);
             assert (f_ar_q == !s_axil_arready);
             assert (f_writing_q <= 3'd2);
-            assert (f_reading_q <= 3'd4);
+            if (f_reading_q >= 3'd1) assert (read_ahead || read || s_axil_rvalid);
+            if (f_reading_q >= 3'd2) assert (read || s_axil_rvalid);
+            if (f_reading_q >= 3'd3) assert (s_axil_rvalid);
             if (f_wrote_q) assert (s_axil_bvalid && s_axil_bresp == (f_known_q ? 2'b00 : 2'b11));
             if (f_past_q && !core_rst && !f_wrote_q) assert ($stable(f_config) && $stable(f_rings));
             if (rx_doorbell != '0 || tx_doorbell != '0 || irq_arm != '0 || soft_reset)
