@@ -100,7 +100,7 @@ class NetCore:
     def count_received(self, skb: SkBuff) -> None:
         """Books and taps; they see each frame as it came, before GRO."""
         dev: NetDevice = skb.dev
-        length = skb.end - skb.off
+        length = skb.end - skb.off + skb.data_len  # GRO may have merged it below a VLAN
         stats = dev.stats
         stats.rx_packets += 1
         stats.rx_bytes += length
