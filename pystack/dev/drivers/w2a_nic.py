@@ -75,6 +75,7 @@ class W2aNic:
         self.hw_errors: Counter[str] = Counter()
         self.resets = 0
         self.lost_segments = 0  # beyond the first of frames that could not be sent
+        self.reset_rx = self.reset_tx = 0  # frames lost with a queue that was stopped
         trace = core.kernel.trace
         self.tp_irq = trace.point("irq_handler_entry", "line")
         self.tp_rx = trace.point("nic_rx", "packet_id", "addr", "length", "completion")

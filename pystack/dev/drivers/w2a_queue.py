@@ -106,7 +106,9 @@ class QueuePair:
         self.nic.kernel.irqs.free(self.irq)
         self.receive.reset()
         self.rx.stop()
+        self._reap_tx()
         for skb in self.tx.stop():
+            self.nic.reset_tx += segments(skb)[0] if skb.gso_size else 1
             self.nic.kernel.drop(skb, Drop.DEV_RESET)
 
     # -- interrupt and poll ----------------------------------------------------------------
@@ -189,7 +191,16 @@ class QueuePair:
 
     def _clean_tx(self) -> int:
         """Frames the device is done with; returns the completions seen."""
-        nic, ring = self.nic, self.tx
+        nic = self.nic
+        reaped, length = self._reap_tx()
+        if reaped:
+            nic.core.tx_completed(nic.dev, self.index, length)
+            nic.core.wake_queue(nic.dev, self.index)
+        return reaped
+
+    def _reap_tx(self) -> tuple[int, int]:
+        """Look at the completions; how many there were, and the bytes of their frames."""
+        ring = self.tx
         reaped = length = 0
         status = 0
         while (at := ring.next_completion()) is not None:
@@ -201,10 +212,7 @@ class QueuePair:
             if skb is not None:
                 self._sent(skb, status, flags, stamp)
                 status = 0
-        if reaped:
-            nic.core.tx_completed(nic.dev, self.index, length)
-            nic.core.wake_queue(nic.dev, self.index)
-        return reaped
+        return reaped, length
 
     def _sent(self, skb: SkBuff, status: int, flags: int, stamp: int) -> None:
         nic = self.nic

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
+from pystack.core.drop import Drop
 from pystack.core.skb import CHECKSUM_UNNECESSARY, SkBuff
 from pystack.dev.drivers import w2a_regs as regs
 
@@ -28,7 +29,17 @@ class Receive:
         self._status = 0
 
     def reset(self) -> None:
-        """The ring stops in the middle of a frame."""
+        """The ring has stopped: what it has received and nobody has seen goes no further, nor does
+        the frame that it stopped in."""
+        nic, ring = self._nic, self._ring
+        while (at := ring.next_completion()) is not None:
+            index, _, who, flags, *_ = regs.RX_CPL.unpack_from(ring.view, at)
+            ring.pool.put(ring.buffers[ring.reaped(index)], False)
+            self._status = self._status or who & regs.RX_CPL_STATUS
+            if flags & _LAST:
+                nic.reset_rx += self._status == _OK
+                nic.kernel.drops[Drop.DEV_RESET] += self._status == _OK
+                self._status = _OK
         self._release()
 
     def _release(self) -> None:
