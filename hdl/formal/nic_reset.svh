@@ -12,6 +12,7 @@
         else f_reset_q <= f_reset_q + 3'd1;
         f_hard_q <= rst;
         if (!rst && f_hard_q) assert (core_rst);
+        if (!rst) assert (halt == (state_q != RUN));
         if (!rst && !f_hard_q) begin
             if (state_q == HALT) assert (f_quiet_q == 3'(count_q));
             if (state_q == RESET) assert (f_reset_q == 3'(count_q));
