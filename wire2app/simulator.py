@@ -18,7 +18,6 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from subprocess import Popen
-from typing import Any
 from xml.etree import ElementTree
 
 from wire2app.builds import (
@@ -153,22 +152,20 @@ def simulate(
     runner.launch.on_start = on_start
     runner.launch.echo = not quiet
     results.unlink(missing_ok=True)
-    arguments: dict[str, Any] = {
-        "test_dir": work_dir,
-        "results_xml": str(results.resolve()),
-        "log_file": str(log),
-    }
-    arguments |= {"seed": seed, "testcase": testcase, "extra_env": run.env}
-    if library is not None and sim == "icarus":
-        arguments["test_args"] = ["-m", str(library)]
     with suppress(SystemExit):  # the runner's verdict on a bad run; _judge gives the reasons
         runner.test(
             test_module,
             design.toplevel,
             hdl_toplevel_lang="verilog",
             build_dir=built,
+            test_dir=work_dir,
+            results_xml=str(results.resolve()),
+            log_file=str(log),
+            seed=seed,
+            testcase=testcase,
+            test_args=["-m", str(library)] if library is not None and sim == "icarus" else [],
+            extra_env=run.env,
             timescale=("1ns", "1ps"),
-            **arguments,
         )
     _keep_coverage(work_dir)
     tests = _read_results(results)
