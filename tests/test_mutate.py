@@ -5,19 +5,18 @@ from __future__ import annotations
 import json
 import re
 import tomllib
-from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
 
 import pytest
 
 from wire2app import mutate
-from wire2app.builds import ROOT
+from wire2app.builds import ROOT, nic_sources
 from wire2app.cli import run_command
 from wire2app.errors import ToolError
-from wire2app.mutate import trial
+from wire2app.mutate import results, trial
 from wire2app.mutate.mutants import Mutant, mutants_of
-from wire2app.mutate.trial import Trial, Usual, Workspace, regression
+from wire2app.mutate.trial import Plan, Trial, Workspace, regression
 
 SOURCE = """\
 module little #(parameter int W = 4) (input logic clk, input logic [7:0] a, output logic [7:0] q);
@@ -71,7 +70,7 @@ def test_a_mutant_is_the_text_with_that_one_change(source: Path) -> None:
 def test_a_key_survives_edits_elsewhere_and_tells_lines_alike_apart(source: Path) -> None:
     keys = [mutant.key for mutant in mutants_of(source, source.parent)]
     assert len(set(keys)) == len(keys)
-    source.write_text("// a comment more\n" + SOURCE)
+    source.write_text("// a comment more\n" + SOURCE.replace(" <= ", "    <= "))
     assert [mutant.key for mutant in mutants_of(source, source.parent)] == keys
 
 
@@ -116,7 +115,7 @@ FIFO = "hdl/nic/small_fifo.sv"
 
 @pytest.fixture
 def space(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
-    monkeypatch.setattr(trial, "regression", lambda module, root: ["tests/test_probe.py"])
+    monkeypatch.setattr(trial, "regression", lambda module, root, whole: ["tests/test_probe.py"])
     space = Workspace(tmp_path / "work")
     (space.folder / "tests" / "test_probe.py").write_text(PROBE)
     return space
@@ -129,20 +128,55 @@ def space(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
 def test_a_trial_tells_how_the_mutant_ended(space: Workspace, comment: str, outcome: str) -> None:
     before = (ROOT / FIFO).read_text()
     mutant = Mutant(FIFO, 1, 0, "", f"// {comment}\n", "operator", "", 0)
-    result = space.try_out(mutant, seed=1, usual={"tests/test_probe.py": -2})
+    result = space.try_out(mutant, Plan(1, {"tests/test_probe.py": -1.0}))
     assert result.outcome == outcome
     if outcome == "killed":
         assert result.by == "tests/test_probe.py::test_of_the_source"
     assert (space.folder / FIFO).read_text() == before == (ROOT / FIFO).read_text()
 
 
+WRONG = Mutant(FIFO, 1, 0, "", "// <wrong>\n", "operator", "", 0)
+
+
 def test_tests_are_run_and_measured_without_the_change_first(space: Workspace) -> None:
-    usual: Usual = {}
-    space.try_out(Mutant(FIFO, 1, 0, "", "// <wrong>\n", "operator", "", 0), 1, usual)
-    assert list(usual) == ["tests/test_probe.py"] and 0 < usual["tests/test_probe.py"] < 60
+    plan = Plan(1)
+    space.try_out(WRONG, plan)
+    assert list(plan.usual) == ["tests/test_probe.py"]
+    assert 0 < plan.usual["tests/test_probe.py"] < 60
     (space.folder / "tests" / "test_probe.py").write_text("def test_it(): assert False")
     with pytest.raises(ToolError, match=r"without any change: tests/test_probe.py::test_it"):
-        space.try_out(Mutant(FIFO, 1, 0, "", "//\n", "operator", "", 0), 1, {})
+        space.try_out(Mutant(FIFO, 1, 0, "", "//\n", "operator", "", 0), Plan(1))
+
+
+def test_the_test_that_noticed_a_mutant_before_is_asked_first_and_may_be_gone(
+    space: Workspace,
+) -> None:
+    known = "tests/test_known.py::test_it"
+    text = (space.folder / "tests" / "test_probe.py").read_text()
+    (space.folder / "tests" / "test_known.py").write_text(text.replace("_of_the_source", "_it"))
+    assert space.try_out(WRONG, Plan(1, noticed={WRONG.key: known})).by == known
+    gone = Plan(1, noticed={WRONG.key: "tests/test_known.py::test_gone"})
+    assert space.try_out(WRONG, gone).by == "tests/test_probe.py::test_of_the_source"
+
+
+def test_what_makes_no_difference_is_not_tried_on_the_whole_nic() -> None:
+    mutant = mutants_of(ROOT / "hdl/nic/pause_tx.sv", ROOT)[0]
+    plan = Plan(1)
+    likely = plan.names(mutant, ROOT)
+    plan.pointless = {mutant.key}
+    fewer = plan.names(mutant, ROOT)
+    assert fewer == likely[: len(fewer)] and fewer[0] == "tests/rtl/test_pause.py"
+    assert likely[len(fewer)] == "tests/rtl/test_nic_smoke.py"
+
+
+def test_a_file_that_noticed_a_mutant_goes_first_for_the_others_of_that_source() -> None:
+    first, second = mutants_of(ROOT / "hdl/nic/pause_tx.sv", ROOT)[:2]
+    plan = Plan(1)
+    plan.keep(first, Trial("killed", "tests/rtl/test_nic_pause.py::test_x", 1.0))
+    assert plan.names(second, ROOT)[:2] == [
+        "tests/rtl/test_nic_pause.py",
+        "tests/rtl/test_pause.py",
+    ]
 
 
 # -- the command ----------------------------------------------------------------------------
@@ -152,6 +186,7 @@ class Space:
     """In place of a workspace: tries nothing, and lets mutants of `&&` survive."""
 
     tried: ClassVar[list[str]] = []
+    noticed: ClassVar[dict[str, str]] = {}  # of the last plan
     interrupt_at: ClassVar[int] = -1  # trials before someone types Ctrl-C
     stopped: ClassVar[int] = 0
 
@@ -161,10 +196,11 @@ class Space:
     def digest(self) -> str:
         return ""
 
-    def try_out(self, mutant: Mutant, seed: int, usual: Usual, first: Sequence[str]) -> Trial:
+    def try_out(self, mutant: Mutant, plan: Plan) -> Trial:
         if len(Space.tried) == Space.interrupt_at:
             raise KeyboardInterrupt
         Space.tried.append(mutant.key)
+        Space.noticed = dict(plan.noticed)
         return Trial("survived" if mutant.old == "&&" else "killed", "test_x", 0.1)
 
     def stop(self) -> None:
@@ -191,6 +227,20 @@ def test_a_second_run_tries_only_what_is_new(trials: list[str], tmp_path: Path) 
     assert len(trials) == 5
     run_command(["mutate", "--module", "rr_arbiter", "--count", "1000"])
     assert len(set(trials)) == len(trials) > 5
+
+
+def test_of_another_state_of_the_rtl_only_who_noticed_is_known(
+    trials: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arguments = ["mutate", "--module", "rr_arbiter", "--count", "5"]
+    run_command(arguments)
+    assert Space.noticed == {}
+    monkeypatch.setattr(results, "_design", lambda: "another")
+    run_command(arguments)
+    assert len(trials) == 10
+    assert set(Space.noticed) <= set(trials[:5]) and set(Space.noticed.values()) == {"test_x"}
+    run_command(arguments)
+    assert len(trials) == 10
 
 
 def test_what_was_found_before_an_interrupt_is_kept(
@@ -222,8 +272,8 @@ def test_a_survivor_fails_the_command_until_it_is_explained(
     assert run_command(arguments) == 1
     assert "without a reason" in capsys.readouterr().out
     assert run_command([*arguments, "--json"]) == 1
-    results = json.loads(capsys.readouterr().out)
-    survivors = [m for m in results if m["outcome"] == "survived"]
+    trials_made = json.loads(capsys.readouterr().out)
+    survivors = [m for m in trials_made if m["outcome"] == "survived"]
     assert survivors and all(m["old"] == "&&" for m in survivors)
     keys = [m.key for m in mutants_of(ROOT / "hdl/nic/rx_filter.sv", ROOT) if m.old == "&&"]
     entries = [f'[[mutant]]\nkey = "{key}"\nwhy = "It makes no difference."\n' for key in keys]
@@ -241,16 +291,34 @@ def test_the_same_seed_draws_the_same_mutants(capsys: pytest.CaptureFixture[str]
     assert len(lists[0].splitlines()) == 20
 
 
+def test_a_draw_changes_no_more_than_the_rtl(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["mutate", "--list", "--count", "100", "--seed", "3"]
+    assert run_command(arguments) == 0
+    before = capsys.readouterr().out.splitlines()
+    sources = [path for path in nic_sources() if path.stem != "rr_arbiter"]
+    monkeypatch.setattr("wire2app.mutate.nic_sources", lambda: sources)
+    assert run_command(arguments) == 0
+    after = capsys.readouterr().out.splitlines()
+    lost = set(before) - set(after)
+    assert all("rr_arbiter" in mutant for mutant in lost) and len(lost) < 10
+    assert len(set(after) - set(before)) == len(lost)
+
+
 def test_an_unknown_module_is_one_sentence(capsys: pytest.CaptureFixture[str]) -> None:
     assert run_command(["mutate", "--module", "nothing"]) == 2
     assert "no module 'nothing'" in capsys.readouterr().err
 
 
-def test_each_explanation_is_of_one_mutant_and_says_why() -> None:
+def test_each_explanation_is_of_one_mutant_there_is_and_says_why() -> None:
     entries = tomllib.loads(mutate.EQUIVALENT.read_text())["mutant"]
     keys = [entry["key"] for entry in entries]
     assert len(set(keys)) == len(keys)
+    sources = {ROOT / "hdl" / "nic" / entry["where"].partition(":")[0] for entry in entries}
+    there = {mutant.key: mutant for path in sources for mutant in mutants_of(path, ROOT)}
     for entry in entries:
         assert set(entry) == {"key", "where", "change", "why"}
         assert re.fullmatch("[0-9a-f]{12}", entry["key"]) and len(entry["why"].split()) > 8
-        assert (ROOT / "hdl" / "nic" / entry["where"].partition(":")[0]).exists()
+        assert entry["key"] in there, f"no such mutant any more: {entry['where']}"
+        assert entry["where"].startswith(f"{Path(there[entry['key']].path).name}: ")

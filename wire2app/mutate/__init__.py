@@ -4,31 +4,31 @@ One thing at a time is changed in the NIC, and its tests run until one fails.  W
 is either a change that makes no difference, and then `tests/rtl/equivalent_mutants.toml` says why,
 or a test that is missing.  Which mutants are drawn depends on the seed alone; they are tried in the
 order they were drawn in, and results are kept, so that a run may be interrupted and goes on later.
+A change of the RTL takes few mutants out of the draw and brings few in.
 What survived is tried again when asked to: there may be new tests.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
-import random
 import sys
 import time
-import tomllib
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from queue import SimpleQueue
-from typing import TextIO
 
 from rich.console import Console
 
 from wire2app.builds import ROOT, nic_sources
 from wire2app.errors import ToolError
 from wire2app.mutate.mutants import Mutant, mutants_of
-from wire2app.mutate.trial import Trial, Usual, Workspace
+from wire2app.mutate.results import Results, explained
+from wire2app.mutate.trial import Plan, Trial, Usual, Workspace
 from wire2app.progress import Display, Event
 from wire2app.report import console, make_table
 from wire2app.runners import check_simulator
@@ -67,15 +67,15 @@ def run_mutate(options: MutateOptions) -> int:
         return 0
     check_simulator("icarus")
     began = time.monotonic()
-    results = _try_all(drawn, options, out)
+    reasons = explained(EQUIVALENT)
+    results = _try_all(drawn, options, reasons, out)
     drawn = _in_order(drawn)
-    explained = _explained()
     survivors = [m for m in drawn if results[m.key].outcome == "survived"]
-    open_ones = [m for m in survivors if m.key not in explained]
+    open_ones = [m for m in survivors if m.key not in reasons]
     if options.json:
         print(json.dumps([{**asdict(m), **asdict(results[m.key])} for m in drawn], indent=1))
     else:
-        _print(out, drawn, results, explained, time.monotonic() - began)
+        _print(out, drawn, results, reasons, time.monotonic() - began)
     return 1 if open_ones else 0
 
 
@@ -86,37 +86,38 @@ def _draw(options: MutateOptions) -> list[Mutant]:
         if not sources:
             raise ToolError(f"There is no module {options.module!r} in hdl/nic.")
     everything = [mutant for path in sources for mutant in mutants_of(path, ROOT)]
-    return random.Random(options.seed).sample(everything, min(options.count, len(everything)))
+
+    def lot(mutant: Mutant) -> bytes:  # by the mutant itself, not by how many there are
+        return hashlib.sha256(f"{options.seed} {mutant.key}".encode()).digest()
+
+    return sorted(everything, key=lot)[: options.count]
 
 
 def _in_order(mutants: Sequence[Mutant]) -> list[Mutant]:
     return sorted(mutants, key=lambda mutant: (mutant.path, mutant.start))
 
 
-def _try_all(drawn: Sequence[Mutant], options: MutateOptions, out: Console) -> dict[str, Trial]:
+def _try_all(
+    drawn: Sequence[Mutant], options: MutateOptions, reasons: Collection[str], out: Console
+) -> dict[str, Trial]:
     """Each mutant's trial, those known from before without running anything."""
-    known = _known(options.seed)
+    results = Results(FOLDER / f"results-{options.seed}.jsonl")
     if options.retry:
-        known = {key: trial for key, trial in known.items() if trial.outcome != "survived"}
-    todo = [mutant for mutant in drawn if mutant.key not in known]
+        results.forget_survivors()
+    todo = [mutant for mutant in drawn if mutant.key not in results.known]
     if not todo:
-        return known
-    FOLDER.mkdir(parents=True, exist_ok=True)
-    with Display(out) as display:
+        return results.known
+    with results, Display(out) as display:
         spaces = [Workspace(FOLDER / f"work-{n}") for n in range(min(options.jobs, len(todo)))]
         digest = spaces[0].digest()
-        usual = _usual(digest)
-        with open(_results(options.seed), "w") as log:
-            for key, trial in known.items():  # again, in case the last line was cut short
-                _write(log, key, trial)
-            for done, (mutant, trial) in enumerate(_trials(todo, spaces, usual, options.seed), 1):
-                known[mutant.key] = trial
-                _write(log, mutant.key, trial)
-                USUAL.write_text(json.dumps({"digest": digest, "seconds": dict(usual)}))
-                display.update(Event("mutants", done, len(todo)))
-                if trial.outcome == "survived":
-                    out.print(f"survived: {mutant}", soft_wrap=True, markup=False)
-    return known
+        plan = Plan(options.seed, _usual(digest), results.noticed, reasons)
+        for done, (mutant, trial) in enumerate(_trials(todo, spaces, plan), 1):
+            results.add(mutant.key, trial)
+            USUAL.write_text(json.dumps({"digest": digest, "seconds": dict(plan.usual)}))
+            display.update(Event("mutants", done, len(todo)))
+            if trial.outcome == "survived":
+                out.print(f"survived: {mutant}", soft_wrap=True, markup=False)
+    return results.known
 
 
 def _usual(digest: str) -> Usual:
@@ -129,22 +130,18 @@ def _usual(digest: str) -> Usual:
 
 
 def _trials(
-    todo: Sequence[Mutant], spaces: Sequence[Workspace], usual: Usual, seed: int
+    todo: Sequence[Mutant], spaces: Sequence[Workspace], plan: Plan
 ) -> Iterator[tuple[Mutant, Trial]]:
     free: SimpleQueue[Workspace] = SimpleQueue()
     for space in spaces:
         free.put(space)
-    killers: dict[str, list[str]] = {}  # files whose tests noticed other mutants of a source
 
     def work(mutant: Mutant) -> Trial:
         space = free.get()
         try:
-            trial = space.try_out(mutant, seed, usual, killers.get(mutant.path, ()))
+            return space.try_out(mutant, plan)
         finally:
             free.put(space)
-        if trial.outcome == "killed":
-            killers.setdefault(mutant.path, []).append(trial.by.partition("::")[0])
-        return trial
 
     with ThreadPoolExecutor(len(spaces)) as pool:
         running: dict[Future[Trial], Mutant] = {}
@@ -164,45 +161,11 @@ def _trials(
             raise
 
 
-# -- results -------------------------------------------------------------------------------
-
-
-def _results(seed: int) -> Path:
-    return FOLDER / f"results-{seed}.jsonl"
-
-
-def _write(log: TextIO, key: str, trial: Trial) -> None:
-    log.write(json.dumps({"key": key, **asdict(trial)}) + "\n")
-    log.flush()
-
-
-def _known(seed: int) -> dict[str, Trial]:
-    """Trials of earlier runs; a line cut short by the end of one is no result."""
-    known = {}
-    path = _results(seed)
-    for line in path.read_text().splitlines() if path.exists() else ():
-        try:
-            facts = json.loads(line)
-            key = facts.pop("key")
-            known[key] = Trial(**facts)
-        except (ValueError, TypeError, KeyError):
-            continue
-    return known
-
-
-def _explained() -> dict[str, str]:
-    """Why a mutant makes no difference, by its key."""
-    if not EQUIVALENT.exists():
-        return {}
-    table = tomllib.loads(EQUIVALENT.read_text())
-    return {entry["key"]: entry["why"] for entry in table["mutant"]}
-
-
 def _print(
     out: Console,
     drawn: Sequence[Mutant],
     results: dict[str, Trial],
-    explained: dict[str, str],
+    reasons: dict[str, str],
     seconds: float,
 ) -> None:
     outcomes = [(mutant, results[mutant.key].outcome) for mutant in drawn]
@@ -214,11 +177,11 @@ def _print(
     out.print(table)
     for mutant, outcome in outcomes:
         if outcome == "survived":
-            why = explained.get(mutant.key, "not explained")
+            why = reasons.get(mutant.key, "not explained")
             out.print(f"{mutant}  [{mutant.key}]\n  {why}", soft_wrap=True, markup=False)
     of = Counter(outcome for _, outcome in outcomes)
     noticed, valid = of["killed"] + of["timeout"], len(outcomes) - of["broken"]
-    unexplained = sum(o == "survived" and m.key not in explained for m, o in outcomes)
+    unexplained = sum(o == "survived" and m.key not in reasons for m, o in outcomes)
     share = 100 * noticed / valid if valid else 100.0
     verdict = "FAIL" if unexplained else "PASS"
     out.print(

@@ -72,13 +72,13 @@ class Mutant:
     old: str
     new: str
     kind: str
-    context: str  # the line as it is, without indentation
+    context: str  # the line it begins in, however its words are set apart
     occurrence: int  # how many just like it come before it in the file
 
     @property
     def key(self) -> str:
-        """Names the change whatever is edited on other lines."""
-        facts = (self.path, self.context, self.old, self.new, self.occurrence)
+        """Names the change whatever is edited on other lines, or lined up anew on this one."""
+        facts = (self.path, self.context, _plain(self.old), _plain(self.new), self.occurrence)
         return hashlib.sha256(repr(facts).encode()).hexdigest()[:12]
 
     def apply(self, text: str) -> str:
@@ -108,10 +108,10 @@ def mutants_of(path: Path, root: Path) -> list[Mutant]:
     found = []
     for start, old, new, kind in sorted(_changes(tree.root, text)):
         line_start = text.rfind("\n", 0, start) + 1
-        context = text[line_start : text.find("\n", start)].strip()
+        context = _plain(text[line_start : text.find("\n", start)])
         line = text.count("\n", 0, start) + 1
-        occurrence = alike[context, old, new]
-        alike[context, old, new] += 1
+        occurrence = alike[context, _plain(old), _plain(new)]
+        alike[context, _plain(old), _plain(new)] += 1
         name = str(path.relative_to(root))
         found.append(Mutant(name, line, start, old, new, kind, context, occurrence))
     return found
@@ -165,6 +165,11 @@ def _other_number(literal: str) -> str:
     return f"{width}'{base}{value:{shown}}"
 
 
+def _plain(text: str) -> str:
+    """On one line, with single blanks."""
+    return " ".join(text.split())
+
+
 def _short(text: str, length: int = 32) -> str:
-    line = " ".join(text.split())
+    line = _plain(text)
     return line if len(line) <= length else f"{line[: length - 1]}…"

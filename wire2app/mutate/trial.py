@@ -12,21 +12,22 @@ import functools
 import hashlib
 import os
 import re
+import resource
 import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from wire2app.builds import ROOT, nic_sources
 from wire2app.errors import ToolError
 from wire2app.mutate.mutants import Mutant
 
-__all__ = ["Trial", "Usual", "Workspace", "regression"]
+__all__ = ["Plan", "Trial", "Usual", "Workspace", "regression"]
 
 FOLDERS = ("docs", "hdl", "labs", "packetdrill", "pystack", "tb", "tests", "wire2app")
 FILES = ("pyproject.toml", "Makefile", "README.md")
@@ -36,10 +37,11 @@ FAILED = re.compile(r"^(?:FAILED|ERROR) (\S+)", re.MULTILINE)
 NOT_BUILT = re.compile(r"^E .*does not compile for", re.MULTILINE)
 HUNG = re.compile(rf"^E .*ended with status -{signal.SIGXCPU.value}\b", re.MULTILINE)
 SYSTEM = ("tests/system/test_transfer.py",)
-NO_TEST_RAN = 5  # pytest's exit status
+NO_TEST_RAN, NO_SUCH_TEST = 5, 4  # pytest's exit status
+WHOLE = 2  # rank of the files of tests of the whole NIC
 HOUR = 3600
 LONGEST = 120  # seconds for a file that nobody has measured
-Usual = dict[str, float]  # seconds a file's tests take on the design as it is
+Usual = dict[str, float]  # processor seconds that tests take on the design as it is
 
 
 @dataclass(frozen=True)
@@ -54,18 +56,50 @@ class Trial:
     seconds: float
 
 
-def regression(module: str, root: Path = ROOT) -> list[str]:
-    """The regression's files for a mutant of `module`, all if empty: the likely and quick first."""
-    ranked: list[tuple[tuple[int, ...], str]] = [((3,), name) for name in SYSTEM]
+@dataclass
+class Plan:
+    """What to run in which order: `seed` is that of the tests.
+
+    noticed: the test that noticed a mutant before, by its key; it goes first.  pointless: keys of
+    mutants that make no difference, which the tests of the whole NIC need not show once more.
+    killers: files whose tests have noticed other mutants of a source; they go next.
+    """
+
+    seed: int
+    usual: Usual = field(default_factory=dict)
+    noticed: Mapping[str, str] = field(default_factory=dict)
+    pointless: Collection[str] = ()
+    killers: dict[str, list[str]] = field(default_factory=dict)
+
+    def names(self, mutant: Mutant, root: Path) -> list[str]:
+        """The tests and files of tests to run on a mutant."""
+        whole = mutant.key not in self.pointless
+        files = regression(Path(mutant.path).stem, root, whole)
+        likely = self.killers.get(mutant.path, ())
+        known = self.noticed.get(mutant.key)
+        return ([known] if known else []) + sorted(files, key=lambda name: name not in likely)
+
+    def keep(self, mutant: Mutant, trial: Trial) -> None:
+        """Learn from a trial."""
+        if trial.outcome == "killed":
+            self.killers.setdefault(mutant.path, []).append(trial.by.partition("::")[0])
+
+
+def regression(module: str, root: Path = ROOT, whole: bool = True) -> list[str]:
+    """The regression's files for a mutant of `module`, all if empty: the likely and quick first.
+
+    whole: with those of the whole NIC.
+    """
+    ranked: list[tuple[tuple[int, ...], str]] = [((WHOLE + 1,), name) for name in SYSTEM]
     for path in sorted((root / "tests" / "rtl").glob("test_*.py")):
         name = str(path.relative_to(root))
         if path.stem.startswith("test_nic_"):
             alike = len(set(module.split("_")) & set(path.stem.split("_")[2:]))
-            ranked.append(((2, path.stem != "test_nic_smoke", -alike), name))
+            ranked.append(((WHOLE, path.stem != "test_nic_smoke", -alike), name))
             continue
         if tops := _tops(path, module):
             ranked.append(((int(module not in tops), min(len(_needed(top)) for top in tops)), name))
-    return [name for _, name in sorted(ranked)]
+    return [name for rank, name in sorted(ranked) if whole or rank[0] < WHOLE]
 
 
 def _tops(path: Path, module: str) -> list[str]:
@@ -115,10 +149,10 @@ class Workspace:
         except OSError as error:
             raise ToolError(f"Cannot copy the project to {folder}: {error.strerror}.") from error
 
-    def try_out(self, mutant: Mutant, seed: int, usual: Usual, first: Sequence[str] = ()) -> Trial:
-        """Run the tests on the mutant, those of the files in `first` first.
+    def try_out(self, mutant: Mutant, plan: Plan) -> Trial:
+        """Run the tests on the mutant.
 
-        A file that is not in `usual` is run without the change before, and measured.  Raises
+        What is not in `plan.usual` is run without the change before, and measured.  Raises
         ToolError if it fails then.
         """
         source = self.folder / mutant.path
@@ -126,14 +160,14 @@ class Workspace:
         before = set(self._builds())
         began = time.monotonic()
         outcome, by = "survived", ""
-        names = regression(source.stem, self.folder)
         try:
-            for name in sorted(names, key=lambda name: name not in first):
-                options = [f"--seed={seed}", *_chosen(self.folder / name, source.stem)]
-                if name not in usual:
-                    usual[name] = self._measure(name, options)
+            for name in plan.names(mutant, self.folder):
+                selection = self._selection(name, source.stem)
+                what, options = " ".join([name, *selection]), [f"--seed={plan.seed}", *selection]
+                if what not in plan.usual:
+                    plan.usual[what] = self._measure(name, options)
                 source.write_text(mutant.apply(text))
-                outcome, by = self._judge(name, options, usual[name])
+                outcome, by = self._judge(name, options, plan.usual[what])
                 source.write_text(text)
                 if outcome != "survived":
                     break
@@ -142,7 +176,12 @@ class Workspace:
             for build in set(self._builds()) - before:  # nobody will build this again
                 shutil.rmtree(build, ignore_errors=True)
             shutil.rmtree(self.folder / "build" / "runs", ignore_errors=True)
-        return Trial(outcome, by, round(time.monotonic() - began, 1))
+        trial = Trial(outcome, by, round(time.monotonic() - began, 1))
+        plan.keep(mutant, trial)
+        return trial
+
+    def _selection(self, name: str, module: str) -> list[str]:
+        return [] if "::" in name else _chosen(self.folder / name, module)
 
     def digest(self) -> str:
         """Names the state of the design and of its tests."""
@@ -160,19 +199,19 @@ class Workspace:
                 os.killpg(process.pid, signal.SIGINT)
 
     def _measure(self, name: str, options: Sequence[str]) -> float:
-        began = time.monotonic()
+        began = _processor_seconds()
         outcome, by = self._judge(name, options, LONGEST)
         if outcome != "survived":
             raise ToolError(f"The regression fails without any change: {by} ({outcome}).")
-        return round(time.monotonic() - began, 1)
+        return round(_processor_seconds() - began, 1)
 
     def _judge(self, name: str, options: Sequence[str], usual: float) -> tuple[str, str]:
         """What one file's tests say of the design as it is now, and which of them."""
-        status, output = self._pytest(name, options, 2 * usual + 10)
+        status, output = self._pytest(name, options, 2 * usual + 5)
         if status is None:
             return "timeout", name
-        if status in (0, NO_TEST_RAN):
-            return "survived", ""
+        if status in (0, NO_TEST_RAN) or (status == NO_SUCH_TEST and "::" in name):
+            return "survived", ""  # a test that noticed it before may be gone
         if NOT_BUILT.search(output):
             return "broken", name
         failed = FAILED.search(output)
@@ -223,6 +262,13 @@ class Workspace:
         return [
             path for path in (self.folder / "build" / "cache").glob("icarus-*") if path.is_dir()
         ]
+
+
+def _processor_seconds() -> float:
+    """Of what this command has started and seen end: with several jobs of all of them, so that
+    what one job takes is more rather than less."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def _end(process: subprocess.Popen[str]) -> None:
