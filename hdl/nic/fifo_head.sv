@@ -1,5 +1,6 @@
 // A register behind a FIFO that shows its head without a clock: what depends on the head has the
-// whole clock then.  A word stays in it until it is popped; the next follows two clocks later.
+// whole clock then.  A word stays in it until it is popped; the next, which waits in a register of
+// its own, follows with the next clock, and `pop` goes no further than these two.
 
 `default_nettype none
 
@@ -19,17 +20,18 @@ module fifo_head #(
     input  wire logic             pop
 );
 
-    assign in_pop = in_valid && !valid;
+    logic [Width-1:0] next_q;
+    logic             next_valid_q;  // only with `valid`
+    logic             free;
+
+    assign in_pop = in_valid && !next_valid_q;
+    assign free   = pop || !valid;
 
     always_ff @(posedge clk) begin
-        if (in_valid || pop || rst) begin
-            if (pop) valid <= 1'b0;
-            if (in_pop) begin
-                valid <= 1'b1;
-                head  <= in_head;
-            end
-            if (rst) valid <= 1'b0;
-        end
+        valid        <= !rst && (!free || next_valid_q || in_valid);
+        next_valid_q <= !rst && !free && (next_valid_q || in_valid);
+        if (in_pop) next_q <= in_head;
+        if (free) head <= next_valid_q ? next_q : in_head;
     end
 
 endmodule

@@ -1,5 +1,5 @@
 // Completions of transmit: knows the descriptors that were taken, and gives each to the writer when
-// it is known what became of its frame, one in two clocks.  The last one of a frame of which a start
+// it is known what became of its frame, one in three clocks.  The last one of a frame of which a start
 // is to be stamped waits until that is on the wire; while the transmitter is off it does not, and
 // has no stamp.
 
@@ -79,7 +79,7 @@ module tx_complete
         if (result_push) told_result_q <= {result_status, result_fragments, result_stamp};
         if (told_q && !result_pop) used_q <= used_q + 1'b1;
         if (result_pop && !told_q) used_q <= used_q - 1'b1;
-        result_full <= used_q >= UsedW'(Frames - 2);  // late, and one is under way
+        result_full <= used_q >= UsedW'(Frames - 4);  // late, and two are under way
         if (rst) used_q <= '0;
     end
 

@@ -35,6 +35,7 @@ BUFFER = 9216
 LANES = 8
 AHEAD = 64  # frames queued on the wire's side
 MODERATION = 16, 1024  # completions, cycles
+PREFETCH = 32  # descriptors of a queue that the NIC reads ahead of all data
 PATIENCE = 6  # times what the wire takes
 SETTLE_NS = 50_000
 LOSSES = ("rx_overflow", "rx_filtered", "rx_bad_fcs", "rx_coded_error", "rx_runt", "rx_oversize")
@@ -130,7 +131,8 @@ class Traffic:
             self._arm(queue)
             self._post(queue)
         await write(regs.CTRL, regs.CTRL_RX_ENABLE)
-        await Timer(400 * PERIOD_PS, "ps")  # descriptors are fetched, frames wait in the buffer
+        # Descriptors are fetched, frames wait in the buffer.
+        await Timer((400 + PREFETCH * len(self.tx)) * PERIOD_PS, "ps")
         self._feed()
         await write(regs.CTRL, regs.CTRL_RX_ENABLE | regs.CTRL_TX_ENABLE)
 
