@@ -9,14 +9,21 @@
     logic        f_popped_q = 1'b0;      // in the clock of the doorbell
     logic        f_stale_q = 1'b1;       // a fetch or a start was a clock ago
     logic [15:0] f_waiting, entries;
-    logic [3:0]  f_log2_q = '0;
+    logic [3:0]  f_log2_q, f_log2_before_q;
+    logic [1:0]  f_resized_q = '0;       // the size came with the start, one and two clocks ago
+
+    function automatic logic [15:0] last(input logic [3:0] log2);  // entry of a ring
+        last = ~(16'hffff << log2);
+    endfunction
 
     assign f_waiting = begun_q ? waiting_q - 16'(count_q) : waiting_q;
     assign f_posted  = f_waiting + 16'(f_coming_q) + 16'(f_held_q);
     assign entries   = mask_q + 16'd1;
 
     always_ff @(posedge clk) begin
-        f_log2_q   <= log2_entries;
+        f_log2_q        <= log2_entries;
+        f_log2_before_q <= f_log2_q;
+        f_resized_q     <= {f_resized_q[0], start && !rst && log2_entries != f_log2_q};
         f_popped_q <= pop;
         f_stale_q  <= fetch_begin || start || rst;
         f_held_q   <= f_held_q + CountW'(fetch_push && state_q == RUN) - CountW'(pop);
@@ -35,13 +42,10 @@
 
     // Not clocked: so the induction looks at one clock, not two.
     always_comb begin
+        // A driver writes the size while the ring stands.  Should the ring start in the clock in
+        // which it changes, the next clock brings no doorbell yet.
         if (state_q != STOPPED) assume (log2_entries == f_log2_q);
-        if (!rst && state_q != STOPPED)
-            assert (mask_q == 16'((17'd1 << log2_entries) - 17'd1)
-                && block_q == (CountW'(mask_q) & CountW'(Prefetch - 1)));
-        if (start) assume (log2_entries == f_log2_q  // written clocks before
-            && mask_q == 16'((17'd1 << log2_entries) - 17'd1)
-            && block_q == (CountW'(mask_q) & CountW'(Prefetch - 1)));
+        assume (!(doorbell && f_resized_q[0]));
         assume (log2_entries != 4'd0);
         assume (!(doorbell && measured_q));  // a write of a register takes two clocks
         assume (!fetch_begin || fetch_wanted);
@@ -51,6 +55,19 @@
         assume (!retire || under_way_q != 8'd0);
 
         if (!rst) begin
+            // What settles late: the size a clock, the block and the limit of a start two.
+            assert (mask_q == last(f_log2_q));
+            assert (block_q == (CountW'(last(f_log2_before_q)) & CountW'(Prefetch - 1)));
+            if (state_q != STOPPED && !start_q) assert (f_log2_before_q == f_log2_q);
+            if (start_q)
+                assert (state_q != DRAIN && limit_q == last(f_log2_before_q) + 16'd1
+                    && producer_q == '0 && consumed_q == '0 && !fetching_q && !begun_q
+                    && !measured_q && !wanted_q);
+            if (f_resized_q != '0)
+                assert (state_q != STOPPED && producer_q == '0 && consumed_q == '0
+                    && waiting_q == '0 && !measured_q && (moved_q & f_resized_q) == f_resized_q);
+            assert (f_resized_q[0]
+                == (start_q && state_q == RUN && f_log2_before_q != f_log2_q));
             assert (producer_q == issued_q + f_waiting);
             assert (issued_q == fetched_q + 16'(f_coming_q) + f_dropped_q);
             assert (fetched_q == consumed_q + 16'(f_held_q));
@@ -66,8 +83,10 @@
                 assert (error_q == nic_regs_pkg::QUEUE_ERROR_NONE && !halted_q);
                 assert (f_dropped_q == 16'd0 && f_lost_q == 16'(lost_q) && broken == lost_q);
                 assert (f_waiting <= entries && f_posted <= entries);
-                assert (limit_q == 16'(consumed_q + entries) && next_q == 16'(consumed_q + 16'd1));
-                assert (f_stale_q || (fits_q <= room && fits_q <= to_end && room_q <= room));
+                assert (start_q || limit_q == 16'(consumed_q + entries));
+                assert (next_q == 16'(consumed_q + 16'd1));
+                assert (f_stale_q || f_resized_q[1]
+                    || (fits_q <= room && fits_q <= to_end && room_q <= room));
             end
             assert (!f_stale_q || (moved_q[0] && (fetching_q || waiting_q == '0)));
             assert (32'(block_q) < Prefetch);
@@ -89,5 +108,6 @@
             cover (doorbell_refused && state_q == RUN);
             cover (retire && retire_resp[1] && under_way_q == 8'd3);
             cover (state_q == STOPPED && halted_q);
+            cover (f_resized_q[1] && doorbell);
         end
     end
