@@ -131,12 +131,7 @@ def transmit(
         sk.ack.sent()
         sk.delack_timer.delete()
     segments = -(-len(data) // gso_size) if gso_size else 1
-    sk.stats.segs_out += segments
-    if data:
-        _data_sent(sk, len(data), segments)
-    end_seq = seq_add(seq, len(data) + bool(flags & (TH_SYN | TH_FIN)))
-    if seq == end_seq or after(end_seq, sk.snd_nxt):
-        kernel.mib["TcpOutSegs"] += segments
+    _count(sk, seq, flags, len(data), segments)
     tracepoint = sk.tcp.tp_transmit
     if tracepoint.enabled:
         tracepoint(skb.packet_id, seq, len(data), flags)
@@ -159,6 +154,16 @@ def transmit(
         identification=sk.number_packets(segments),
     )
     return error != errno.ENOBUFS
+
+
+def _count(sk: TcpSock, seq: int, flags: int, length: int, segments: int) -> None:
+    """What is sent again is not among TcpOutSegs."""
+    sk.stats.segs_out += segments
+    if length:
+        _data_sent(sk, length, segments)
+    end_seq = seq_add(seq, length + bool(flags & (TH_SYN | TH_FIN)))
+    if seq == end_seq or after(end_seq, sk.snd_nxt):
+        sk.kernel.mib["TcpOutSegs"] += segments
 
 
 def _route_again(sk: TcpSock, skb: SkBuff) -> Route | None:
