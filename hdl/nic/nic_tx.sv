@@ -276,7 +276,7 @@ module nic_tx
     logic mac_tvalid, mac_tready, mac_tlast, mac_tuser, mac_frame, pause_busy;
 
     // With the transmitter off, a ring that is stopped need not wait for room.
-    logic flush_q, stamp_lost;
+    logic flush_q, stamp_told, stamp_lost;
 
     always_ff @(posedge clk) flush_q <= !cfg_enable && |(active & ~enable);
 
@@ -285,7 +285,7 @@ module nic_tx
         .s_data(send_data), .s_bytes(send_bytes), .s_last(send_last), .s_discard(send_discard),
         .s_stamp(send_stamp), .s_checksum(send_checksum), .s_csum_at(send_csum_at),
         .s_valid(send_valid), .s_ready(send_ready),
-        .csum_wanted, .csum_soon, .csum_done, .csum, .stamp_lost,
+        .csum_wanted, .csum_soon, .csum_done, .csum, .stamp_told, .stamp_lost,
         .m_axis_tdata(frame_tdata), .m_axis_tkeep(frame_tkeep), .m_axis_tvalid(frame_tvalid),
         .m_axis_tready(frame_tready), .m_axis_tlast(frame_tlast), .m_axis_tuser(frame_tuser),
         .busy(buffer_busy)
@@ -352,8 +352,8 @@ module nic_tx
         .clk, .rst,
         .desc_push, .desc_full, .desc_queue(head_queue), .desc_index, .desc_len,
         .result_push, .result_full, .result_status, .result_fragments(frame.fragments),
-        .result_stamp,
-        .sending(cfg_enable), .stamp_push(ev_stamp), .stamp_lost, .stamp(now),
+        .result_rest(frame.rest), .result_stamp,
+        .sending(cfg_enable), .stamp_push(ev_stamp), .stamp_told, .stamp_lost, .stamp(now),
         .cpl_push, .cpl_full, .cpl_queue, .cpl_entry, .cpl_last, .busy(complete_busy)
     );
 

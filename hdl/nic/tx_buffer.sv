@@ -33,7 +33,8 @@ module tx_buffer #(
     input  wire logic        csum_done,
     input  wire logic [15:0] csum,
 
-    output      logic        stamp_lost,   // a frame to be stamped has been swallowed
+    output      logic        stamp_told,   // a frame to be stamped is whole,
+    output      logic        stamp_lost,   // and was swallowed
 
     output      logic [63:0] m_axis_tdata,
     output      logic [7:0]  m_axis_tkeep,
@@ -81,7 +82,8 @@ module tx_buffer #(
     assign kept    = write && s_last && !s_discard;
     assign drop    = s_valid && s_ready && (swallow || (s_last && s_discard));
 
-    assign stamp_lost = s_valid && s_ready && swallow && s_last && s_stamp && !s_discard;
+    assign stamp_told = s_valid && s_ready && s_last && s_stamp && !s_discard;
+    assign stamp_lost = swallow;
 
     // ---- ends of frames that wait for a checksum, or for those before them
 

@@ -1,7 +1,7 @@
 // Completions of transmit: knows the descriptors that were taken, and gives each to the writer when
 // it is known what became of its frame, one in three clocks.  The last one of a frame of which a start
-// is to be stamped waits until that is on the wire; while the transmitter is off it does not, and
-// has no stamp.
+// is to be stamped waits until that is on the wire; while the transmitter is off it does not, once
+// there is room for the frame, and has no stamp.
 
 `default_nettype none
 
@@ -28,12 +28,14 @@ module tx_complete
     output      logic              result_full,   // the next frame has to wait
     input  wire logic [3:0]        result_status,
     input  wire logic [5:0]        result_fragments,
+    input  wire logic              result_rest,   // of a frame that has been counted
     input  wire logic              result_stamp,  // its start, on its way to the wire, is stamped
 
     // stamps
     input  wire logic              sending,       // the transmitter is on
     input  wire logic              stamp_push,    // a frame to be stamped starts
-    input  wire logic              stamp_lost,    // one was thrown away on its way
+    input  wire logic              stamp_told,    // of the next frame to be stamped all is known:
+    input  wire logic              stamp_lost,    // with it: it was thrown away on its way
     input  wire logic [30:0]       stamp,
 
     // completions
@@ -41,12 +43,12 @@ module tx_complete
     input  wire logic              cpl_full,
     output      logic [QueueW-1:0] cpl_queue,
     output      logic [127:0]      cpl_entry,
-    output      logic              cpl_last,    // of its frame
+    output      logic              cpl_last,    // the frame is counted with it
 
     output      logic              busy
 );
 
-    logic              desc_valid, desc_busy, unused_freed, result_valid, result_pop, stamped;
+    logic              desc_valid, desc_busy, unused_freed, result_valid, result_pop, rest, stamped;
     logic [QueueW-1:0] queue_id;
     logic [15:0]       index, len;
     cpl_status_e       status;
@@ -71,26 +73,27 @@ module tx_complete
     localparam int UsedW = $clog2(Frames) + 1;
 
     logic              told_q, unused_results_full;
-    logic [10:0]       told_result_q;
+    logic [11:0]       told_result_q;
     logic [UsedW-1:0]  used_q;  // results that are here
 
     always_ff @(posedge clk) begin
         told_q <= result_push && !rst;
-        if (result_push) told_result_q <= {result_status, result_fragments, result_stamp};
+        if (result_push)
+            told_result_q <= {result_status, result_fragments, result_rest, result_stamp};
         if (told_q && !result_pop) used_q <= used_q + 1'b1;
         if (result_pop && !told_q) used_q <= used_q - 1'b1;
         result_full <= used_q >= UsedW'(Frames - 4);  // late, and two are under way
         if (rst) used_q <= '0;
     end
 
-    small_fifo #(.Width(4 + 6 + 1), .Depth(Frames)) u_results (
+    small_fifo #(.Width(4 + 6 + 2), .Depth(Frames)) u_results (
         .clk,
         .rst,
         .push(told_q),
         .push_data(told_result_q),
         .full(unused_results_full),
         .pop(result_pop),
-        .head({status, fragments, stamped}),
+        .head({status, fragments, rest, stamped}),
         .valid(result_valid)
     );
 
@@ -101,9 +104,10 @@ module tx_complete
     logic [5:0]        left_q;        // descriptors
     logic              last_q;        // one is left,
     logic              waits_q;       // and waits for a stamp
+    logic              rest_q;        // it was counted before
     logic              stamp_wanted_q, go_q, cpl_valid_q;
     tx_cpl_t           entry;
-    logic              stamp_valid, give_up;
+    logic              due_valid, due_lost, stamp_valid, give_up;
     logic              gives_up_q;    // with go_q: it leaves without its stamp
     logic [30:0]       stamp_head;
 
@@ -121,7 +125,7 @@ module tx_complete
 
     always_ff @(posedge clk) begin
         go_q <= !rst && open_q && desc_valid && !go_q && !cpl_valid_q
-            && (!waits_q || stamp_valid || give_up);
+            && (!waits_q || (due_valid && (due_lost || stamp_valid || give_up)));
         if (result_pop) begin
             open_q         <= 1'b1;
             status_q       <= status;
@@ -129,6 +133,7 @@ module tx_complete
             last_q         <= fragments == 6'd1;
             waits_q        <= fragments == 6'd1 && stamped;
             stamp_wanted_q <= stamped;
+            rest_q         <= rest;
         end
         if (cpl_push) cpl_valid_q <= 1'b0;
         if (load) begin
@@ -138,7 +143,7 @@ module tx_complete
             waits_q     <= left_q == 6'd2 && stamp_wanted_q;
             cpl_valid_q <= 1'b1;
             cpl_queue   <= queue_id;
-            cpl_last    <= last_q;
+            cpl_last    <= last_q && !rest_q;
             cpl_entry   <= entry;
         end
         if (rst) begin
@@ -149,19 +154,28 @@ module tx_complete
 
     assign cpl_push = cpl_valid_q && !cpl_full;
 
-    // ---- stamps.  One that nobody waits for any more is stray when it comes; one that was thrown
-    // away is as good as come, once nobody waits for it.  A stamp is judged three clocks after it
-    // came: what was given up before that is counted by then, and nothing is in between.
+    // ---- stamps, and the frames they are due for, thrown away or not.  One that nobody waits for
+    // any more is stray when it comes.  A stamp is judged three clocks after it came: what was given
+    // up before that is counted by then, and nothing is in between.
 
     logic [2:0]        come_q;      // the stamp came a clock ago, two, three
     logic              owed_q;      // more were given up than have come
-    logic              lost_any_q, cleared_q, clears, unused_full;
+    logic              unused_full, unused_due_full;
     logic [30:0]       stamp_q;
     logic [CountW-1:0] given_up_q, gone_q;
-    logic [5:0]        lost_q;
 
-    assign give_up = (!sending || lost_any_q) && come_q == '0;
-    assign clears  = come_q[2] ? owed_q : lost_any_q && owed_q && come_q == '0 && !cleared_q;
+    assign give_up = !sending && come_q == '0;
+
+    small_fifo #(.Width(1), .Depth(2 * Frames)) u_due (
+        .clk,
+        .rst,
+        .push(stamp_told),
+        .push_data(stamp_lost),
+        .full(unused_due_full),
+        .pop(go_q && waits_q),
+        .head(due_lost),
+        .valid(due_valid)
+    );
 
     small_fifo #(.Width(31), .Depth(2 * Frames)) u_stamps (
         .clk,
@@ -176,18 +190,14 @@ module tx_complete
 
     always_ff @(posedge clk) begin
         come_q     <= rst ? '0 : {come_q[1:0], stamp_push};
-        gives_up_q <= waits_q && !stamp_valid;
+        gives_up_q <= waits_q && (due_lost || !stamp_valid);
         owed_q     <= given_up_q != gone_q;
-        cleared_q  <= clears;
-        lost_any_q <= lost_q != '0 && !clears;
-        lost_q     <= lost_q + 6'(stamp_lost) - 6'(clears && !come_q[2]);
         if (stamp_push) stamp_q <= stamp;
-        if (go_q && waits_q && gives_up_q) given_up_q <= given_up_q + 1'b1;
-        if (clears) gone_q <= gone_q + 1'b1;
+        if (go_q && waits_q && gives_up_q && !due_lost) given_up_q <= given_up_q + 1'b1;
+        if (come_q[2] && owed_q) gone_q <= gone_q + 1'b1;
         if (rst) begin
             given_up_q <= '0;
             gone_q     <= '0;
-            lost_q     <= '0;
         end
     end
 

@@ -189,7 +189,7 @@ module tx_gather
                     || (frame_q.vlan_insert && len_q < LenW'(14));
             end
             hold_q <= (hold_q && !resume) || (frame_push && frame.segment);
-            rest_q <= ready & skip_q;
+            rest_q <= frame_push ? '0 : ready & skip_q;  // `skip_q` may end with the frame
             skip_q <= skip_q & running;
             if (frame_push) skip_q[head_queue] <= cut_q && running[head_queue];
             if (rst) begin
@@ -206,6 +206,7 @@ module tx_gather
     always_comb begin
         frame        = frame_q;
         frame.len    = len_q[16:0];
+        frame.rest   = skipped_q;
         frame.status = CPL_STATUS_OK;
         if (resp_q == 2'b11) frame.status = CPL_STATUS_DESC_DECERR;
         else if (resp_q == 2'b10) frame.status = CPL_STATUS_DESC_SLVERR;

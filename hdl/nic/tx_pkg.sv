@@ -11,11 +11,12 @@ package tx_pkg;
 
     localparam int MaxJobBytes = 2048;     // of a read of data, a power of two
 
-    localparam int FrameW = 71;  // bits of a tx_frame_t
+    localparam int FrameW = 72;  // bits of a tx_frame_t
 
     typedef struct packed {
         logic [3:0]  status;       // cpl_status_e; if it is not OK, no data follow
         logic [5:0]  fragments;
+        logic        rest;         // of a frame that has been refused: it is not counted again
         logic [16:0] len;          // bytes of all fragments
         logic        timestamp;
         logic        vlan_insert;

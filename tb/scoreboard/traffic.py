@@ -245,9 +245,10 @@ class Traffic:
         if kind <= 2 and not segment:  # too long
             data = rng.randbytes(rng.randint(*MORE))
             return replace(frame, pieces=(*pieces, *self._pieces(data, [len(data)])))
-        if kind == 3:  # one too many: how often a longer rest is counted, depends on the fetch
-            more = self._pieces(rng.randbytes(8 * MAX_FRAGMENTS), [8] * MAX_FRAGMENTS)
-            return replace(frame, pieces=(*pieces, *more)[: MAX_FRAGMENTS + 1])
+        if kind == 3:  # too many
+            count = MAX_FRAGMENTS + rng.randint(1, 20)
+            more = self._pieces(rng.randbytes(8 * count), [8] * count)
+            return replace(frame, pieces=(*pieces, *more)[:count])
         at = rng.randrange(len(pieces) + 1)
         return replace(frame, pieces=(*pieces[:at], (b"", 0), *pieces[at:]))
 

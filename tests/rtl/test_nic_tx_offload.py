@@ -101,6 +101,7 @@ async def too_many_fragments_are_refused_and_the_next_frame_goes_out(dut: Any) -
         status = [done.status for done in nic.tx.done[start:]]
         assert status == [CplStatus.BAD_LENGTH] * count + [CplStatus.OK]
         assert nic.sent[sent:] == [good.data]
+    assert await nic.queue_counters() == {"tx_frames": 3, "tx_bad_length": 3}
     await nic.finish()
 
 
@@ -117,6 +118,7 @@ async def a_ring_full_of_one_endless_frame_is_refused(dut: Any) -> None:
     await nic.tx.doorbell()
     await nic.until(lambda: len(nic.tx.done) == 10, "the rest of it")
     assert [done.status for done in nic.tx.done] == [CplStatus.BAD_LENGTH] * 10
+    assert await nic.queue_counters() == {"tx_bad_length": 1}, "it is one frame"
     await nic.transmit([nic.frame(99)])
     await nic.finish()
 

@@ -150,7 +150,11 @@ async def beats_come_out_as_words_in_order(dut: Any) -> None:
 
 
 class Completions:
-    """The block between descriptors that were taken, results and stamps, and a writer."""
+    """The block between descriptors that were taken, results and stamps, and a writer.
+
+    A result is (status, fragments, stamped), with stamped 2 for a frame that is thrown away; the
+    buffer tells of a frame to be stamped `delay` clocks after it, or when it likes.
+    """
 
     def __init__(self, dut: Any) -> None:
         self.dut, self.rng = dut, random.Random(SEED)
@@ -158,20 +162,27 @@ class Completions:
         self.results: deque[tuple[int, int, int]] = deque()
         self.found: list[tuple[int, ...]] = []
         self.sending = 1
+        self.delay: int | None = None
+        self.due: deque[list[int]] = deque()  # clocks, lost
 
     async def start(self) -> None:
         await start_clock_and_reset(
             self.dut, desc_push=0, desc_queue=0, desc_index=0, desc_len=0, result_push=0,
             result_status=0, result_fragments=0, result_stamp=0, sending=1, stamp_push=0,
-            stamp_lost=0, stamp=0, cpl_full=0,
+            stamp_told=0, stamp_lost=0, stamp=0, cpl_full=0, result_rest=0,
         )  # fmt: skip
 
-    async def clock(self, stamp: int | None = None, lost: int = 0) -> None:
+    async def clock(self, stamp: int | None = None) -> None:
         dut, rng = self.dut, self.rng
         await FallingEdge(dut.clk)
         dut.sending.value, dut.cpl_full.value = self.sending, int(rng.random() < 0.3)
         dut.stamp_push.value, dut.stamp.value = int(stamp is not None), stamp or 0
-        dut.stamp_lost.value = lost
+        known = bool(self.due) and self.due[0][0] <= 0
+        dut.stamp_told.value = int(known)
+        if known:
+            dut.stamp_lost.value = self.due.popleft()[1]
+        for entry in self.due:
+            entry[0] -= 1
         push = bool(self.descs) and not int(dut.desc_full.value)
         dut.desc_push.value = int(push)
         if push:
@@ -181,7 +192,11 @@ class Completions:
         if told:
             status, fragments, wish = self.results.popleft()
             dut.result_status.value, dut.result_fragments.value = status, fragments
-            dut.result_stamp.value = wish
+            dut.result_stamp.value = int(wish > 0)
+            dut.result_rest.value = int(status == CplStatus.BAD_LENGTH and fragments == 3)
+            if wish:
+                delay = rng.randrange(4) if self.delay is None else self.delay
+                self.due.append([delay, int(wish == 2)])
         await ReadOnly()
         if int(dut.cpl_push.value):
             assert not int(dut.cpl_full.value)
@@ -205,7 +220,8 @@ async def each_descriptor_completes_once_with_its_frames_status(dut: Any) -> Non
         queue = rng.getrandbits(1)
         for part in range(count):
             bench.descs.append((queue, number, 100 + part))
-            due.append((queue, number, 100 + part, status, 0, 0, int(part == count - 1)))
+            counted = part == count - 1 and not (status == CplStatus.BAD_LENGTH and count == 3)
+            due.append((queue, number, 100 + part, status, 0, 0, int(counted)))
         bench.results.append((status, count, 0))
         while bench.descs or bench.results:
             await bench.clock()
@@ -268,16 +284,23 @@ async def a_stamp_in_the_clock_that_gives_it_up_is_dropped(dut: Any) -> None:
 
 @of_module("tx_complete")
 async def a_stamp_that_is_lost_is_waited_for_by_nobody(dut: Any) -> None:
-    """Its frame is swallowed while the transmitter is off: before its completion or behind it."""
+    """Its frame is swallowed while the transmitter is off, at once or later; its completion waits
+    until that is known."""
     bench = Completions(dut)
     await bench.start()
     for early in range(12):
         bench.found.clear()
-        bench.sending = 0
+        bench.sending, bench.delay = 0, early
         bench.descs += [(0, number, 1) for number in range(3)]
-        bench.results += [(0, 1, 1)] * 3
-        for at in range(40):
-            await bench.clock(lost=int(at in (early, early + 1, early + 9)))
+        bench.results += [(0, 1, 2)] * 3
+        while not bench.due:
+            await bench.clock()
+        first = bench.due[0]
+        while bench.due and bench.due[0] is first:
+            assert not bench.found
+            await bench.clock()
+        for _ in range(60):
+            await bench.clock()
         bench.sending = 1
         for number in (3, 4):
             bench.descs.append((0, number, 1))
@@ -291,6 +314,35 @@ async def a_stamp_that_is_lost_is_waited_for_by_nobody(dut: Any) -> None:
             (0, 0), (1, 0), (2, 0), (3, 1), (4, 1),
         ], early  # fmt: skip
         assert [entry[5] for entry in bench.found[3:]] == [703, 704]
+        assert not int(dut.busy.value)
+
+
+@of_module("tx_complete")
+async def a_stamp_of_an_older_frame_is_not_that_of_one_thrown_away(dut: Any) -> None:
+    """A frame waits in the buffer, the next is swallowed, and the transmitter is on again before
+    anybody has given up on the first."""
+    bench = Completions(dut)
+    await bench.start()
+    for off in range(1, 20):
+        bench.found.clear()
+        for at in range(40):
+            bench.sending = int(at >= off)
+            if at == 0:
+                bench.descs += [(0, number, 1) for number in range(2)]
+                bench.results += [(0, 1, 1), (0, 1, 2)]
+            await bench.clock()
+        await bench.clock(stamp=800)
+        for _ in range(20):
+            await bench.clock()
+        bench.descs.append((0, 2, 1))
+        bench.results.append((0, 1, 1))
+        for _ in range(20):
+            await bench.clock()
+        await bench.clock(stamp=802)
+        for _ in range(20):
+            await bench.clock()
+        stamps = [entry[5] for entry in bench.found]
+        assert stamps in ([0, 0, 802], [800, 0, 802]), f"off for {off} clocks"
         assert not int(dut.busy.value)
 
 

@@ -39,6 +39,7 @@ class _Frame:
 
     fragments: list[tuple[int, int]]
     order: TxOrder
+    rest: bool = False  # of a frame that has been refused, and counted
     status: CplStatus = CplStatus.OK
     data: bytes = b""
     ready: bool = False
@@ -98,7 +99,8 @@ class Transmitter:
         self._queues[number].waiting.append(frame)
         if frame.status:
             bad_length = frame.status is CplStatus.BAD_LENGTH
-            self._nic.queues[number].count("tx_bad_length" if bad_length else "tx_bus_error")
+            if not frame.rest:
+                self._nic.queues[number].count("tx_bad_length" if bad_length else "tx_bus_error")
             frame.ready = True
         else:
             self._nic.queues[number].count("tx_frames")
@@ -130,11 +132,12 @@ class Transmitter:
         if not fetched:
             return None
         fields, resp = fetched[-1]
-        frame = _Frame([], _order(fetched[0][0], self._nic.features), descriptor_status(resp))
+        order = _order(fetched[0][0], self._nic.features)
+        frame = _Frame([], order, queue.rest, descriptor_status(resp))
         cut = not (resp or fields[2] & regs.TX_DESC_LAST)
         limit = min(self._nic.registers[regs.MAX_FRAME], self._nic.max_frame)
         lengths = [fields[1] for fields, _ in fetched]
-        refused = cut or queue.rest or not all(lengths)
+        refused = cut or frame.rest or not all(lengths)
         queue.rest = cut
         for length in lengths:
             frame.fragments.append((ring.take(), length))
