@@ -10,14 +10,14 @@
     logic       f_aw_q = 1'b0, f_w_q = 1'b0, f_ar_q = 1'b0;  // accepted, no response shown
     logic [3:0] f_readers, f_writers;
     logic [FConfig-1:0]    f_config;
-    logic [Queues*138-1:0] f_rings;
+    logic [Queues*140-1:0] f_rings;
 
     assign f_config = {cfg_rx_enable, cfg_tx_enable, cfg_promiscuous, cfg_all_multicast, cfg_mac,
         cfg_max_frame, cfg_default_queue, cfg_filter, cfg_filter_valid, cfg_multicast_hash,
         cfg_rss_ipv4, cfg_rss_ipv6, cfg_rss_key, cfg_vlan_strip, cfg_header_split, cfg_pause_rx,
         cfg_pause_tx, cfg_pause_quanta, cfg_pause_xoff, cfg_pause_xon};
-    assign f_rings = {rx_enable, tx_enable, rx_log2_entries, tx_log2_entries, rx_desc_base,
-        tx_desc_base};
+    assign f_rings = {rx_enable, tx_enable, rx_run_on, tx_run_on, rx_log2_entries,
+        tx_log2_entries, rx_desc_base, tx_desc_base};
 
     always_comb begin
         f_readers = 4'(device_read_known);

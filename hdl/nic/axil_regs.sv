@@ -71,6 +71,7 @@ module axil_regs
 
     // receive rings
     output      logic [Queues-1:0]                 rx_enable,
+    output      logic [Queues-1:0]                 rx_run_on,
     output      logic [Queues-1:0][3:0]            rx_log2_entries,
     output      logic [Queues-1:0]                 rx_doorbell,
     output      logic [Queues-1:0][15:0]           rx_doorbell_producer,
@@ -85,6 +86,7 @@ module axil_regs
 
     // transmit rings
     output      logic [Queues-1:0]                 tx_enable,
+    output      logic [Queues-1:0]                 tx_run_on,
     output      logic [Queues-1:0][3:0]            tx_log2_entries,
     output      logic [Queues-1:0]                 tx_doorbell,
     output      logic [Queues-1:0][15:0]           tx_doorbell_producer,
@@ -256,6 +258,7 @@ module axil_regs
             .read_is_counter(queue_is_counter[q]),
             .counter_high(queue_high[q]),
             .enable({tx_enable[q], rx_enable[q]}),
+            .run_on({tx_run_on[q], rx_run_on[q]}),
             .log2_entries({tx_log2_entries[q], rx_log2_entries[q]}),
             .doorbell({tx_doorbell[q], rx_doorbell[q]}),
             .doorbell_producer({tx_doorbell_producer[q], rx_doorbell_producer[q]}),

@@ -28,6 +28,8 @@ module cpl_writer
     input  wire logic [Queues-1:0]       broken,
     output      logic [Queues-1:0]       retire,
     output      logic [1:0]              retire_resp,
+    output      logic [Queues-1:0]       told,           // a clock later: its entry tells of one
+    output      logic [3:0]              told_error,     // queue_error_e
 
     // engine: a completion, in the order of the frames
     input  wire logic                    push,
@@ -262,6 +264,29 @@ module cpl_writer
             retire[entry_queue_q] = 1'b1;
             ev_bus_error[entry_queue_q] = entry_last_q;
         end
+    end
+
+    // ---- what stops a ring that does not run on; one whose completion is lost stops anyway
+
+    queue_error_e error;
+
+    always_comb begin
+        case (done_status)
+            CPL_STATUS_DATA_SLVERR: error = QUEUE_ERROR_DATA_SLVERR;
+            CPL_STATUS_DATA_DECERR: error = QUEUE_ERROR_DATA_DECERR;
+            CPL_STATUS_DESC_SLVERR: error = QUEUE_ERROR_DESC_SLVERR;
+            CPL_STATUS_DESC_DECERR: error = QUEUE_ERROR_DESC_DECERR;
+            default:                error = QUEUE_ERROR_NONE;
+        endcase
+    end
+
+    always_ff @(posedge clk) begin
+        told <= '0;
+        if (retiring) begin
+            told[queue_id] <= error != QUEUE_ERROR_NONE;
+            told_error     <= error;
+        end
+        if (rst) told <= '0;
     end
 
     assign busy = waiting || entry_valid_q || in_flight || batch_busy;

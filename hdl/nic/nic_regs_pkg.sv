@@ -43,10 +43,15 @@ package nic_regs_pkg;
         QUEUE_ERROR_CPL_DECERR = 4'd2,
         // The producer index ran further ahead than the ring is long: the queue has stopped.
         QUEUE_ERROR_BAD_DOORBELL = 4'd3,
-        // TX: SLVERR on a descriptor fetch: what follows it cannot be told, the queue has stopped.
+        // SLVERR on a descriptor fetch: the queue has stopped. TX: always, for what follows cannot
+        // be told.
         QUEUE_ERROR_DESC_SLVERR = 4'd4,
-        // TX: DECERR on a descriptor fetch: the queue has stopped.
-        QUEUE_ERROR_DESC_DECERR = 4'd5
+        // DECERR on a descriptor fetch: the queue has stopped.
+        QUEUE_ERROR_DESC_DECERR = 4'd5,
+        // SLVERR on a frame's data, as a completion says of which: the queue has stopped.
+        QUEUE_ERROR_DATA_SLVERR = 4'd6,
+        // DECERR on a frame's data: the queue has stopped.
+        QUEUE_ERROR_DATA_DECERR = 4'd7
     } queue_error_e;
 
     // Device registers: address, reset value, writable bits, layout.
@@ -411,9 +416,10 @@ package nic_regs_pkg;
     // is set again.
     localparam logic [5:0] RING_CTRL = 6'h00;
     localparam logic [31:0] RING_CTRL_RESET = 32'h00000000;
-    localparam logic [31:0] RING_CTRL_WMASK = 32'h00000001;
+    localparam logic [31:0] RING_CTRL_WMASK = 32'h00000003;
     typedef struct packed {
-        logic [30:0] reserved_31_1;
+        logic [29:0] reserved_31_2;
+        logic run_on;
         logic enable;
     } ring_ctrl_reg_t;
 

@@ -55,6 +55,7 @@ module nic_rx
 
     // registers of the rings
     input  wire logic [Queues-1:0]              enable,
+    input  wire logic [Queues-1:0]              run_on,
     input  wire logic [Queues-1:0][3:0]         log2_entries,
     input  wire logic [Queues-1:0]              doorbell,
     input  wire logic [Queues-1:0][15:0]        doorbell_producer,
@@ -241,7 +242,7 @@ module nic_rx
 
     ring_side #(.Queues(Queues), .DataW(DataW), .AddrW(AddrW)) u_side (
         .clk, .rst,
-        .enable, .log2_entries, .doorbell, .doorbell_producer, .desc_base, .cpl_base,
+        .enable, .run_on, .log2_entries, .doorbell, .doorbell_producer, .desc_base, .cpl_base,
         .doorbell_refused, .active, .error, .producer, .fetched, .completed,
         .desc_job_valid(read_job_valid), .desc_job_ready(read_job_ready),
         .desc_job_addr(read_job_addr), .desc_job_len(read_job_len), .desc_job_tag(read_job_tag),

@@ -163,11 +163,13 @@ module nic_top
     logic cfg_vlan_strip, cfg_header_split, cfg_pause_rx, cfg_pause_tx, paused;
     logic [15:0] cfg_pause_quanta, cfg_pause_xoff, cfg_pause_xon, rx_fill;
     logic core_rst, halt, link_up, core_idle, axil_busy, event_busy;
-    logic [Queues-1:0] rx_enable, rx_doorbell, rx_doorbell_refused, rx_active, rx_start, rx_failed;
+    logic [Queues-1:0] rx_enable, rx_run_on, rx_doorbell, rx_doorbell_refused;
+    logic [Queues-1:0] rx_active, rx_start, rx_failed;
     logic [Queues-1:0][3:0] rx_log2_entries, rx_error;
     logic [Queues-1:0][15:0] rx_doorbell_producer, rx_producer, rx_fetched, rx_completed;
     logic [Queues-1:0][63:0] rx_desc_base, rx_cpl_base;
-    logic [Queues-1:0] tx_enable, tx_doorbell, tx_doorbell_refused, tx_active, tx_start, tx_failed;
+    logic [Queues-1:0] tx_enable, tx_run_on, tx_doorbell, tx_doorbell_refused;
+    logic [Queues-1:0] tx_active, tx_start, tx_failed;
     logic [Queues-1:0][3:0] tx_log2_entries, tx_error;
     logic [Queues-1:0][15:0] tx_doorbell_producer, tx_producer, tx_fetched, tx_completed;
     logic [Queues-1:0][63:0] tx_desc_base, tx_cpl_base;
@@ -193,7 +195,7 @@ module nic_top
         .cfg_filter, .cfg_filter_valid, .cfg_multicast_hash, .cfg_rss_ipv4, .cfg_rss_ipv6,
         .cfg_rss_key, .table_index, .table_queue, .cfg_vlan_strip, .cfg_header_split,
         .cfg_pause(cfg_pause_rx), .now(now[30:0]), .paused, .fill(rx_fill),
-        .enable(rx_enable & {Queues{!halt}}), .log2_entries(rx_log2_entries),
+        .enable(rx_enable & {Queues{!halt}}), .run_on(rx_run_on), .log2_entries(rx_log2_entries),
         .doorbell(rx_doorbell), .doorbell_producer(rx_doorbell_producer), .desc_base(rx_desc_base),
         .cpl_base(rx_cpl_base),
         .doorbell_refused(rx_doorbell_refused), .active(rx_active), .error(rx_error),
@@ -226,7 +228,7 @@ module nic_top
         .xgmii_txd, .xgmii_txc, .cfg_enable(cfg_tx_enable && !halt), .cfg_max_frame,
         .cfg_mac, .cfg_pause(cfg_pause_tx), .cfg_pause_quanta, .cfg_pause_xoff, .cfg_pause_xon,
         .rx_fill, .paused,
-        .enable(tx_enable & {Queues{!halt}}), .log2_entries(tx_log2_entries),
+        .enable(tx_enable & {Queues{!halt}}), .run_on(tx_run_on), .log2_entries(tx_log2_entries),
         .doorbell(tx_doorbell), .doorbell_producer(tx_doorbell_producer), .desc_base(tx_desc_base),
         .cpl_base(tx_cpl_base),
         .doorbell_refused(tx_doorbell_refused), .active(tx_active), .error(tx_error),
@@ -345,11 +347,11 @@ module nic_top
         .cfg_pause_xon, .skipped, .now,
         .soft_reset, .soft_resetting(halt), .link_up, .core_idle, .steps, .doorbell_errors,
         .queue_events,
-        .rx_enable, .rx_log2_entries, .rx_doorbell, .rx_doorbell_producer, .rx_desc_base,
-        .rx_cpl_base,
+        .rx_enable, .rx_run_on, .rx_log2_entries, .rx_doorbell, .rx_doorbell_producer,
+        .rx_desc_base, .rx_cpl_base,
         .rx_doorbell_refused, .rx_active, .rx_error, .rx_producer, .rx_fetched, .rx_completed,
-        .tx_enable, .tx_log2_entries, .tx_doorbell, .tx_doorbell_producer, .tx_desc_base,
-        .tx_cpl_base,
+        .tx_enable, .tx_run_on, .tx_log2_entries, .tx_doorbell, .tx_doorbell_producer,
+        .tx_desc_base, .tx_cpl_base,
         .tx_doorbell_refused, .tx_active, .tx_error, .tx_producer, .tx_fetched, .tx_completed,
         .irq_mask, .irq_cycles, .irq_count, .irq_arm, .irq_rx_consumer, .irq_tx_consumer,
         .irq_armed, .irq_fired, .irq_raised(irq[Queues-1:0]),

@@ -46,6 +46,7 @@ module nic_tx
 
     // registers of the rings
     input  wire logic [Queues-1:0]              enable,
+    input  wire logic [Queues-1:0]              run_on,
     input  wire logic [Queues-1:0][3:0]         log2_entries,
     input  wire logic [Queues-1:0]              doorbell,
     input  wire logic [Queues-1:0][15:0]        doorbell_producer,
@@ -130,7 +131,7 @@ module nic_tx
         .Queues(Queues), .DataW(DataW), .AddrW(AddrW), .Prefetch(Prefetch), .Batch(Batch)
     ) u_side (
         .clk, .rst,
-        .enable, .log2_entries, .doorbell, .doorbell_producer, .desc_base, .cpl_base,
+        .enable, .run_on, .log2_entries, .doorbell, .doorbell_producer, .desc_base, .cpl_base,
         .doorbell_refused, .active, .error, .producer, .fetched, .completed,
         .desc_job_valid(read_job_valid[RdDesc]), .desc_job_ready(read_job_ready[RdDesc]),
         .desc_job_addr(read_job_addr[RdDesc]), .desc_job_len(read_job_len[RdDesc]),

@@ -27,6 +27,7 @@ module queue_regs
 
     // rings, receive [0] and transmit [1]
     output      logic [1:0]            enable,
+    output      logic [1:0]            run_on,
     output      logic [1:0][3:0]       log2_entries,
     output      logic [1:0]            doorbell,
     output      logic [1:0][15:0]      doorbell_producer,
@@ -84,6 +85,7 @@ module queue_regs
             .read_data(ring_data[r]),
             .read_known(ring_read_known[r]),
             .enable(enable[r]),
+            .run_on(run_on[r]),
             .log2_entries(log2_entries[r]),
             .doorbell(doorbell[r]),
             .doorbell_producer(doorbell_producer[r]),

@@ -22,12 +22,13 @@ module queue_ring
 
     // registers
     input  wire logic              enable,
+    input  wire logic              run_on,            // where a completion tells of an error
     input  wire logic [3:0]        log2_entries,
     input  wire logic              doorbell,
     input  wire logic [15:0]       doorbell_producer,
     output      logic              doorbell_refused,  // one clock, two after the doorbell
     output      logic              active,
-    output      queue_error_e      error,
+    output      logic [3:0]        error,
     output      logic [15:0]       producer,
     output      logic [15:0]       fetched,
     output      logic [15:0]       completed,
@@ -51,6 +52,8 @@ module queue_ring
     input  wire logic              desc_decerr,       // how: not SLVERR
     input  wire logic              retire,            // a popped descriptor's completion is through
     input  wire logic [1:0]        retire_resp,       // AXI response to its write
+    input  wire logic              told,              // the one a clock ago tells of a bus error
+    input  wire logic [3:0]        told_error,
     output      logic              broken,            // completions can no longer be written
 
     output      logic              start,             // one clock: the indices go to 0
@@ -66,7 +69,7 @@ module queue_ring
 
     state_e       state_q, state_d;
     logic         halted_q;        // by an error: enable has to fall before the next start
-    queue_error_e error_q, error_d;
+    logic [3:0]   error_q, error_d;  // queue_error_e
     logic [15:0]  producer_q, issued_q, fetched_q, consumed_q, completed_q;
     logic [15:0]  next_q;          // consumed_q + 1
     logic [15:0]  waiting_q;       // posted and not asked for: producer - issued
@@ -116,11 +119,12 @@ module queue_ring
         else if (lost_q) error_d = QUEUE_ERROR_CPL_SLVERR;
         else if (desc_failed && desc_decerr && state_q == RUN) error_d = QUEUE_ERROR_DESC_DECERR;
         else if (desc_failed && state_q == RUN) error_d = QUEUE_ERROR_DESC_SLVERR;
+        else if (told && !run_on && state_q == RUN) error_d = told_error;
         else if (bad_q && state_q == RUN) error_d = QUEUE_ERROR_BAD_DOORBELL;
     end
 
     assign start  = state_q == STOPPED && enable && !halted_q;
-    assign fails  = lost_q || ((desc_failed || bad_q) && state_q == RUN);
+    assign fails  = lost_q || ((desc_failed || (told && !run_on) || bad_q) && state_q == RUN);
     assign failed = enable && error_q != QUEUE_ERROR_NONE;
 
     always_comb begin

@@ -22,6 +22,7 @@ module ring_regs
 
     // ring
     output      logic        enable,
+    output      logic        run_on,
     output      logic [3:0]  log2_entries,
     output      logic        doorbell,
     output      logic [15:0] doorbell_producer,
@@ -116,6 +117,7 @@ module ring_regs
     // ---- to the ring
 
     assign enable       = ctrl_q.enable;
+    assign run_on       = ctrl_q.run_on;
     assign log2_entries = size_q.log2_entries;
     assign desc_base    = {desc_hi_q, desc_lo_q};
     assign cpl_base     = {cpl_hi_q, cpl_lo_q};

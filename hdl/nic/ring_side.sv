@@ -19,6 +19,7 @@ module ring_side
 
     // registers
     input  wire logic [Queues-1:0]        enable,
+    input  wire logic [Queues-1:0]        run_on,
     input  wire logic [Queues-1:0][3:0]   log2_entries,
     input  wire logic [Queues-1:0]        doorbell,
     input  wire logic [Queues-1:0][15:0]  doorbell_producer,
@@ -98,19 +99,20 @@ module ring_side
 
     localparam int CountW = $clog2(Prefetch) + 1;
 
-    logic [Queues-1:0] fetch_wanted, fetch_begin, fetch_end, retire, broken;
+    logic [Queues-1:0] fetch_wanted, fetch_begin, fetch_end, retire, told, broken;
     logic [Queues-1:0][CountW-1:0] fetch_count;
     logic [Queues-1:0][15:0] fetch_entry, mask;
     logic [1:0] retire_resp;
+    logic [3:0] told_error;
     logic rings_busy, fetch_busy, cpl_busy;
 
     ring_state #(.Queues(Queues), .Prefetch(Prefetch), .Batch(Batch)) u_rings (
         .clk, .rst,
-        .enable, .log2_entries, .doorbell, .doorbell_producer, .doorbell_refused,
+        .enable, .run_on, .log2_entries, .doorbell, .doorbell_producer, .doorbell_refused,
         .active, .error, .producer, .fetched, .completed,
         .fetch_wanted, .fetch_count, .fetch_entry, .fetch_begin, .fetch_push, .fetch_end,
         .running, .posted, .posted_more, .consumed, .mask, .pop, .desc_failed, .desc_decerr,
-        .retire, .retire_resp, .broken,
+        .retire, .retire_resp, .told, .told_error, .broken,
         .start, .failed, .busy(rings_busy)
     );
 
@@ -128,7 +130,7 @@ module ring_side
 
     cpl_writer #(.Queues(Queues), .DataW(DataW), .AddrW(AddrW)) u_cpl (
         .clk, .rst,
-        .cpl_base, .log2_entries, .mask, .broken, .retire, .retire_resp,
+        .cpl_base, .log2_entries, .mask, .broken, .retire, .retire_resp, .told, .told_error,
         .push(cpl_push), .push_full(cpl_full), .push_queue(cpl_queue), .push_entry(cpl_entry),
         .push_first(cpl_first), .push_last(cpl_last), .push_has_data(cpl_has_data),
         .data_done, .data_resp,

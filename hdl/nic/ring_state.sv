@@ -15,6 +15,7 @@ module ring_state
 
     // registers
     input  wire logic [Queues-1:0]             enable,
+    input  wire logic [Queues-1:0]             run_on,
     input  wire logic [Queues-1:0][3:0]        log2_entries,
     input  wire logic [Queues-1:0]             doorbell,
     input  wire logic [Queues-1:0][15:0]       doorbell_producer,
@@ -44,6 +45,8 @@ module ring_state
     input  wire logic                          desc_decerr,
     input  wire logic [Queues-1:0]             retire,
     input  wire logic [1:0]                    retire_resp,
+    input  wire logic [Queues-1:0]             told,
+    input  wire logic [3:0]                    told_error,
     output      logic [Queues-1:0]             broken,
 
     // interrupts
@@ -60,6 +63,7 @@ module ring_state
             .clk,
             .rst,
             .enable(enable[q]),
+            .run_on(run_on[q]),
             .log2_entries(log2_entries[q]),
             .doorbell(doorbell[q]),
             .doorbell_producer(doorbell_producer[q]),
@@ -85,6 +89,8 @@ module ring_state
             .desc_decerr,
             .retire(retire[q]),
             .retire_resp,
+            .told(told[q]),
+            .told_error,
             .broken(broken[q]),
             .start(start[q]),
             .failed(failed[q]),

@@ -32,7 +32,7 @@ async def scoreboard(
     model = ModelDevice(seed, features & OFFLOADS, queues, LONGEST_FRAME)
     sides = Side(rtl, queues, ENTRIES), Side(model, queues, ENTRIES)
     for side in sides:
-        await side.start(LONGEST_FRAME)
+        await side.start(LONGEST_FRAME, run_on=True)
     traffic = Traffic(seed, features, queues, ENTRIES)
     counters: dict[str, int] = {}
     watches = {

@@ -68,12 +68,13 @@ class Ring:
             device.dma.map_single(base, entries * ENTRY, direction, f"{name} {direction.name}")
         self.producer = self.consumer = 0
 
-    async def start(self) -> None:
+    async def start(self, run_on: bool) -> None:
         write = self.device.write32
         await write(self.block + regs.RING_SIZE, self.entries.bit_length() - 1)
         await write(self.block + regs.RING_DESC_BASE_LO, self.desc)
         await write(self.block + regs.RING_CPL_BASE_LO, self.cpl)
-        await write(self.block + regs.RING_CTRL, regs.RING_CTRL_ENABLE)
+        ctrl = regs.RING_CTRL_ENABLE | (regs.RING_CTRL_RUN_ON if run_on else 0)
+        await write(self.block + regs.RING_CTRL, ctrl)
 
     @property
     def room(self) -> int:
@@ -150,14 +151,15 @@ class Side:
         self._posted: list[tuple[Ring, int, int, Slot]] = []  # with index and address
         self.taken: list[tuple[Ring, bytes, bytes]] = []  # of the last round, in each ring's order
 
-    async def start(self, max_frame: int) -> None:
+    async def start(self, max_frame: int, run_on: bool) -> None:
+        """`run_on`: the rings do, after errors on data and RX descriptors."""
         write = self.device.write32
         await write(regs.MAC_LO, int.from_bytes(OWN[:4], "little"))
         await write(regs.MAC_HI, int.from_bytes(OWN[4:], "little"))
         await write(regs.MAX_FRAME, max_frame)
         for pair in self.rings:
             for ring in pair:
-                await ring.start()
+                await ring.start(run_on)
 
     async def run(self, round_: Round) -> None:
         """One round: everything is posted, everything happens, everything is taken back."""

@@ -100,11 +100,11 @@ class Nic:
         self.queues = [Queue(self, number, entries) for number in range(queues)]
         self.rx, self.tx = self.queues[0].rx, self.queues[0].tx
 
-    async def start(self, max_frame: int = 1518) -> None:
+    async def start(self, max_frame: int = 1518, run_on: bool = False) -> None:
         self.bench.on_irq = lambda line: self.queues[line].rose()
         self.bench.bus.wire.listen(self._sent)
         await self.bench.start()
-        await self.set_up(max_frame)
+        await self.set_up(max_frame, run_on)
 
     def let_go(self) -> None:
         """Stop the interrupt handlers, as before a reset; `set_up` starts them again."""
@@ -112,7 +112,7 @@ class Nic:
             handler.cancel()
         self._handlers.clear()
 
-    async def set_up(self, max_frame: int = 1518) -> None:
+    async def set_up(self, max_frame: int = 1518, run_on: bool = False) -> None:
         """Program everything, as after a reset."""
         self._handlers = [cocotb.start_soon(queue.handle()) for queue in self.queues]
         write = self.bench.write32
@@ -121,7 +121,7 @@ class Nic:
         await write(regs.MAC_HI, int.from_bytes(OWN[4:], "little"))
         await write(regs.MAX_FRAME, max_frame)
         for queue in self.queues:
-            await queue.start()
+            await queue.start(run_on)
         await write(regs.CTRL, regs.CTRL_RX_ENABLE | regs.CTRL_TX_ENABLE)
 
     # -- memory ----------------------------------------------------------------------------

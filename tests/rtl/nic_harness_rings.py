@@ -68,8 +68,9 @@ class Ring:
         map_single(self.desc_base, size, Direction.TO_DEVICE, f"{self.name} descriptors")
         map_single(self.cpl_base, size, Direction.FROM_DEVICE, f"{self.name} completions")
 
-    async def start(self) -> None:
-        """Clear the completion ring, tell the NIC all, enable."""
+    async def start(self, run_on: bool = False) -> None:
+        """Clear the completion ring, tell the NIC all, enable; `run_on`: in spite of errors that
+        a completion tells of."""
         self.producer = self.consumer = 0
         self._watch = coverage.RingWatch(self.is_rx, self.queue, self.nic.settings.stalls)
         for base in (self.desc_base, self.cpl_base):
@@ -81,7 +82,8 @@ class Ring:
             await self.write(register, addr & 0xFFFFFFFF)
             await self.write(register + 4, addr >> 32)
         await self.write(regs.RING_SIZE, self.entries.bit_length() - 1)
-        await self.write(regs.RING_CTRL, regs.RING_CTRL_ENABLE)
+        ctrl = regs.RING_CTRL_RUN_ON if run_on else 0
+        await self.write(regs.RING_CTRL, regs.RING_CTRL_ENABLE | ctrl)
         self._running = True
 
     async def disable(self) -> None:
@@ -229,9 +231,9 @@ class Queue:
         self.paused = False
         self._rose = Event()
 
-    async def start(self) -> None:
-        await self.rx.start()
-        await self.tx.start()
+    async def start(self, run_on: bool = False) -> None:
+        await self.rx.start(run_on)
+        await self.tx.start(run_on)
         await self.nic.bench.write32(self.block + regs.Q_IRQ_MASK, 0)
 
     def rose(self) -> None:

@@ -17,7 +17,7 @@ from cocotb.triggers import FallingEdge, ReadOnly
 from conftest import SEED, SIMS
 from wire_side_common import start_clock_and_reset
 
-from pystack.dev.drivers.w2a_regs import RX_CPL, RX_CPL_LAST, RX_CPL_PHASE, CplStatus
+from pystack.dev.drivers.w2a_regs import RX_CPL, RX_CPL_LAST, RX_CPL_PHASE, CplStatus, QueueError
 from wire2app.simulator import Design, nic_sources, simulate
 
 WIDTH = int(os.environ.get("CPL_WIDTH", "128"))
@@ -28,6 +28,12 @@ BASES = (0x1_0000_1000, 0x2000, 0x3000)
 OKAY, SLVERR, DECERR = 0, 2, 3
 HASH, TCI = 0xABCD1234, 77
 KINDS = ("frame", "length", "bus_error")
+STOPS = {
+    CplStatus.DATA_SLVERR: QueueError.DATA_SLVERR,
+    CplStatus.DATA_DECERR: QueueError.DATA_DECERR,
+    CplStatus.DESC_SLVERR: QueueError.DESC_SLVERR,
+    CplStatus.DESC_DECERR: QueueError.DESC_DECERR,
+}
 
 
 @dataclass
@@ -116,6 +122,7 @@ class WriterBench:
         self.data_resps: deque[int] = deque()
         self.answers: deque[tuple[int, int]] = deque()  # (queue, response)
         self.broken = 0
+        self.before = -1, False  # queue of what retired last, and whether it was lost
         self.clear()
 
     def clear(self) -> None:
@@ -124,6 +131,7 @@ class WriterBench:
         self.lost_from = [1 << 30] * QUEUES  # the completion of the queue that was lost first
         self.retired: list[int] = []
         self.counted: list[tuple[int, str]] = []
+        self.stops: list[tuple[int, int]] = []  # queue, error
 
     async def start(self) -> None:
         await start_clock_and_reset(
@@ -215,7 +223,11 @@ class WriterBench:
             self.written[queue] += 1
 
     def count(self) -> None:
-        retire = self.get("retire")
+        retire, told_of = self.get("retire"), self.get("told")
+        if told_of:
+            queue, lost = self.before
+            assert told_of == 1 << queue, "a clock after it retired"
+            self.stops += [] if lost else [(queue, self.get("told_error"))]
         for kind in KINDS:
             events = self.get(f"ev_{kind}")
             assert not events or events == retire, "counted when it retires"
@@ -223,6 +235,7 @@ class WriterBench:
                 self.counted.append((events.bit_length() - 1, kind))
         if retire:
             queue = retire.bit_length() - 1
+            self.before = queue, bool(self.get("retire_resp") & 2 or self.broken >> queue & 1)
             assert retire == 1 << queue, "two at a time"
             self.retired.append(queue)
             lost = self.of(queue)[: self.retired.count(queue)]
@@ -255,13 +268,16 @@ class WriterBench:
         self.check_counters()
 
     def check_counters(self) -> None:
-        due = []
+        due, stops = [], []
         for queue in range(QUEUES):
             cpls = self.of(queue)
             for at, (cpl, status) in enumerate(zip(cpls, told(cpls), strict=True)):
-                kind = "bus_error" if at >= self.lost_from[queue] else kind_of(status)
+                written = at < self.lost_from[queue]
+                kind = kind_of(status) if written else "bus_error"
                 due += [(queue, kind)] if cpl.last else []
+                stops += [(queue, STOPS[status])] if written and status in STOPS else []
         assert sorted(self.counted) == sorted(due)
+        assert sorted(self.stops) == sorted(stops)
 
 
 @cocotb.test()

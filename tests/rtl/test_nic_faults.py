@@ -58,7 +58,7 @@ async def rx_descriptor_errors(nic: Nic, ring: Ring) -> None:
 async def an_error_on_an_rx_descriptor_is_in_its_completion(dut: Any) -> None:
     """And the buffer it names is not touched: the harness compares it."""
     nic = Nic(dut)
-    await nic.start()
+    await nic.start(run_on=True)
     await rx_descriptor_errors(nic, nic.rx)
     await nic.finish()
 
@@ -136,7 +136,7 @@ async def data_errors(nic: Nic, ring: Ring) -> None:
 @nic_test()
 async def an_error_on_rx_data_is_in_its_completion(dut: Any) -> None:
     nic = Nic(dut)
-    await nic.start()
+    await nic.start(run_on=True)
     await data_errors(nic, nic.rx)
     await nic.finish()
 
@@ -144,7 +144,7 @@ async def an_error_on_rx_data_is_in_its_completion(dut: Any) -> None:
 @nic_test()
 async def an_error_on_tx_data_keeps_the_frame_off_the_wire(dut: Any) -> None:
     nic = Nic(dut)
-    await nic.start()
+    await nic.start(run_on=True)
     await data_errors(nic, nic.tx)
     await nic.finish()
 
@@ -215,7 +215,7 @@ async def other_queues_go_on_when_one_fails(dut: Any) -> None:
 @nic_test("queues")
 async def a_failing_buffer_of_one_queue_leaves_the_others_alone(dut: Any) -> None:
     nic = Nic(dut, queues=3, entries=8)
-    await nic.start()
+    await nic.start(run_on=True)
     bad = nic.queues[1].tx
     broken = nic.bench.memory.alloc_pages(1)
     nic.bench.dma.map_single(broken, 1514, Direction.TO_DEVICE, "broken buffer")
@@ -236,7 +236,7 @@ async def an_iommu_fault_names_the_mapping_and_reports_the_error(dut: Any) -> No
     """A descriptor that promises more than is mapped, and rings that are not."""
     nic = Nic(dut)
     nic.bench.reports.expected.add("iommu")
-    await nic.start()
+    await nic.start(run_on=True)
     addr = nic.rx.post(100)
     nic.poke(nic.rx.desc_base, regs.RX_DESC.pack(addr, 200))
     await nic.rx.doorbell()

@@ -86,7 +86,7 @@ async def a_frame_that_runs_out_of_buffers_is_cut_and_counted_once(dut: Any) -> 
 @nic_test()
 async def a_bus_error_in_one_buffer_is_told_to_the_end_of_the_frame(dut: Any) -> None:
     nic = Nic(dut)
-    await nic.start()
+    await nic.start(run_on=True)
     bad = [nic.rx.post(64) for _ in range(5)][1]
     nic.bench.host.fail("write", bad + 10, bad + 11, Resp.DECERR)
     await nic.rx.doorbell()

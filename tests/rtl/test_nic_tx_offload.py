@@ -340,7 +340,7 @@ async def so_on_a_wide_bus(dut: Any) -> None:
 async def a_bus_error_on_any_fragment_discards_the_frame(dut: Any) -> None:
     """All its completions say so.  Of a frame to be segmented, what went before may have left."""
     nic = Nic(dut, entries=64)
-    await nic.start()
+    await nic.start(run_on=True)
     rng = random.Random(SEED)
     errors = 0
     for number in range(24):

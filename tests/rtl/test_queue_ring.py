@@ -24,7 +24,9 @@ OUTPUTS = (
     "doorbell_refused", "active", "error", "producer", "fetched", "completed", "fetch_wanted",
     "running", "posted", "posted_more", "consumed", "broken", "start", "failed", "busy",
 )  # fmt: skip
-EVENTS = ("doorbell", "fetch_begin", "fetch_push", "fetch_end", "pop", "desc_failed", "retire")
+EVENTS = (
+    "doorbell", "fetch_begin", "fetch_push", "fetch_end", "pop", "desc_failed", "retire", "told",
+)  # fmt: skip
 ENDS = {
     "disable": QueueError.NONE,
     "doorbell": QueueError.BAD_DOORBELL,
@@ -32,6 +34,8 @@ ENDS = {
     "desc_decerr": QueueError.DESC_DECERR,
     "cpl_slverr": QueueError.CPL_SLVERR,
     "cpl_decerr": QueueError.CPL_DECERR,
+    "told_slverr": QueueError.DATA_SLVERR,
+    "told_decerr": QueueError.DATA_DECERR,
 }
 
 
@@ -66,7 +70,13 @@ class RingBench:
     async def start(self) -> None:
         inputs = dict.fromkeys((*EVENTS, "enable", "doorbell_producer"), 0)
         await start_clock_and_reset(
-            self.dut, log2_entries=3, desc_decerr=0, retire_resp=0, **inputs
+            self.dut,
+            log2_entries=3,
+            run_on=0,
+            desc_decerr=0,
+            retire_resp=0,
+            told_error=0,
+            **inputs,
         )
 
     async def clock(self, **inputs: int) -> None:
@@ -213,6 +223,14 @@ class RingBench:
             assert self.seen["producer"] == self.producer & 0xFFFF
         elif way.startswith("desc"):
             await self.clock(desc_failed=1, desc_decerr=int(way == "desc_decerr"))
+        elif way.startswith("told"):
+            for run_on in (1, 0):  # an error that only the completion tells of, and one that stops
+                assert self.seen["running"]
+                while not self.under_way:
+                    await self.clock(retire=0)
+                await self.clock(retire=1)
+                await self.clock(run_on=run_on, told=1, told_error=ENDS[way], retire=0)
+                await self.clock(run_on=0, retire=0)
         else:
             while not self.under_way:
                 await self.clock(retire=0)

@@ -118,7 +118,10 @@ async def registers_drive_what_they_say(dut: Any) -> None:
         await block.write(at + regs.RING_CTRL, regs.RING_CTRL_ENABLE)
         assert not block.get("doorbell")
         await block.clock()
-        assert block.get("enable") == (1, 3)[side]
+        assert (block.get("enable"), block.get("run_on")) == ((1, 3)[side], side)
+        await block.write(at + regs.RING_CTRL, regs.RING_CTRL_ENABLE | regs.RING_CTRL_RUN_ON)
+        await block.clock()
+        assert (block.get("enable"), block.get("run_on")) == ((1, 3)[side], (1, 3)[side])
     assert block.get("log2_entries") == 0x65
     for name in ("DESC", "CPL"):
         due = [base[name, side, half] for side in (1, 0) for half in ("HI", "LO")]

@@ -98,7 +98,8 @@ class PollQueue:
             self._write(block + regs.RING_DESC_BASE_HI, ring.descriptors >> 32)
             self._write(block + regs.RING_CPL_BASE_LO, ring.completions & 0xFFFFFFFF)
             self._write(block + regs.RING_CPL_BASE_HI, ring.completions >> 32)
-            self._write(block + regs.RING_CTRL, regs.RING_CTRL_ENABLE)
+            # Nobody is told of a ring that stops: what the bus refuses is counted instead.
+            self._write(block + regs.RING_CTRL, regs.RING_CTRL_ENABLE | regs.RING_CTRL_RUN_ON)
         self._write(regs.Q_IRQ_MASK, 1)
         self._refill()
         if self._steal:

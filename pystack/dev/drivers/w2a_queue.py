@@ -25,6 +25,12 @@ if TYPE_CHECKING:
     from pystack.dev.drivers.w2a_nic import W2aNic
 
 NAPI, NAIVE = "napi", "naive"
+_STOPS = (
+    regs.CplStatus.DATA_SLVERR,
+    regs.CplStatus.DATA_DECERR,
+    regs.CplStatus.DESC_SLVERR,
+    regs.CplStatus.DESC_DECERR,
+)
 _MOMENT = 1000  # ns between two looks at something that is to end
 
 
@@ -41,6 +47,7 @@ class QueuePair:
         self.interrupts = 0
         self.running = False
         self._empty_polls = True  # no completion since the interrupt
+        self._told = False  # a completion since the last look has told of a bus error
         self.rx = RxRing(nic.resources.dma, nic.rx_entries, f"{nic.dev.name} rx{index}")
         self.tx = TxRing(nic.resources.dma, nic.tx_entries, f"{nic.dev.name} tx{index}")
         self.receive = Receive(self)
@@ -133,7 +140,7 @@ class QueuePair:
         if work:
             self._post_rx()
         if work < budget and self.napi.complete():
-            if self._empty_polls and self._failed():
+            if self._may_have_failed() and self._failed():
                 self.nic.schedule_reset(self)  # which arms the interrupt again
                 return work
             if self.nic.adaptive_rx:
@@ -167,7 +174,8 @@ class QueuePair:
         if work:
             self._post_rx()
         self.napi.gro.flush()
-        if not work and not reaped and self._failed():
+        self._empty_polls = not work and not reaped
+        if self._may_have_failed() and self._failed():
             self.nic.schedule_reset(self)
             return
         self.arm()
@@ -217,7 +225,7 @@ class QueuePair:
     def _sent(self, skb: SkBuff, status: int, flags: int, stamp: int) -> None:
         nic = self.nic
         if status != regs.CplStatus.OK:
-            nic.hw_errors[regs.CplStatus(status).name] += 1
+            self.told_of(status)
             nic.lost_segments += segments(skb)[0] - 1 if skb.gso_size else 0
             nic.kernel.drop(skb, nic.tx_drop_reason(status))
             return
@@ -225,8 +233,19 @@ class QueuePair:
             skb.tx_stamped(nic.clock.extend(stamp & regs.TX_CPL_TIMESTAMP))
         skb.free()
 
+    def told_of(self, status: int) -> None:
+        """A frame's completion says that something went wrong."""
+        status = regs.CplStatus(status)
+        self.nic.hw_errors[status.name] += 1
+        self._told = self._told or status in _STOPS
+
+    def _may_have_failed(self) -> bool:
+        """A ring that stops interrupts: with a completion that tells of it, or with none."""
+        told, self._told = self._told, False
+        return told or self._empty_polls
+
     def _failed(self) -> bool:
-        """An interrupt without a completion: has a ring stopped itself?"""
+        """Has a ring stopped itself?"""
         rx = self.read32(regs.Q_RX_STATUS) & regs.RING_STATUS_ERROR
         tx = self.read32(regs.Q_TX_STATUS) & regs.RING_STATUS_ERROR
         for ring, error in (("RX", rx), ("TX", tx)):

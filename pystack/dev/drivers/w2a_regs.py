@@ -48,10 +48,15 @@ class QueueError(IntEnum):
     CPL_DECERR = 2
     # The producer index ran further ahead than the ring is long: the queue has stopped.
     BAD_DOORBELL = 3
-    # TX: SLVERR on a descriptor fetch: what follows it cannot be told, the queue has stopped.
+    # SLVERR on a descriptor fetch: the queue has stopped. TX: always, for what follows cannot be
+    # told.
     DESC_SLVERR = 4
-    # TX: DECERR on a descriptor fetch: the queue has stopped.
+    # DECERR on a descriptor fetch: the queue has stopped.
     DESC_DECERR = 5
+    # SLVERR on a frame's data, as a completion says of which: the queue has stopped.
+    DATA_SLVERR = 6
+    # DECERR on a frame's data: the queue has stopped.
+    DATA_DECERR = 7
 
 
 class Counter(NamedTuple):
@@ -379,6 +384,7 @@ QUEUE_COUNTERS: Final[tuple[Counter, ...]] = (
 # it lets the frames under way finish. After an error it has to be cleared before it is set again.
 RING_CTRL: Final = 0x000
 RING_CTRL_ENABLE: Final = 0x1
+RING_CTRL_RUN_ON: Final = 0x2
 # State of the queue.
 RING_STATUS: Final = 0x004
 RING_STATUS_ACTIVE: Final = 0x1

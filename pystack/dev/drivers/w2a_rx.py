@@ -108,7 +108,7 @@ class Receive:
             skb.hwtstamp = nic.clock.extend(stamp & regs.RX_CPL_TIMESTAMP)
 
     def _refused(self, addr: int, status: int) -> None:
-        self._nic.hw_errors[regs.CplStatus(status).name] += 1
+        self._queue.told_of(status)
         if self._parts:
             self._release()
         else:

@@ -176,6 +176,9 @@ class Receiver:
             self._complete(queue, index, len(piece), verdict, frame, last=last, header=header)
             if last:
                 break
+            if not ring.running:
+                count("rx_disabled")
+                return
         if verdict in _BUS_ERRORS or ring.broken:
             count("rx_bus_error")
         else:

@@ -10,6 +10,12 @@ from pystack.dev.model.bus import DECERR, HostBus
 
 ENTRY = 16
 _MASK = 0xFFFF
+_STOPS = {
+    int(CplStatus.DATA_SLVERR): QueueError.DATA_SLVERR,
+    int(CplStatus.DATA_DECERR): QueueError.DATA_DECERR,
+    int(CplStatus.DESC_SLVERR): QueueError.DESC_SLVERR,
+    int(CplStatus.DESC_DECERR): QueueError.DESC_DECERR,
+}
 
 
 class ModelRing:
@@ -26,7 +32,7 @@ class ModelRing:
 
     def reset(self) -> None:
         self._registers: dict[int, int] = {}
-        self.enabled = self.halted = False
+        self.enabled = self.halted = self.run_on = False
         self.error = QueueError.NONE
         self._indices_to_zero()
 
@@ -59,7 +65,7 @@ class ModelRing:
 
     def read(self, offset: int) -> int:
         if offset == regs.RING_CTRL:
-            return int(self.enabled)
+            return self.enabled | self.run_on * regs.RING_CTRL_RUN_ON
         if offset == regs.RING_STATUS:
             active = self.running or (self.consumed != self.completed and not self.broken)
             return int(active) | self.error << regs.RING_STATUS_ERROR_SHIFT
@@ -74,6 +80,7 @@ class ModelRing:
         if offset == regs.RING_DOORBELL:
             return self._doorbell(value & _MASK)
         if offset == regs.RING_CTRL:
+            self.run_on = bool(value & regs.RING_CTRL_RUN_ON)
             self._enable(bool(value & regs.RING_CTRL_ENABLE))
         elif offset == regs.RING_SIZE:
             self._registers[offset] = value & regs.RING_SIZE_LOG2_ENTRIES
@@ -119,7 +126,8 @@ class ModelRing:
         return index
 
     def complete(self, index: int, entry: bytes) -> None:
-        """Write a completion whose phase bit is 0 so far; lost if the ring is broken."""
+        """Write a completion whose phase bit is 0 so far; lost if the ring is broken.  The first
+        to tell of a bus error stops a ring that does not run on."""
         if self.broken:
             return
         phase = ~(index // self.entries) & 1
@@ -130,6 +138,9 @@ class ModelRing:
             self.stop(QueueError.CPL_DECERR if resp == DECERR else QueueError.CPL_SLVERR)
         else:
             self.completed = (index + 1) & _MASK
+            error = _STOPS.get(data[4] & regs.RX_CPL_STATUS)
+            if error and self.running and not self.run_on:
+                self.stop(error)
         self._on_completion()
 
     def _base(self, low: int) -> int:
