@@ -108,14 +108,14 @@ def balance(world: World) -> list[Balance]:
             ring_rx,
             sum(_queues(world, name) for name in QUEUE_RX_DROPS),
         ),
-        ("ring to kernel", ring_rx, server.rx_packets, world.nic.reset_rx),
+        ("ring to kernel", ring_rx, server.rx_packets, world.nic.lost["rx_reset"]),
         (
             "kernel to MAC",
             server.tx_packets,
             stats["tx_frames"],
             sum(_queues(world, name) for name in QUEUE_TX_DROPS)
-            + world.nic.lost_segments
-            + world.nic.reset_tx
+            + world.nic.lost["tx_segments"]
+            + world.nic.lost["tx_reset"]
             + _sum(stats, TX_UNDERRUN),
         ),
     ]

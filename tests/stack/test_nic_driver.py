@@ -41,7 +41,8 @@ def test_a_failed_queue_is_restarted_alone() -> None:
 
 
 def test_a_queue_whose_descriptor_cannot_be_read_is_restarted() -> None:
-    """The frame is lost by name; nobody knows where the next one would begin, so the ring stops."""
+    """The frame is lost by name; nobody knows where the next one would begin, so the ring stops,
+    and the frame behind is lost with it, by name too."""
     pair = Pair()
     ring, dma = pair.nic.queues[0].tx, pair.nic.resources.dma
     dma.rights[ring.descriptors : ring.descriptors + 16 * ring.entries] = 0
@@ -51,11 +52,19 @@ def test_a_queue_whose_descriptor_cannot_be_read_is_restarted() -> None:
         skb.dev = pair.dev
         pair.a.core.queue_xmit(skb)
 
-    pair.do(pair.a, send)
+    pair.dev.tx_queues[0].dql = None  # or the second waits until the first is completed
+
+    def send_two() -> None:
+        send()
+        send()
+
+    pair.do(pair.a, send_two)
     pair.engine.run(until=pair.engine.now + SECOND // 100)
     assert pair.nic.hw_errors == {"DESC_SLVERR": 1, "TX_DESC_SLVERR": 1}
     assert pair.nic.resets == 1
-    assert {drop.value: n for drop, n in pair.a.kernel.drops.items()} == {"nic.tx_bus_error": 1}
+    drops = {drop.value: n for drop, n in pair.a.kernel.drops.items()}
+    assert drops == {"nic.tx_bus_error": 1, "dev.reset": 1}
+    assert pair.stats()["lost_tx_reset"] == 1
     before = pair.peer.stats.rx_packets
     pair.do(pair.a, send)
     pair.engine.run(until=pair.engine.now + SECOND // 100)

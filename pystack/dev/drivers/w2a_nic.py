@@ -74,8 +74,9 @@ class W2aNic:
         self.cycles_per_usec = 1_000_000 // CYCLE_PS
         self.hw_errors: Counter[str] = Counter()
         self.resets = 0
-        self.lost_segments = 0  # beyond the first of frames that could not be sent
-        self.reset_rx = self.reset_tx = 0  # frames lost with a queue that was stopped
+        # Frames: rx_reset and tx_reset with a queue that was stopped, tx_segments beyond the first
+        # of what could not be sent.
+        self.lost: Counter[str] = Counter()
         trace = core.kernel.trace
         self.tp_irq = trace.point("irq_handler_entry", "line")
         self.tp_rx = trace.point("nic_rx", "packet_id", "addr", "length", "completion")
@@ -205,6 +206,7 @@ class W2aNic:
             stats[f"queue{queue.index}_interrupts"] = queue.interrupts
             stats[f"queue{queue.index}_polls"] = queue.napi.polls
         stats.update({f"error_{name.lower()}": n for name, n in self.hw_errors.items()})
+        stats.update({f"lost_{name}": n for name, n in self.lost.items() if n})
         return stats
 
     # -- events of the device --------------------------------------------------------------

@@ -115,7 +115,7 @@ class QueuePair:
         self.rx.stop()
         self._reap_tx()
         for skb in self.tx.stop():
-            self.nic.reset_tx += segments(skb)[0] if skb.gso_size else 1
+            self.nic.lost["tx_reset"] += segments(skb)[0] if skb.gso_size else 1
             self.nic.kernel.drop(skb, Drop.DEV_RESET)
 
     # -- interrupt and poll ----------------------------------------------------------------
@@ -226,7 +226,7 @@ class QueuePair:
         nic = self.nic
         if status != regs.CplStatus.OK:
             self.told_of(status)
-            nic.lost_segments += segments(skb)[0] - 1 if skb.gso_size else 0
+            nic.lost["tx_segments"] += segments(skb)[0] - 1 if skb.gso_size else 0
             nic.kernel.drop(skb, nic.tx_drop_reason(status))
             return
         if skb.tx_stamped is not None and flags & regs.TX_CPL_TIMESTAMP_VALID:

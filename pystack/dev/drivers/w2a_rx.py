@@ -37,7 +37,7 @@ class Receive:
             ring.pool.put(ring.buffers[ring.reaped(index)], False)
             self._status = self._status or who & regs.RX_CPL_STATUS
             if flags & _LAST:
-                nic.reset_rx += self._status == _OK
+                nic.lost["rx_reset"] += self._status == _OK
                 nic.kernel.drops[Drop.DEV_RESET] += self._status == _OK
                 self._status = _OK
         self._release()
