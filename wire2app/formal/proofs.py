@@ -26,6 +26,7 @@ COVER_STEPS = 24
 # are what the proof says.
 MESSAGE = re.compile(r"\s*else\s+\$fatal\s*\([^;]*\)\s*;")
 PARAMETER_CHECK = re.compile(r"initial begin\s(?:(?!\n    end\n).)*?\$fatal.*?\n    end\n", re.S)
+RESET = re.compile(r"logic\s+rst,")
 TAIL = "endmodule"
 SOLVER = Path(__file__).parent / "solver.py"
 # Yosys takes a name it does not know for a wire of one bit that nothing drives.
@@ -37,6 +38,8 @@ class Proof:
     """mode: "prove" by induction over `depth` clocks, or "bmc": that many clocks after reset.
 
     change: text of the module and what a deliberate mistake makes of it.
+    inside: what signals of the properties stand for that are in modules below, as Yosys names
+    them when all is flat: parts from the most significant, between commas.
     """
 
     module: str
@@ -45,6 +48,7 @@ class Proof:
     parameters: Mapping[str, int]
     change: tuple[str, str]
     quick: bool
+    inside: Mapping[str, str]
 
     @property
     def claim(self) -> str:
@@ -62,6 +66,7 @@ def proofs() -> dict[str, Proof]:
             entry["parameters"],
             (entry["break"][0], entry["break"][1]),
             entry.get("quick", False),
+            entry.get("inside", {}),
         )
         for name, entry in table.items()
     }
@@ -87,11 +92,12 @@ def _sby(proof: Proof, folder: Path, mode: str, broken: bool) -> str:
         _prepare(folder / name, proof, broken)
     depth = max(proof.depth, COVER_STEPS) if mode == "cover" else proof.depth
     settings = " ".join(f"-chparam {name} {value}" for name, value in proof.parameters.items())
+    looks = "".join(f"connect -set {name} {parts}\n" for name, parts in proof.inside.items())
     (folder / "proof.sby").write_text(
         f"[options]\nmode {mode}\ndepth {depth}\ntimeout {TIMEOUT_SECONDS}\n\n"
         "[engines]\nsmtbmc bitwuzla\n\n"
         f"[script]\nread_verilog -defer -formal -sv -mem2reg {' '.join(names)}\n"
-        f"hierarchy -top {proof.module} {settings}\nprep -flatten\n\n"
+        f"hierarchy -top {proof.module} {settings}\nprep -flatten\n{looks}\n"
         f"[files]\n{chr(10).join(names)}\n"
     )
     binaries = Path(sys.executable).parent
@@ -144,7 +150,8 @@ def _prepare(path: Path, proof: Proof, broken: bool) -> None:
             text = text.replace(before, after, 1)
         properties = (FORMAL / f"{proof.module}.svh").read_text()
         body, tail = text.rsplit(TAIL, 1)
-        # Every proof begins with one clock of reset; what reset leaves alone begins with any value.
+        # A module with a reset begins with one clock of it; what reset leaves alone begins with
+        # any value.
         start = "\n    always_ff @(posedge clk) assume (rst == $initstate);\n"
-        text = body + start + properties + TAIL + tail
+        text = body + (start if RESET.search(body) else "\n") + properties + TAIL + tail
     path.write_text(text)
