@@ -349,7 +349,7 @@ module nic_tx
 
     logic complete_busy;
 
-    tx_complete #(.QueueW(QueueW)) u_complete (
+    tx_complete #(.QueueW(QueueW), .CountW($clog2(BufferBytes / 8) + 1)) u_complete (
         .clk, .rst,
         .desc_push, .desc_full, .desc_queue(head_queue), .desc_index, .desc_len,
         .result_push, .result_full, .result_status, .result_fragments(frame.fragments),

@@ -61,6 +61,16 @@ module queue_ring
     output      logic              busy
 );
 
+`ifndef SYNTHESIS
+    initial begin
+        if (Prefetch < 2 || (Prefetch & (Prefetch - 1)) != 0 || Batch < 1 || Batch > Prefetch) begin
+            $display("queue_ring: Batch=%0d is not in 1..Prefetch=%0d, a power of two", Batch,
+                     Prefetch);
+            $fatal;
+        end
+    end
+`endif
+
     typedef enum logic [1:0] {
         STOPPED,  // waits for enable
         RUN,      // waits for the end of enable, or an error

@@ -36,7 +36,7 @@ module tx_whole #(
         assign in    = fetch_push[q] && fetch_last;
         assign out   = pop[q] && pop_last;
         assign moves = fetch_push[q] || pop[q];
-        assign awake = moves || moved_q != '0 || (!running[q] && (some_q || too_long_q)) || rst;
+        assign awake = moves || moved_q != '0;
 
         always_ff @(posedge clk) begin
             entries_q <= log2_entries[q] < 4'(CountW) ? CountW'(1) << log2_entries[q] : '1;
@@ -49,14 +49,14 @@ module tx_whole #(
                 held_q     <= CountW'(fetched[q] - consumed[q]);
                 too_long_q <= held_q > CountW'(tx_pkg::MaxFragments)
                     || held_q == entries_q;
-                if (!running[q] || rst) begin
-                    ends_q     <= '0;
-                    held_q     <= '0;
-                    some_q     <= 1'b0;
-                    too_long_q <= 1'b0;
-                end
-                if (rst) moved_q <= '0;
             end
+            if (!running[q] || rst) begin
+                ends_q     <= '0;
+                held_q     <= '0;
+                some_q     <= 1'b0;
+                too_long_q <= 1'b0;
+            end
+            if (rst) moved_q <= '0;
         end
 
         assign whole[q] = running[q] && (some_q || too_long_q);

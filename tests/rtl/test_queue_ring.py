@@ -355,3 +355,10 @@ async def reset_ends_what_a_ring_was_at(dut: Any) -> None:
 def test_queue_ring(sim: str) -> None:
     design = Design("queue_ring", nic_sources(), {"Prefetch": PREFETCH, "Batch": BATCH})
     simulate(design, __name__, sim=sim, seed=SEED).check()
+
+
+@pytest.mark.parametrize("prefetch, batch", [(8, 16), (12, 8), (16, 0)])
+def test_a_batch_that_never_has_room_is_refused(prefetch: int, batch: int) -> None:
+    design = Design("queue_ring", nic_sources(), {"Prefetch": prefetch, "Batch": batch})
+    result = simulate(design, __name__, sim="icarus", seed=SEED)
+    assert f"Batch={batch} is not in 1..Prefetch={prefetch}" in result.log.read_text()
