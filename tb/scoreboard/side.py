@@ -76,6 +76,13 @@ class Ring:
         ctrl = regs.RING_CTRL_ENABLE | (regs.RING_CTRL_RUN_ON if run_on else 0)
         await write(self.block + regs.RING_CTRL, ctrl)
 
+    async def stop(self) -> None:
+        """Disable it, wait until it stands, and clear its completions."""
+        await self.device.write32(self.block + regs.RING_CTRL, 0)
+        while await self.device.read32(self.block + regs.RING_STATUS) & regs.RING_STATUS_ACTIVE:
+            await self.device.settle()
+        self.device.memory.array[self.cpl : self.cpl + self.entries * ENTRY] = 0
+
     @property
     def room(self) -> int:
         return self.entries - (self.producer - self.consumer)
@@ -160,6 +167,19 @@ class Side:
         for pair in self.rings:
             for ring in pair:
                 await ring.start(run_on)
+
+    def ring(self, at: tuple[int, bool]) -> Ring:
+        """By queue, and whether to receive."""
+        return self.rings[at[0]][0 if at[1] else 1]
+
+    async def restart(self, at: tuple[int, bool], run_on: bool) -> None:
+        """Stop a ring, take back all that was posted, start it again."""
+        ring = self.ring(at)
+        await ring.stop()
+        ring.consumer = ring.producer
+        self._give_back()
+        ring.producer = ring.consumer = 0
+        await ring.start(run_on)
 
     async def run(self, round_: Round) -> None:
         """One round: everything is posted, everything happens, everything is taken back."""

@@ -66,17 +66,26 @@ class Round:
 
 
 class Traffic:
-    """`features` as the device's register says; `queues` pairs, rings of `entries`."""
+    """`features` as the device's register says; `queues` pairs, rings of `entries`.  `faults`: the
+    share of the frames to send that the bus refuses is one of these in each round."""
 
-    def __init__(self, seed: object, features: int, queues: int, entries: int) -> None:
+    def __init__(
+        self,
+        seed: object,
+        features: int,
+        queues: int,
+        entries: int,
+        faults: tuple[float, ...] = (0, 0.7, 0.9),
+    ) -> None:
         self._rng = random.Random(f"scoreboard/{seed}")
         self._features = features
         self._queues = queues
         self._entries = entries
+        self._shares = faults
 
     def round(self) -> Round:
         rng = self._rng
-        self._faults = rng.choice((0, 0.7, 0.9))  # of the frames to send; fewer of the buffers
+        self._faults = rng.choice(self._shares)  # fewer of the buffers
         made = Round(writes=self._settings())
         made.frames = [self._frame() for _ in range(rng.randrange(1, 2 * self._entries))]
         for queue in range(self._queues):

@@ -13,10 +13,12 @@ import pytest
 from nic_harness import BUILDS, BUSES, SEED, SIMS, nic_test
 
 from tb.scoreboard.compare import scoreboard
+from tb.scoreboard.stops import stops_scoreboard
 from tb.settings import BusSettings, Stalls
 from wire2app.simulator import bench_design, simulate
 
 ROUNDS = int(os.environ.get("SCOREBOARD_ROUNDS", "8"))
+STOP_ROUNDS = max(2, ROUNDS // 4)  # each of two, with a restart between
 STALLS = Stalls(aw=0.3, w=0.3, b=0.3, ar=0.3, r=0.3)
 
 
@@ -30,6 +32,12 @@ async def three_queues_agree(dut: Any) -> None:
 @nic_test("queues")
 async def stalls_change_nothing(dut: Any) -> None:
     await scoreboard(dut, SEED + 1, ROUNDS, BusSettings(stalls=STALLS))
+
+
+@nic_test("queues")
+async def rings_that_stop_agree_up_to_there(dut: Any) -> None:
+    left = await stops_scoreboard(dut, SEED + 2, STOP_ROUNDS)
+    assert left > STOP_ROUNDS, "stops with something behind them"
 
 
 @pytest.mark.parametrize("bus", BUSES)

@@ -174,6 +174,40 @@ def test_what_the_iommu_refuses_is_in_the_completion() -> None:
     assert len(bench.dma.faults) == 1
 
 
+@pytest.mark.parametrize("run_on", (False, True))
+def test_what_the_iommu_refuses_stops_a_ring_unless_it_runs_on(run_on: bool) -> None:
+    bench = Bench()
+    ctrl = regs.RING_CTRL_ENABLE | (regs.RING_CTRL_RUN_ON if run_on else 0)
+    bench.write(RX + regs.RING_CTRL, ctrl)
+    assert bench.read(RX + regs.RING_CTRL) == ctrl
+    bad, _ = bench.buffers(100, 100)
+    bench.dma.unmap_single(bad)
+    bench.receive(bench.frame(64), bench.frame(64), bench.frame(64))
+    found = [status for _, _, status, _ in bench.completions()]
+    status = bench.read(RX + regs.RING_STATUS)
+    counts = [bench.counter(f"rx_{name}") for name in ("bus_error", "disabled", "no_descriptor")]
+    if run_on:
+        assert found == [CplStatus.DATA_SLVERR, CplStatus.OK]
+        assert (status, counts) == (regs.RING_STATUS_ACTIVE, [1, 0, 1])
+    else:
+        assert found == [CplStatus.DATA_SLVERR]
+        assert (status, counts) == (QueueError.DATA_SLVERR << 4, [1, 2, 0])
+    assert bench.read(regs.EVENT_RINGS) == int(not run_on)
+    assert bench.read(TX + regs.RING_STATUS) == regs.RING_STATUS_ACTIVE
+    bench.write(RX + regs.RING_CTRL, 0)
+    bench.write(RX + regs.RING_CTRL, ctrl)
+    assert bench.read(RX + regs.RING_STATUS) == regs.RING_STATUS_ACTIVE
+
+
+def test_a_frame_in_whose_midst_the_ring_stops_has_no_last_completion() -> None:
+    bench = Bench()
+    bad, _, _ = bench.buffers(100, 100, 100)
+    bench.dma.unmap_single(bad)
+    bench.receive(bench.frame(250))
+    assert bench.completions() == [(0, 100, CplStatus.DATA_SLVERR, 0)]
+    assert (bench.counter("rx_disabled"), bench.counter("rx_bus_error")) == (1, 0)
+
+
 def test_a_broken_completion_ring_stops_its_direction_only() -> None:
     bench = Bench()
     bench.buffers(100, 100)

@@ -131,9 +131,9 @@ async def moderated(dut: Any) -> None:
 
 @cocotb.test()
 async def bus_errors(dut: Any) -> None:
-    """Errors on frame data are survived by TCP, one on a completion by restarting the queue.
-
-    So is one on a batch of descriptors, which is as long as data and may meet one by chance.
+    """An error on frame data stops a ring, as one on a completion does, or on a batch of
+    descriptors, which is as long as data and may meet one by chance: the driver restarts it, and
+    TCP sends again.
     """
     world = World(dut, WorldSettings(seed=SEED))
     await world.up()
@@ -148,11 +148,12 @@ async def bus_errors(dut: Any) -> None:
     end = ring.completions + 16 * ring.entries
     fail("write", ring.completions, end, Resp.SLVERR, skip=39, times=1)
     await exchange(world, MIB // 4)
-    assert world.nic.hw_errors["DATA_SLVERR"] > 0
-    assert world.nic.hw_errors["DATA_DECERR"] > 0
     errors = world.nic.hw_errors
     assert errors["RX_CPL_SLVERR"] == 1
-    assert world.nic.resets == 1 + errors["RX_DESC_DECERR"] + errors["TX_DESC_DECERR"], errors
+    for ring, error in (("RX", "DATA_SLVERR"), ("TX", "DATA_DECERR")):
+        assert 0 < errors[f"{ring}_{error}"] <= errors[error], errors
+    stops = sum(count for name, count in errors.items() if name[:3] in ("RX_", "TX_"))
+    assert stops / 2 <= world.nic.resets <= stops, "both rings of a queue may stop at once"
 
 
 # -- from pytest -----------------------------------------------------------------------------
