@@ -254,6 +254,7 @@ async def the_rest_of_a_frame_that_is_too_long_is_refused_too(dut: Any) -> None:
     bench.running[1] = False
     await bench.until_idle()
     assert len(bench.taken[1][0].lengths) == bench.consumed[1] < 10
+    assert bench.taken[1][0].fields["rest"], "nobody but its ring's driver counts it"
     bench.running[1] = True
     bench.rings[1][bench.consumed[1] :] = [Desc(80, True)]
     await bench.until_idle()
