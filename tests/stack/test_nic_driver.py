@@ -73,6 +73,29 @@ def test_a_queue_whose_descriptor_cannot_be_read_is_restarted() -> None:
     pair.close()
 
 
+def test_a_frame_whose_first_descriptor_cannot_be_read_is_lost_once() -> None:
+    """The device completes and counts it; its end is found in the ring that is restarted."""
+    pair = Pair()
+    ring, dma = pair.nic.queues[0].tx, pair.nic.resources.dma
+    at = ring.descriptors + 16 * (ring.producer % ring.entries)
+    dma.rights[at : at + 16] = 0
+
+    def send() -> None:
+        skb = SkBuff(pair.a.kernel, memoryview(bytes(1000)))
+        skb.head = MACS[1] + MACS[0] + b"\x88\xb5"
+        skb.dev = pair.dev
+        pair.a.core.queue_xmit(skb)
+
+    pair.do(pair.a, send)
+    pair.engine.run(until=pair.engine.now + SECOND)
+    assert pair.nic.resets == 1
+    assert {drop.value: n for drop, n in pair.a.kernel.drops.items()} == {"nic.tx_bus_error": 1}
+    stats = pair.stats()
+    assert stats["queue0_tx_bus_error"] == 1 and "lost_tx_reset" not in stats
+    dma.faults.clear()
+    pair.close()
+
+
 def test_a_frame_the_device_refuses_is_dropped_by_name() -> None:
     pair = Pair()
 

@@ -25,11 +25,11 @@ if TYPE_CHECKING:
     from pystack.dev.drivers.w2a_nic import W2aNic
 
 NAPI, NAIVE = "napi", "naive"
+_UNREAD = (regs.CplStatus.DESC_SLVERR, regs.CplStatus.DESC_DECERR)
 _STOPS = (
     regs.CplStatus.DATA_SLVERR,
     regs.CplStatus.DATA_DECERR,
-    regs.CplStatus.DESC_SLVERR,
-    regs.CplStatus.DESC_DECERR,
+    *_UNREAD,
 )
 _MOMENT = 1000  # ns between two looks at something that is to end
 
@@ -47,6 +47,7 @@ class QueuePair:
         self.interrupts = 0
         self.running = False
         self._empty_polls = True  # no completion since the interrupt
+        self._open_status = 0  # of the frame of which not all is completed
         self._told = False  # a completion since the last look has told of a bus error
         self.rx = RxRing(nic.resources.dma, nic.rx_entries, f"{nic.dev.name} rx{index}")
         self.tx = TxRing(nic.resources.dma, nic.tx_entries, f"{nic.dev.name} tx{index}")
@@ -114,7 +115,11 @@ class QueuePair:
         self.receive.reset()
         self.rx.stop()
         self._reap_tx()
-        for skb in self.tx.stop():
+        left = self.tx.stop()
+        if left and self._open_status in _UNREAD:  # the device has counted it
+            self._sent(left.pop(0), self._open_status, 0, 0)
+        self._open_status = 0
+        for skb in left:
             self.nic.lost["tx_reset"] += segments(skb)[0] if skb.gso_size else 1
             self.nic.kernel.drop(skb, Drop.DEV_RESET)
 
@@ -210,7 +215,7 @@ class QueuePair:
         """Look at the completions; how many there were, and the bytes of their frames."""
         ring = self.tx
         reaped = length = 0
-        status = 0
+        status = self._open_status
         while (at := ring.next_completion()) is not None:
             index, size, who, flags, stamp = regs.TX_CPL.unpack_from(ring.view, at)
             reaped += 1
@@ -220,6 +225,7 @@ class QueuePair:
             if skb is not None:
                 self._sent(skb, status, flags, stamp)
                 status = 0
+        self._open_status = status
         return reaped, length
 
     def _sent(self, skb: SkBuff, status: int, flags: int, stamp: int) -> None:
