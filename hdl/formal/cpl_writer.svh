@@ -11,9 +11,13 @@
     logic [4:0] f_ends_q [16];                     // entries up to the end of each job
     logic [CountW-1:0] f_counts_q [16];            // and in it
     logic       f_beat_q = 1'b0, f_drop_q = 1'b0, f_past_q = 1'b0;
+    logic       f_told_q = 1'b0;                   // one retired a clock ago that tells of an error
 
     always_ff @(posedge clk) begin
         f_past_q <= !rst;
+        f_told_q <= !rst && retire[0] && !drop
+            && done_status >= nic_regs_pkg::CPL_STATUS_DATA_SLVERR
+            && done_status <= nic_regs_pkg::CPL_STATUS_DESC_DECERR;
         if (rst) begin
             f_pushed_q  <= '0;
             f_retired_q <= '0;
@@ -60,11 +64,15 @@
             if (job_valid && !f_drop_q) assert (job_addr == AddrW'(f_given_q) * 16);
             if (retiring) assert (f_retired_q < f_written_q);
             assert (busy || f_retired_q == f_pushed_q);
+            // What stops a ring is told when its completion has retired, and not before.
+            assert (told[0] == f_told_q);
             // Once the responses are here, a completion is through every clock, up to the last.
             if (f_done_q == f_jobs_q && f_retired_q != f_given_q && !f_drop_q) assert (retire[0]);
             if (!f_drop_q) assert (f_retired_q <= f_written_q);
             cover (job_valid && job_ready && job_len == 16'd64);
             cover (f_retired_q == 5'd3 && !busy && f_jobs_q == 5'd2);
             cover (drop && f_retired_q == 5'd1);
+            cover (told[0] && f_retired_q == 5'd2
+                && told_error == nic_regs_pkg::QUEUE_ERROR_DATA_DECERR);
         end
     end
