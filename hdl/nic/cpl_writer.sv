@@ -4,7 +4,7 @@
 // A frame may have several: an error in one is repeated in those behind it, so that the last one
 // tells of the whole frame, and the frame is counted with it.
 //
-//   engine -> waiting -> (response to its data) -> batch -> (response to the batch) -> retire
+//   engine -> waiting -> entry -> (response to its data) -> batch -> (response to the batch) -> retire
 
 `default_nettype none
 
@@ -15,6 +15,7 @@ module cpl_writer
     parameter int DataW = 128,
     parameter int AddrW = 64,
     parameter int Depth = 8,
+    parameter bit HasData = 1'b1,  // 0: no completion waits for a response to its data
     parameter int QueueW = Queues > 1 ? $clog2(Queues) : 1,
     parameter int TagW = QueueW + 3
 ) (
@@ -67,13 +68,13 @@ module cpl_writer
     localparam int Batch = 4;  // entries in a write at most
     localparam int CountW = $clog2(Batch) + 1;
 
-    // ---- waiting completions, and responses that came before it was their turn
+    // ---- waiting completions, and responses that came before it was their turn: as many, and one
 
     logic              waiting, waiting_first, waiting_last, waiting_has_data;
     logic [QueueW-1:0] waiting_queue;
     logic [127:0]      waiting_entry;
-    logic              resp_valid, unused_resp_full;
-    logic [1:0]        resp;
+    logic              early, unused_early_full;
+    logic [1:0]        early_resp;
 
     small_fifo #(.Width(QueueW + 128 + 3), .Depth(Depth)) u_waiting (
         .clk,
@@ -86,65 +87,77 @@ module cpl_writer
         .valid(waiting)
     );
 
-    small_fifo #(.Width(2), .Depth(Depth)) u_data_resp (
+    small_fifo #(.Width(2), .Depth(2 * Depth)) u_early (
         .clk,
         .rst,
         .push(data_done),
         .push_data(data_resp),
-        .full(unused_resp_full),
-        .pop(load && waiting_has_data),
-        .head(resp),
-        .valid(resp_valid)
+        .full(unused_early_full),
+        .pop(taken_q),
+        .head(early_resp),
+        .valid(early)
     );
 
-    // ---- entry
+    // ---- entry: in a register, all but what the response to its data says
 
     rx_cpl_t      entry;  // what is touched here is at the same place in tx_cpl_t
-    logic         known, in_flight, status_full, drop, load;
+    logic         answered, in_flight, status_full, drop, load;
+    logic         taken_q;    // the response at the head has been taken, a clock ago
     logic         lost_ring;  // the ring of the entry is broken
     logic         batch_push, batch_ready, batch_take;
+    logic [1:0]   resp;
     logic [3:0]   log2;
     logic [15:0]  slot;
     logic [63:0]  base;
 
-    logic              entry_valid_q, entry_first_q, entry_last_q;
+    logic              entry_valid_q, entry_has_data_q, has_data;
+    logic              place_first_q;                // of the ring
+    logic              entry_first_q, entry_last_q;  // of its frame
     logic [QueueW-1:0] entry_queue_q;
     logic [AddrW-1:0]  entry_addr_q;
     rx_cpl_t           entry_q;
     cpl_status_e       failed_q;  // what an earlier completion of the frame said
 
-    assign known = waiting && (!waiting_has_data || resp_valid);
-    assign log2  = log2_entries[waiting_queue];
-    assign base  = cpl_base[waiting_queue];
-    assign slot  = entry.index & mask[waiting_queue];
+    assign log2 = log2_entries[waiting_queue];
+    assign base = cpl_base[waiting_queue];
+    assign slot = waiting_entry[15:0] & mask[waiting_queue];
+
+    assign has_data = HasData && entry_has_data_q;
+    assign answered = !has_data || ((early || data_done) && !taken_q);
+    assign resp     = early ? early_resp : data_resp;
 
     always_comb begin
-        entry          = waiting_entry;
-        entry.queue_id = 4'(waiting_queue);
-        entry.phase    = 1'(~(entry.index >> log2));
-        if (waiting_has_data && resp == 2'b11) entry.status = CPL_STATUS_DATA_DECERR;
-        if (waiting_has_data && resp == 2'b10) entry.status = CPL_STATUS_DATA_SLVERR;
-        if (!waiting_first && failed_q != CPL_STATUS_OK) entry.status = failed_q;
+        entry = entry_q;
+        if (has_data && resp == 2'b11) entry.status = CPL_STATUS_DATA_DECERR;
+        if (has_data && resp == 2'b10) entry.status = CPL_STATUS_DATA_SLVERR;
+        if (!entry_first_q && failed_q != CPL_STATUS_OK) entry.status = failed_q;
     end
 
     // A drop waits for the writes under way, so that completions retire in order.
     assign lost_ring   = broken[entry_queue_q];
-    assign drop        = entry_valid_q && lost_ring && !in_flight;
-    assign batch_push  = entry_valid_q && !lost_ring && !status_full;
+    assign drop        = entry_valid_q && answered && lost_ring && !in_flight;
+    assign batch_push  = entry_valid_q && answered && !lost_ring && !status_full;
     assign batch_take  = batch_push && batch_ready;
-    assign load        = known && (!entry_valid_q || batch_take);
+    assign load        = waiting && (!entry_valid_q || batch_take);
 
     always_ff @(posedge clk) begin
-        if (load || entry_valid_q || rst) begin
-            if (batch_take || drop) entry_valid_q <= 1'b0;
-            if (load) begin
-                entry_valid_q <= 1'b1;
-                entry_first_q <= slot == 16'd0;
-                entry_last_q  <= waiting_last;
-                entry_queue_q <= waiting_queue;
-                entry_addr_q  <= AddrW'(base) | AddrW'(slot) * AddrW'(CplBytes);  // aligned
-                entry_q       <= entry;
+        if (load || entry_valid_q || taken_q || rst) begin
+            taken_q <= (batch_take || drop) && has_data && !rst;
+            if (batch_take || drop) begin
+                entry_valid_q <= 1'b0;
                 failed_q      <= entry.status;
+            end
+            if (load) begin
+                entry_valid_q    <= 1'b1;
+                entry_has_data_q <= waiting_has_data;
+                place_first_q    <= slot == 16'd0;
+                entry_first_q    <= waiting_first;
+                entry_last_q     <= waiting_last;
+                entry_queue_q    <= waiting_queue;
+                entry_addr_q     <= AddrW'(base) | AddrW'(slot) * AddrW'(CplBytes);  // aligned
+                entry_q          <= waiting_entry;
+                entry_q.queue_id <= 4'(waiting_queue);
+                entry_q.phase    <= 1'(~(waiting_entry[15:0] >> log2));
             end
             if (rst) entry_valid_q <= 1'b0;
         end
@@ -165,8 +178,8 @@ module cpl_writer
         .ready(batch_ready),
         .push_queue(entry_queue_q),
         .push_addr(entry_addr_q),
-        .push_first(entry_first_q),
-        .push_entry(entry_q),
+        .push_first(place_first_q),
+        .push_entry(entry),
         .job_valid,
         .job_ready,
         .job_addr,
@@ -188,7 +201,7 @@ module cpl_writer
         .clk,
         .rst,
         .push(batch_take),
-        .push_data({entry_last_q, entry_q.status}),
+        .push_data({entry_last_q, entry.status}),
         .full(status_full),
         .pop(retiring),
         .head({done_last, done_status}),

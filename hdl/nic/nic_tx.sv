@@ -128,7 +128,8 @@ module nic_tx
     logic desc_decerr, fetch_last, pop_last, cpl_push, cpl_full, cpl_last, side_busy;
 
     ring_side #(
-        .Queues(Queues), .DataW(DataW), .AddrW(AddrW), .Prefetch(Prefetch), .Batch(Batch)
+        .Queues(Queues), .DataW(DataW), .AddrW(AddrW), .Prefetch(Prefetch), .Batch(Batch),
+        .CplHasData(1'b0)
     ) u_side (
         .clk, .rst,
         .enable, .run_on, .log2_entries, .doorbell, .doorbell_producer, .desc_base, .cpl_base,

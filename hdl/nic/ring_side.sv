@@ -11,6 +11,7 @@ module ring_side
     parameter int AddrW = 64,
     parameter int Prefetch = 16,  // descriptors held a queue
     parameter int Batch = 8,      // descriptors asked for at once, if there are so many
+    parameter bit CplHasData = 1'b1,  // completions wait for a response to their data
     parameter int QueueW = Queues > 1 ? $clog2(Queues) : 1,
     parameter int CplTagW = QueueW + 3
 ) (
@@ -128,7 +129,9 @@ module ring_side
         .ready, .pop, .head_queue, .head_desc, .head_resp, .busy(fetch_busy)
     );
 
-    cpl_writer #(.Queues(Queues), .DataW(DataW), .AddrW(AddrW)) u_cpl (
+    cpl_writer #(
+        .Queues(Queues), .DataW(DataW), .AddrW(AddrW), .HasData(CplHasData)
+    ) u_cpl (
         .clk, .rst,
         .cpl_base, .log2_entries, .mask, .broken, .retire, .retire_resp, .told, .told_error,
         .push(cpl_push), .push_full(cpl_full), .push_queue(cpl_queue), .push_entry(cpl_entry),
