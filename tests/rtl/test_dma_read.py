@@ -13,6 +13,7 @@ from axi_memory_common import CLOCK_PS, DECERR, OKAY, SLVERR, Manners, ReadSlave
 from cocotb.clock import Clock
 from cocotb.triggers import FallingEdge, ReadOnly, with_timeout
 from conftest import SEED, SIMS
+from wire_side_common import start_clock_and_reset
 
 from wire2app.simulator import Design, nic_sources, simulate
 
@@ -199,6 +200,25 @@ async def bus_errors_are_told_per_beat_and_worst_per_job(dut: Any) -> None:
         for i in range(0, 0x60, width)
     ]
     assert packets[3].resps == expected
+
+
+@cocotb.test()
+async def a_reset_takes_back_what_the_bus_has_not_taken(dut: Any) -> None:
+    zeros = ("arready", "rvalid", "rid", "rdata", "rresp", "rlast")
+    idle = {f"m_axi_{name}": 0 for name in zeros} | {"job_valid": 0, "m_axis_tready": 0}
+    await start_clock_and_reset(dut, **idle, job_addr=0x1000, job_len=8, job_tag=0)
+    await FallingEdge(dut.clk)
+    dut.job_valid.value = 1
+    while not int(dut.m_axi_arvalid.value):
+        await FallingEdge(dut.clk)
+    dut.rst.value, dut.job_valid.value = 1, 0
+    for _ in range(2):
+        await FallingEdge(dut.clk)
+    dut.rst.value = 0
+    for _ in range(9):
+        outputs = (dut.m_axi_arvalid, dut.m_axis_tvalid, dut.busy)
+        assert [int(output.value) for output in outputs] == [0, 0, 0]
+        await FallingEdge(dut.clk)
 
 
 @pytest.mark.parametrize("data_w", [64, 128, 512])

@@ -14,6 +14,7 @@ from axi_memory_common import CLOCK_PS, DECERR, OKAY, SLVERR, Manners, WriteSlav
 from cocotb.clock import Clock
 from cocotb.triggers import FallingEdge, ReadOnly, with_timeout
 from conftest import SEED, SIMS
+from wire_side_common import start_clock_and_reset
 
 from wire2app.simulator import Design, nic_sources, simulate
 
@@ -248,6 +249,26 @@ async def the_worst_response_of_all_bursts_is_told(dut: Any) -> None:
     ]
     jobs = [Job(1, addr, rng.randbytes(n), i) for i, (addr, n) in enumerate(spans)]
     await timed(bench.do(jobs, [OKAY, SLVERR, OKAY, DECERR, SLVERR, DECERR, OKAY]))
+
+
+@cocotb.test()
+async def a_reset_takes_back_what_the_bus_has_not_taken(dut: Any) -> None:
+    zeros = ("awready", "wready", "bvalid", "bid", "bresp")
+    idle = {f"m_axi_{name}": 0 for name in zeros} | {"job_valid": 0, "s_axis_tvalid": 0}
+    job = {"job_addr": 0x1000, "job_len": 8, "job_tag": 0, "job_lane": 0, "s_axis_tdata": 0}
+    await start_clock_and_reset(dut, **idle, **job)
+    outputs = (dut.m_axi_awvalid, dut.m_axi_wvalid, dut.done_valid, dut.busy)
+    await FallingEdge(dut.clk)
+    dut.job_valid.value = dut.s_axis_tvalid.value = 1
+    while not all(int(output.value) for output in outputs[:2]):
+        await FallingEdge(dut.clk)
+    dut.rst.value, dut.job_valid.value, dut.s_axis_tvalid.value = 1, 0, 0
+    for _ in range(2):
+        await FallingEdge(dut.clk)
+    dut.rst.value = 0
+    for _ in range(9):
+        assert [int(output.value) for output in outputs] == [0, 0, 0, 0]
+        await FallingEdge(dut.clk)
 
 
 @pytest.mark.parametrize("data_w", [64, 128, 512])

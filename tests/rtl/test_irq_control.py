@@ -175,6 +175,7 @@ async def indices_wrap_and_restart(dut: Any) -> None:
     await bench.stays_low()
     await bench.arm(rx=2)  # the driver saw one whose response is still under way
     await bench.stays_low()
+    assert bench.bit("busy"), "it is still to come"
     bench.set(rx_start=1, rx_completed=0)
     await bench.clocks(1)
     bench.set(rx_start=0)

@@ -47,9 +47,10 @@ async def started(dut: Any) -> Nic:
 async def identity_features_and_reset_values(dut: Any) -> None:
     nic = await started(dut)
     assert await nic.read(regs.ID) == regs.ID_MAGIC_RESET
-    features = await nic.read(regs.FEATURES)
-    assert features & regs.FEATURES_QUEUES == QUEUES
-    assert (features & regs.FEATURES_AXI_BYTES) >> regs.FEATURES_AXI_BYTES_SHIFT == 16
+    names = ("TX_CHECKSUM", "TX_SEGMENT", "TX_VLAN", "TX_TIMESTAMP", "RX_OFFLOAD", "RX_FILTERS")
+    features = sum(getattr(regs, f"FEATURES_{name}") for name in (*names, "PAUSE", "CLOCK"))
+    features += QUEUES << regs.FEATURES_QUEUES_SHIFT | 16 << regs.FEATURES_AXI_BYTES_SHIFT
+    assert await nic.read(regs.FEATURES) == features
     assert await nic.read(regs.CTRL) == 0
     assert await nic.read(regs.STATUS) & ~regs.STATUS_LINK_UP == regs.STATUS_IDLE
     assert await nic.read(regs.MAX_FRAME) == regs.MAX_FRAME_BYTES_RESET
@@ -127,6 +128,9 @@ async def byte_strobes_and_channel_order_are_honoured(dut: Any) -> None:
     assert await nic.read(regs.RSS_TABLE) == 0x010B0304
     await nic.write(regs.MAX_FRAME, 0xFFFF)
     assert await nic.read(regs.MAX_FRAME) == 9018, "limited to the MaxFrame parameter"
+    await nic.write(regs.MAX_FRAME, 0xABCD0400)
+    assert await nic.axil.write(regs.MAX_FRAME, 0xEEEEEE05, 0b0001) == OKAY
+    assert await nic.read(regs.MAX_FRAME) == 0x405
 
 
 @cocotb.test()

@@ -126,6 +126,7 @@ class Engine:
     def __init__(self, dut: Any) -> None:
         self.dut, self.rng = dut, random.Random(SEED)
         self.hold, self.split = 0.3, False
+        self.scarce = 0.0  # chance that a descriptor is not there yet, beside `hold`
         self.rings = Rings([[], [], []])
         self.late: dict[str, bool] = {}
         self.clocks = 0
@@ -154,6 +155,11 @@ class Engine:
         self.late[name] = here
         return int(here)
 
+    def fetched(self, queue: int, count: int) -> int:
+        name = f"desc{queue}"
+        soon = self.late.get(name, False) or self.rng.random() >= self.scarce
+        return self.there(name, count > 0 and soon)
+
     def show_rings(self) -> None:
         rings = self.rings.descs
         counts = [len(ring or ()) for ring in rings]
@@ -161,7 +167,7 @@ class Engine:
             running=sum((ring is not None) << q for q, ring in enumerate(rings)),
             posted=sum((count > 0) << q for q, count in enumerate(counts)),
             posted_more=sum((count > 1) << q for q, count in enumerate(counts)),
-            ready=sum(self.there(f"desc{q}", count > 0) << q for q, count in enumerate(counts)),
+            ready=sum(self.fetched(q, count) << q for q, count in enumerate(counts)),
             consumed=sum(at << 16 * q for q, at in enumerate(self.rings.consumed)),
         )
 
@@ -290,6 +296,7 @@ async def each_byte_finds_its_buffer_and_each_buffer_its_completion(dut: Any) ->
     seen: set[object] = set()
     for number in range(300):
         bench.hold, bench.split = bench.rng.choice((0.0, 0.3, 0.6)), number % 3 > 0
+        bench.scarce = 0.9 * (number % 8 == 0)
         bench.rings.descs = [some_ring(bench.rng) for _ in range(QUEUES)]
         frame = some_frame(bench.rng)
         due = bench.rings.take(frame, bench.split)

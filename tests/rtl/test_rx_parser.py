@@ -220,6 +220,20 @@ async def every_length_of_frame_is_judged(dut: Any) -> None:
         assert got == expected(frame, rss, 0), frame.hex()
 
 
+@cocotb.test()
+async def frames_of_a_few_bytes_get_a_value_and_a_verdict_too(dut: Any) -> None:
+    """Nobody keeps them, but each frame has to have one of both."""
+    for length in (*range(1, 26), 40):
+        stage = Parser(dut)
+        await stage.reset(Rss())
+        for _ in range(3):
+            await stage.send(bytes(length))
+        for _ in range(12):
+            await stage.clock()
+        assert (len(stage.found), len(stage.verdicts)) == (3, 3), length
+        assert dut.busy.value == 0, length
+
+
 @pytest.mark.parametrize("sim", SIMS)
 def test_rx_parser(sim: str) -> None:
     design = Design("rx_parser", nic_sources(), {"Queues": QUEUES})

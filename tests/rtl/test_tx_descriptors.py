@@ -259,6 +259,14 @@ async def the_rest_of_a_frame_that_is_too_long_is_refused_too(dut: Any) -> None:
     bench.rings[1][bench.consumed[1] :] = [Desc(80, True)]
     await bench.until_idle()
     assert "status" not in bench.taken[1][1].fields, "a restarted ring begins with a new frame"
+    bench.rings[1] += [Desc(5, False)]
+    await bench.until_idle()
+    bench.running[1] = False  # while the rest of the frame is waited for
+    await bench.until_idle()
+    bench.running[1] = True
+    bench.rings[1] += [Desc(81, True)]
+    await bench.until_idle()
+    assert [t.fields.get("status", 0) for t in bench.taken[1][2:]] == [bad, 0]
 
 
 @of_module("tx_gather")

@@ -79,6 +79,7 @@ async def fragments_become_jobs_that_fit(dut: Any) -> None:
             jobs.append((int(dut.job_addr.value), int(dut.job_len.value), tag))
             used += -(-jobs[-1][1] // BEAT)
             assert used <= LANDING // BEAT, "promised more than there is"
+        assert int(dut.busy.value) or not (int(dut.job_valid.value) or int(dut.resume.value))
         told += push
         resumed += int(dut.resume.value)
         if int(dut.fragment_pop.value):
