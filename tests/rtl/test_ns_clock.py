@@ -84,6 +84,14 @@ async def it_gains_its_increment_each_cycle_also_of_those_left_out(dut: Any) -> 
 
 
 @cocotb.test()
+async def it_begins_at_0_and_goes_on_from_there(dut: Any) -> None:
+    bench = Clock(dut)
+    await bench.start()
+    times = [await bench.now() for _ in range(10)]
+    assert times == sorted(times) and times[-1] <= 10 * ((RESET_INCREMENT >> FRACTION) + 1)
+
+
+@cocotb.test()
 async def fractions_are_kept_when_cycles_are_left_out(dut: Any) -> None:
     bench = Clock(dut)
     await bench.start()
