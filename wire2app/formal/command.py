@@ -43,7 +43,7 @@ def run_formal(options: FormalOptions) -> int:
 
 def _run(proof: Proof, silent: bool) -> dict[str, Any]:
     begin = time.monotonic()
-    folder = OUT / proof.module
+    folder = OUT / proof.name
     problems = []
     if found := holds(proof, folder):
         problems.append(f"does not hold: {found}")
@@ -54,10 +54,11 @@ def _run(proof: Proof, silent: bool) -> dict[str, Any]:
     seconds = time.monotonic() - begin
     if not silent:
         verdict = "ok  " if not problems else "FAIL"
-        print(f"{verdict} {proof.module} {proof.claim} ({seconds:.0f} s)", flush=True)
+        print(f"{verdict} {proof.name} {proof.claim} ({seconds:.0f} s)", flush=True)
         for problem in problems:
             print(f"     {problem}", flush=True)
     return {
+        "name": proof.name,
         "module": proof.module,
         "claim": proof.claim,
         "parameters": dict(proof.parameters),

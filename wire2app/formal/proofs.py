@@ -1,4 +1,4 @@
-"""One proof: a module, with the properties of `hdl/formal/MODULE.svh` put before its `endmodule`.
+"""One proof: a module, with the properties of `hdl/formal/NAME.svh` put before its `endmodule`.
 
 So the properties see the module's registers and the module knows nothing of them.  The assertions
 that stand in the RTL itself, in all modules below as well, are proven along.
@@ -42,6 +42,7 @@ class Proof:
     them when all is flat: parts from the most significant, between commas.
     """
 
+    name: str
     module: str
     mode: str
     depth: int
@@ -56,11 +57,12 @@ class Proof:
 
 
 def proofs() -> dict[str, Proof]:
-    """All there are, by module."""
+    """All there are, by name: that of the module, unless the entry says which."""
     table = tomllib.loads((FORMAL / "proofs.toml").read_text())
     return {
         name: Proof(
             name,
+            entry.get("module", name),
             entry["mode"],
             entry["depth"],
             entry["parameters"],
@@ -112,7 +114,7 @@ def _sby(proof: Proof, folder: Path, mode: str, broken: bool) -> str:
         text=True,
     )
     if found := UNDECLARED.search(done.stdout + done.stderr):
-        raise ToolError(f"{proof.module}: {found[0]}")
+        raise ToolError(f"{proof.name}: {found[0]}")
     return _verdict(done.stdout + done.stderr)
 
 
@@ -146,9 +148,9 @@ def _prepare(path: Path, proof: Proof, broken: bool) -> None:
         if broken:
             before, after = proof.change
             if before not in text:
-                raise ToolError(f"{proof.module}: there is no {before!r} to break.")
+                raise ToolError(f"{proof.name}: there is no {before!r} to break.")
             text = text.replace(before, after, 1)
-        properties = (FORMAL / f"{proof.module}.svh").read_text()
+        properties = (FORMAL / f"{proof.name}.svh").read_text()
         body, tail = text.rsplit(TAIL, 1)
         # A module with a reset begins with one clock of it; what reset leaves alone begins with
         # any value.
