@@ -49,7 +49,7 @@ module axil_slave #(
     localparam logic [1:0] Okay = 2'b00;
     localparam logic [1:0] DecErr = 2'b11;
 
-    logic       addr_held_q, data_held_q, read_held_q, read_shown_q, awake;
+    logic       addr_held_q, data_held_q, read_held_q, read_shown_q;
     logic [3:0] strobe_q;
 
     // ---- write: address and data come in any order
@@ -63,30 +63,28 @@ module axil_slave #(
     end
 
     always_ff @(posedge clk) begin
-        if (awake) begin
-            if (s_axil_awvalid && s_axil_awready) begin
-                addr_held_q <= 1'b1;
-                write_addr  <= s_axil_awaddr & ~(AddrW'(3));
-            end
-            if (s_axil_wvalid && s_axil_wready) begin
-                data_held_q <= 1'b1;
-                write_data  <= s_axil_wdata;
-                strobe_q    <= s_axil_wstrb;
-            end
-            if (s_axil_bready) s_axil_bvalid <= 1'b0;
-            write <= write_ahead;
-            if (write) begin
-                addr_held_q   <= 1'b0;
-                data_held_q   <= 1'b0;
-                s_axil_bvalid <= 1'b1;
-                s_axil_bresp  <= write_known ? Okay : DecErr;
-            end
-            if (rst) begin
-                addr_held_q   <= 1'b0;
-                data_held_q   <= 1'b0;
-                write         <= 1'b0;
-                s_axil_bvalid <= 1'b0;
-            end
+        if (s_axil_awvalid && s_axil_awready) begin
+            addr_held_q <= 1'b1;
+            write_addr  <= s_axil_awaddr & ~(AddrW'(3));
+        end
+        if (s_axil_wvalid && s_axil_wready) begin
+            data_held_q <= 1'b1;
+            write_data  <= s_axil_wdata;
+            strobe_q    <= s_axil_wstrb;
+        end
+        if (s_axil_bready) s_axil_bvalid <= 1'b0;
+        write <= write_ahead;
+        if (write) begin
+            addr_held_q   <= 1'b0;
+            data_held_q   <= 1'b0;
+            s_axil_bvalid <= 1'b1;
+            s_axil_bresp  <= write_known ? Okay : DecErr;
+        end
+        if (rst) begin
+            addr_held_q   <= 1'b0;
+            data_held_q   <= 1'b0;
+            write         <= 1'b0;
+            s_axil_bvalid <= 1'b0;
         end
     end
 
@@ -96,32 +94,29 @@ module axil_slave #(
     assign read_ahead     = read_shown_q && !s_axil_rvalid && !read;
 
     always_ff @(posedge clk) begin
-        if (awake) begin
-            if (s_axil_arvalid && s_axil_arready) begin
-                read_held_q <= 1'b1;
-                read_addr   <= s_axil_araddr & ~(AddrW'(3));
-            end
-            if (s_axil_rready) s_axil_rvalid <= 1'b0;
-            read         <= read_ahead;
-            read_shown_q <= read_held_q && !read;
-            if (read) begin
-                read_held_q   <= 1'b0;
-                s_axil_rvalid <= 1'b1;
-                s_axil_rdata  <= read_data;
-                s_axil_rresp  <= read_known ? Okay : DecErr;
-            end
-            if (rst) begin
-                read_held_q   <= 1'b0;
-                read          <= 1'b0;
-                read_shown_q  <= 1'b0;
-                s_axil_rvalid <= 1'b0;
-            end
+        if (s_axil_arvalid && s_axil_arready) begin
+            read_held_q <= 1'b1;
+            read_addr   <= s_axil_araddr & ~(AddrW'(3));
+        end
+        if (s_axil_rready) s_axil_rvalid <= 1'b0;
+        read         <= read_ahead;
+        read_shown_q <= read_held_q && !read;
+        if (read) begin
+            read_held_q   <= 1'b0;
+            s_axil_rvalid <= 1'b1;
+            s_axil_rdata  <= read_data;
+            s_axil_rresp  <= read_known ? Okay : DecErr;
+        end
+        if (rst) begin
+            read_held_q   <= 1'b0;
+            read          <= 1'b0;
+            read_shown_q  <= 1'b0;
+            s_axil_rvalid <= 1'b0;
         end
     end
 
     assign busy = s_axil_awvalid || s_axil_wvalid || s_axil_arvalid || s_axil_bvalid
         || s_axil_rvalid || addr_held_q || data_held_q || read_held_q;
-    assign awake = busy || rst;
 
 endmodule
 

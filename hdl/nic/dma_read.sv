@@ -136,33 +136,32 @@ module dma_read #(
 
     // ---- R: open jobs in order; the one under way has its figures ready in registers
 
-    localparam int OpenW = ClientW + TagW + BeatW + 16;
+    localparam int OpenW = ClientW + TagW + 2 * BeatW + 17 - BeatW;
 
     logic               open_valid, load, job_end;
     logic [ClientW-1:0] open_client;
     logic [TagW-1:0]    open_tag;
-    logic [BeatW-1:0]   open_offset;
-    logic [15:0]        open_len;
+    logic [BeatW-1:0]   offset, open_offset;      // of the first byte in its beat
+    logic [BeatW-1:0]   end_lane, open_end_lane;  // of the last byte where it is delivered
+    logic [16-BeatW:0]  beats, open_beats;        // on the bus, behind the first
+    logic               open_rest;                // the last leaves something for a beat of its own
+
+    assign offset    = addr[BeatW-1:0];
+    assign end_lane  = BeatW'(job_len[client]) - 1'b1;
+    assign beats     = (17 - BeatW)'(
+        (17'(job_len[client]) + {{17 - BeatW{offset == '0}}, offset - 1'b1}) >> BeatW);
+    assign open_rest = open_offset != '0 && open_end_lane <= ~open_offset;
 
     small_fifo #(.Width(OpenW), .Depth(MaxJobs)) u_open (
         .clk,
         .rst,
         .push(take_job),
-        .push_data({client, job_tag[client], addr[BeatW-1:0], job_len[client]}),
+        .push_data({client, job_tag[client], offset, end_lane, beats}),
         .full(open_full),
         .pop(load),
-        .head({open_client, open_tag, open_offset, open_len}),
+        .head({open_client, open_tag, open_offset, open_end_lane, open_beats}),
         .valid(open_valid)
     );
-
-    logic [BeatW-1:0]   open_end_lane;  // of the last byte where it is delivered
-    logic [16-BeatW:0]  open_beats;     // on the bus, behind the first
-    logic               open_rest;      // the last leaves something for a beat of its own
-
-    assign open_end_lane = BeatW'(open_len) - 1'b1;
-    assign open_beats    = (17 - BeatW)'(
-        (17'(open_len) + {{17 - BeatW{open_offset == '0}}, open_offset - 1'b1}) >> BeatW);
-    assign open_rest     = open_offset != '0 && open_end_lane <= ~open_offset;
 
     logic               active_q;      // a job is under way: the registers below are its
     logic               fill_q;        // its next beat only fills `previous`
@@ -221,7 +220,7 @@ module dma_read #(
             if (load) begin
                 active_q        <= 1'b1;
                 fill_q          <= open_offset != '0;
-                last_q          <= open_len <= 16'(BeatBytes) - 16'(open_offset);
+                last_q          <= open_beats == '0;
                 rest_q          <= open_rest;
                 client_q        <= open_client;
                 tag_q           <= open_tag;

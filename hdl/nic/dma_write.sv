@@ -140,39 +140,40 @@ module dma_write #(
 
     // ---- W: open jobs in order; the one under way has its figures ready in registers
 
-    localparam int OpenW = ClientW + BurstW + LaneW + 16;
+    localparam int OpenW = ClientW + BurstW + LaneW + BeatW + 17;
     localparam int BeatCountW = BurstW - BeatW;
 
     logic               open_valid, load, job_end;
     logic [ClientW-1:0] open_client;
     logic [BurstW-1:0]  open_addr;  // within a burst
     logic [LaneW-1:0]   open_lane;  // of the first byte in the client's beat
-    logic [15:0]        open_len;
+    logic [BeatW-1:0]   last, open_last;  // the job's last byte, from 0, within a beat
+    logic [16:0]        last_lane, open_end;  // its lane, counted from the first beat
+
+    assign last      = BeatW'(job_len[client]) - 1'b1;
+    assign last_lane = 17'(job_len[client])
+        + {{17 - BeatW{addr[BeatW-1:0] == '0}}, addr[BeatW-1:0] - 1'b1};
 
     small_fifo #(.Width(OpenW), .Depth(MaxJobs)) u_open (
         .clk,
         .rst,
         .push(take_job),
-        .push_data({client, addr[BurstW-1:0], job_lane[client], job_len[client]}),
+        .push_data({client, addr[BurstW-1:0], job_lane[client], last, last_lane}),
         .full(open_full),
         .pop(load),
-        .head({open_client, open_addr, open_lane, open_len}),
+        .head({open_client, open_addr, open_lane, open_last, open_end}),
         .valid(open_valid)
     );
 
     logic [BeatW-1:0]        open_offset;
-    logic [BeatW-1:0]        open_last;    // the job's last byte, from 0, within a beat
     logic [BeatW:0]          open_in;      // carries: the last bytes come with a beat of their own
     logic [BeatW:0]          open_out;     // carries: they go with one
     logic                    open_down;    // the first byte moves to a lower lane
-    logic [16:0]             open_end;     // lane of the last byte, counted from the first beat
 
     assign open_offset = open_addr[BeatW-1:0];
-    assign open_last   = BeatW'(open_len) - 1'b1;
     assign open_in     = (BeatW + 1)'(open_last) + (BeatW + 1)'(open_lane);
     assign open_out    = (BeatW + 1)'(open_last) + (BeatW + 1)'(open_offset);
     assign open_down   = open_lane > open_offset;
-    assign open_end    = 17'(open_len) + {{17 - BeatW{open_offset == '0}}, open_offset - 1'b1};
 
     logic                    active_q;      // a job is under way: the registers below are its
     logic                    prime_q;       // its first beat on the bus needs two: one is due
@@ -236,7 +237,7 @@ module dma_write #(
                 active_q     <= 1'b1;
                 prime_q      <= open_down;
                 first_q      <= 1'b1;
-                last_q       <= open_len <= 16'(BeatBytes) - 16'(open_offset);
+                last_q       <= open_end[16:BeatW] == '0;
                 spill_q      <= open_down ^ open_in[BeatW] ^ open_out[BeatW];
                 client_q     <= open_client;
                 offset_q     <= open_offset;

@@ -38,7 +38,7 @@ module event_regs
     event_status_reg_t   status_q, events;
     event_mask_reg_t     mask_q;
     event_rings_reg_t    rings, rings_q;
-    logic                link_q, at_status_q, at_mask_q, awake;
+    logic                link_q, at_status_q, at_mask_q;
     logic [31:0]         cleared;
 
     always_comb begin
@@ -51,21 +51,18 @@ module event_regs
     end
 
     assign cleared = write && at_status_q ? write_data & write_mask : '0;
-    assign awake   = write || busy || rst;
 
     always_ff @(posedge clk) begin
-        if (awake) begin
+        link_q   <= link_up;
+        rings_q  <= rings;
+        status_q <= (status_q & ~cleared) | events;
+        if (write && at_mask_q)
+            mask_q <= reg_merge(mask_q, write_data, write_mask & EVENT_MASK_WMASK);
+        if (rst) begin
             link_q   <= link_up;
-            rings_q  <= rings;
-            status_q <= (status_q & ~cleared) | events;
-            if (write && at_mask_q)
-                mask_q <= reg_merge(mask_q, write_data, write_mask & EVENT_MASK_WMASK);
-            if (rst) begin
-                link_q   <= link_up;
-                rings_q  <= '0;
-                status_q <= EVENT_STATUS_RESET;
-                mask_q   <= EVENT_MASK_RESET;
-            end
+            rings_q  <= '0;
+            status_q <= EVENT_STATUS_RESET;
+            mask_q   <= EVENT_MASK_RESET;
         end
     end
 

@@ -68,6 +68,7 @@ module rx_buffer #(
 
     // ---- write side
 
+    logic                 enable_q;
     logic                 inside_q, ignore_q;   // past the first beat; of a frame not taken
     logic                 no_room_q, no_room;   // a beat of this frame found no row
     logic [15:0]          len_q, len;
@@ -83,7 +84,7 @@ module rx_buffer #(
     logic [DataW-1:0]     row_data, row_data_q;  // what there is of the row, then zeros
     logic [2:0]           verdict;              // rx_verdict_e
 
-    assign take      = s_axis_tvalid && (inside_q ? !ignore_q : enable);
+    assign take      = s_axis_tvalid && (inside_q ? !ignore_q : enable_q);
     assign bytes     = nic_pkg::keep_bytes(s_axis_tkeep);
     assign has_data  = s_axis_tkeep[0];
     assign held      = row_q - head;
@@ -110,6 +111,7 @@ module rx_buffer #(
     assign store = take && s_axis_tlast && good;
 
     always_ff @(posedge clk) begin
+        enable_q <= enable;
         if (awake) begin
             ended     <= s_axis_tvalid && s_axis_tlast;
             stored    <= store;
@@ -119,7 +121,7 @@ module rx_buffer #(
             full_q    <= held[RowAddrW] || (held[RowAddrW-1:0] == '1 && write && row_ends);
             if (s_axis_tvalid) begin
                 inside_q <= !s_axis_tlast;
-                if (!inside_q) ignore_q <= !enable;
+                if (!inside_q) ignore_q <= !enable_q;
             end
             if (take) begin
                 no_room_q  <= no_room;

@@ -322,18 +322,10 @@ module rx_engine
     assign out_ready = !spare_q;
 
     always_ff @(posedge clk) begin
-        if (step || m_axis_tvalid || rst) begin
-            if (step) spare_data_q <= s_axis_tdata;
-            if (!m_axis_tvalid || m_axis_tready) begin
-                m_axis_tvalid <= step || spare_q;
-                m_axis_tdata  <= spare_q ? spare_data_q : s_axis_tdata;
-                spare_q       <= 1'b0;
-            end else if (step) spare_q <= 1'b1;
-            if (rst) begin
-                m_axis_tvalid <= 1'b0;
-                spare_q       <= 1'b0;
-            end
-        end
+        m_axis_tvalid <= !rst && (step || spare_q || (m_axis_tvalid && !m_axis_tready));
+        spare_q       <= !rst && m_axis_tvalid && !m_axis_tready && (step || spare_q);
+        if (step) spare_data_q <= s_axis_tdata;
+        if (!m_axis_tvalid || m_axis_tready) m_axis_tdata <= spare_q ? spare_data_q : s_axis_tdata;
     end
 
     assign busy = plan_q != LOOK || inside_q || info_end || state_q != IDLE || verdict_end

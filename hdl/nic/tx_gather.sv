@@ -215,9 +215,12 @@ module tx_gather
         else if (long_q || beyond_q || bad_q) frame.status = CPL_STATUS_BAD_LENGTH;
     end
 
-    assign frame_push  = state_q == CLOSE && !frame_full;
-    assign desc_decerr = resp_q[0];
-    assign desc_failed = frame_push && resp_q[1] ? Queues'(1) << head_queue : '0;
+    assign frame_push = state_q == CLOSE && !frame_full;
+
+    always_ff @(posedge clk) begin
+        desc_failed <= !rst && frame_push && resp_q[1] ? Queues'(1) << head_queue : '0;
+        desc_decerr <= resp_q[0];
+    end
 
     assign busy = |wants || state_q != IDLE;
 

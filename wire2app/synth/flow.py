@@ -16,7 +16,7 @@ from wire2app.simulator import nic_sources
 from wire2app.synth.netlist import Netlist, read
 from wire2app.synth.sources import write_sources
 
-TIMEOUT_SECONDS = 1200
+TIMEOUT_SECONDS = 3600
 # Both map the whole design at once; a cell belongs to the instance whose net it drives.
 FAMILIES = {"ecp5": "synth_ecp5", "xilinx7": "synth_xilinx -flatten -family xc7 -noiopad"}
 # A cell is named after the net it drives.  That net has a name in each instance it passes through;
@@ -87,6 +87,8 @@ def run_tool(name: str, arguments: list[str], folder: Path) -> str:
         )
     except FileNotFoundError:
         raise ToolError(f"{name} is not installed; run `make setup`.") from None
+    except subprocess.TimeoutExpired:
+        raise ToolError(f"{name} was not done in {TIMEOUT_SECONDS} seconds; stopped.") from None
     if done.returncode != 0:
         said = (done.stdout + done.stderr).strip().splitlines()
         raise ToolError(f"{name} failed in {folder}: {' / '.join(said[-3:])}")
