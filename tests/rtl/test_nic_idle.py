@@ -7,7 +7,7 @@ from typing import Any
 import cocotb
 import pytest
 from cocotb.triggers import Timer
-from nic_harness import CYCLE_PS, SIMS, Nic, nic_test, run_nic_tests
+from nic_harness import BUSES, CYCLE_PS, SIMS, Nic, nic_test, run_nic_tests
 
 from pystack.dev.drivers import w2a_regs as regs
 from tb.pins.xgmii_code import Defect
@@ -137,6 +137,7 @@ async def the_clock_stops_between_frames_and_nothing_is_lost(dut: Any) -> None:
     await nic.finish()
 
 
+@pytest.mark.parametrize("bus", BUSES)
 @pytest.mark.parametrize("sim", SIMS)
-def test_nic_idle(sim: str) -> None:
-    run_nic_tests(__name__, sim)
+def test_nic_idle(sim: str, bus: str) -> None:
+    run_nic_tests(__name__, sim, bus=bus)

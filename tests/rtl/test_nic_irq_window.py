@@ -10,7 +10,7 @@ from typing import Any
 
 import cocotb
 import pytest
-from nic_harness import SIMS, Nic, nic_test, run_nic_tests
+from nic_harness import BUSES, SIMS, Nic, nic_test, run_nic_tests
 from nic_harness_rings import ok
 
 from pystack.dev.drivers import w2a_regs as regs
@@ -313,6 +313,7 @@ async def moderation_by_time_waits_so_long_and_not_longer(dut: Any) -> None:
         await bench.nic.finish()
 
 
+@pytest.mark.parametrize("bus", BUSES)
 @pytest.mark.parametrize("sim", SIMS)
-def test_nic_irq_window(sim: str) -> None:
-    run_nic_tests(__name__, sim)
+def test_nic_irq_window(sim: str, bus: str) -> None:
+    run_nic_tests(__name__, sim, bus=bus)

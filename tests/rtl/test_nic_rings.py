@@ -258,3 +258,8 @@ async def mixed_traffic_without_receive_offloads(dut: Any) -> None:
 @pytest.mark.parametrize("build", BUILDS)
 def test_nic_rings(sim: str, build: str) -> None:
     run_nic_tests(__name__, sim, build)
+
+
+@pytest.mark.parametrize("sim", SIMS)
+def test_nic_rings_on_pins(sim: str) -> None:
+    run_nic_tests(__name__, sim, bus="pins")
