@@ -25,6 +25,7 @@
                     - (FBurstW + 1)'(burst_addr[FBurstW-1:0]));
             assert (8'(bursts_q) == f_asked_q + 8'(m_axi_arvalid) && f_asked_q < 8'h80);
             assert (32'(bursts_q) <= MaxBursts);
+            if (taken_q) assert (burst_valid && !open_full);
             if (m_axi_arvalid) assert (m_axi_araddr >> FBurstW == f_last >> FBurstW);
             if (f_past_q && $past(m_axi_arvalid && !m_axi_arready))
                 assert (m_axi_arvalid && $stable(m_axi_araddr) && $stable(m_axi_arlen));

@@ -141,22 +141,35 @@ module dma_read #(
     logic               open_valid, load, job_end;
     logic [ClientW-1:0] open_client;
     logic [TagW-1:0]    open_tag;
-    logic [BeatW-1:0]   offset, open_offset;      // of the first byte in its beat
+    logic               taken_q;                  // a clock ago: the splitter takes none now
+    logic [ClientW-1:0] taken_client_q;
+    logic [TagW-1:0]    taken_tag_q;
+    logic [15:0]        taken_len_q;
+    logic [BeatW-1:0]   taken_offset_q, open_offset;  // of the first byte in its beat
     logic [BeatW-1:0]   end_lane, open_end_lane;  // of the last byte where it is delivered
     logic [16-BeatW:0]  beats, open_beats;        // on the bus, behind the first
     logic               open_rest;                // the last leaves something for a beat of its own
 
-    assign offset    = addr[BeatW-1:0];
-    assign end_lane  = BeatW'(job_len[client]) - 1'b1;
-    assign beats     = (17 - BeatW)'(
-        (17'(job_len[client]) + {{17 - BeatW{offset == '0}}, offset - 1'b1}) >> BeatW);
+    always_ff @(posedge clk) begin
+        taken_q <= take_job && !rst;
+        if (take_job) begin
+            taken_client_q <= client;
+            taken_tag_q    <= job_tag[client];
+            taken_offset_q <= addr[BeatW-1:0];
+            taken_len_q    <= job_len[client];
+        end
+    end
+
+    assign end_lane  = BeatW'(taken_len_q) - 1'b1;
+    assign beats     = (17 - BeatW)'((17'(taken_len_q)
+        + {{17 - BeatW{taken_offset_q == '0}}, taken_offset_q - 1'b1}) >> BeatW);
     assign open_rest = open_offset != '0 && open_end_lane <= ~open_offset;
 
     small_fifo #(.Width(OpenW), .Depth(MaxJobs)) u_open (
         .clk,
         .rst,
-        .push(take_job),
-        .push_data({client, job_tag[client], offset, end_lane, beats}),
+        .push(taken_q),
+        .push_data({taken_client_q, taken_tag_q, taken_offset_q, end_lane, beats}),
         .full(open_full),
         .pop(load),
         .head({open_client, open_tag, open_offset, open_end_lane, open_beats}),
