@@ -65,6 +65,7 @@ module tx_read
     logic [RowW-1:0] free_q;       // rows neither used nor promised to a job
     logic [RowW-1:0] promised_q;   // to the job just taken
     logic            settle_q;     // which it was a clock ago
+    logic            freed_q;      // a row, a clock ago
     logic            cut_q;        // the frame is to be cut
     logic            taken, next, skip, room, awake;
 
@@ -91,9 +92,10 @@ module tx_read
     assign job_addr     = AddrW'(addr_q);
     assign job_len      = piece_q ? 16'(MaxJobBytes) : left_q;
     assign job_tag      = QueueW'(!piece_q && final_q);
-    assign awake        = frame_push || state_q != IDLE || settle_q || resume || row_freed || rst;
+    assign awake        = frame_push || state_q != IDLE || settle_q || resume || freed_q || rst;
 
     always_ff @(posedge clk) begin
+        freed_q <= row_freed && !rst;
         if (awake) begin
             state_q   <= state_d;
             job_valid <= !taken && state_d == JOB && (job_valid || room);
@@ -117,7 +119,7 @@ module tx_read
             end
             settle_q   <= taken;
             promised_q <= RowW'((job_len + 16'(BeatBytes - 1)) >> BeatW);
-            free_q     <= free_q + RowW'(row_freed) - (settle_q ? promised_q : '0);
+            free_q     <= free_q + RowW'(freed_q) - (settle_q ? promised_q : '0);
             if (rst) begin
                 state_q   <= IDLE;
                 job_valid <= 1'b0;

@@ -90,3 +90,46 @@ def test_a_full_transmit_ring_takes_what_it_has_room_for() -> None:
     assert pair.do(pair.a, send) == (40, 16, 16)
     pair.engine.run(until=pair.engine.now + SECOND)
     pair.close()
+
+
+def test_a_ring_that_stops_ends_the_wait_for_it() -> None:
+    pair = polling_pair()
+    dma = pair.nic.resources.dma
+
+    def send() -> int | None:
+        with PollQueue(pair.nic, 1, entries=16, buffers=64) as port:
+            dma.rights[port._tx.descriptors : port._tx.descriptors + 256] = 0
+            packet = port.alloc(100)
+            assert packet is not None
+            port.tx_burst([packet])
+            with pytest.raises(OSError, match=r"\[Errno") as failed:
+                port.tx_burst([packet])
+                port.drain()
+            return failed.value.errno
+
+    assert pair.do(pair.a, send) == errno.EIO
+    dma.faults.clear()
+    pair.close()
+
+
+def test_buffers_the_bus_refuses_are_given_back_to_the_ring() -> None:
+    """Also if there was nothing else, again and again."""
+    pair = polling_pair()
+    dma = pair.nic.resources.dma
+
+    def receive() -> tuple[int, int]:
+        with PollQueue(pair.nic, 1, entries=16, buffers=16) as port:
+            rights = dma.rights[port._pages : port._pages + port._size].copy()
+            for allowed in (False, True):
+                dma.rights[port._pages : port._pages + port._size] = rights if allowed else 0
+                for _ in range(40):
+                    pair.link.b.send(udp_frame(b"x" * 30, good=True))
+                    pair.a.kernel.charge(100_000)
+                    pair.a.kernel.cpu.flush()
+                    for packet in port.rx_burst():
+                        port.free(packet)
+            return port.refused, port.received
+
+    assert pair.do(pair.a, receive) == (40, 40)
+    dma.faults.clear()
+    pair.close()

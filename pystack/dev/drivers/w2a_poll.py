@@ -126,6 +126,7 @@ class PollQueue:
         kernel, ring, view = self._kernel, self._rx, self._view
         kernel.charge(kernel.costs.poll)
         packets: list[PollPacket] = []
+        before = ring.consumer
         while len(packets) < count and (at := ring.next_completion()) is not None:
             index, length, who, _, hash_, _, _ = regs.RX_CPL.unpack_from(view, at)
             addr = self._posted[ring.reaped(index)]
@@ -136,7 +137,7 @@ class PollQueue:
                 continue
             packets.append(PollPacket(addr, length, view[addr : addr + length], hash_))
         self.received += len(packets)
-        if packets:
+        if ring.consumer != before:
             self._refill()
         else:
             kernel.cpu.flush()
@@ -193,8 +194,11 @@ class PollQueue:
                 self.sent += 1
 
     def drain(self) -> None:
-        """Wait until all that was sent has left the buffers."""
+        """Wait until all that was sent has left the buffers; OSError(EIO) if the ring has stopped
+        before, which a descriptor or a completion that the bus refuses makes it do."""
+        status = self._base + regs.Q_TX_STATUS
         while self._tx.consumer != self._tx.producer:
-            self._kernel.charge(self._kernel.costs.poll)
-            self._kernel.cpu.flush()
+            stopped = not self._nic.registers.read32(status) & regs.RING_STATUS_ACTIVE
             self._reap()
+            if stopped and self._tx.consumer != self._tx.producer:
+                raise OSError(errno.EIO, os.strerror(errno.EIO))
