@@ -314,3 +314,27 @@ def test_a_pause_frame_holds_what_is_sent_and_is_not_delivered() -> None:
     assert (bench.sent, bench.completions(), bench.counter("rx_pause")) == ([], [], 1)
     bench.engine.run()
     assert len(bench.sent) == 1
+
+
+def test_what_is_sent_while_the_transmitter_is_off_waits_in_the_device() -> None:
+    """Its completion does not, and has no stamp."""
+    bench = Bench()
+    bench.write(regs.CTRL, 0)
+    addr = bench.memory.alloc_pages(1)
+    bench.dma.map_single(addr, 200, Direction.TO_DEVICE, "frames")
+    what = regs.TX_DESC_LAST | regs.TX_DESC_TIMESTAMP
+    for slot, length in enumerate((100, 200)):
+        at = bench.tx.descriptors + slot * ENTRY
+        regs.TX_DESC.pack_into(bench.memory.view, at, addr, length, what, 0, 0)
+    bench.write(TX + regs.RING_DOORBELL, 2)
+    bench.engine.run()
+    told = []
+    while (at := bench.tx.next_completion()) is not None:
+        index, _, who, flags, _ = regs.TX_CPL.unpack_from(bench.memory.view, at)
+        bench.tx.reaped(index)
+        told.append((index, who & regs.TX_CPL_STATUS, flags & regs.TX_CPL_TIMESTAMP_VALID))
+    assert (told, bench.sent) == ([(0, 0, 0), (1, 0, 0)], [])
+    bench.write(regs.CTRL, regs.CTRL_TX_ENABLE)
+    bench.engine.run()
+    assert [len(frame) for frame in bench.sent] == [100, 200]
+    assert bench.counter("tx_frames") == 2 and bench.tx.next_completion() is None

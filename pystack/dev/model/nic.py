@@ -185,6 +185,8 @@ class ModelNic:
             self.receiver.key_changed()
         elif offset in (regs.EVENT_STATUS, regs.EVENT_MASK):
             self._event_changed()
+        elif offset == regs.CTRL and value & regs.CTRL_TX_ENABLE:
+            self.transmitter.enable()
 
     # -- interrupts ------------------------------------------------------------------------
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
@@ -66,6 +67,7 @@ class Transmitter:
         self._queues = [_Queue() for _ in self._nic.queues]
         self._serving = False
         self._paused_until = 0
+        self._held: list[Callable[[], None]] = []  # frames in the buffer, the transmitter is off
         self._era = getattr(self, "_era", 0) + 1  # frames of before a reset are nobody's
 
     @property
@@ -153,16 +155,27 @@ class Transmitter:
             frame.status = CplStatus.BAD_LENGTH
         return frame
 
+    def enable(self) -> None:
+        """The transmitter is on: what was kept in the buffer leaves."""
+        held, self._held = self._held, []
+        for send in held:
+            send()
+
     def _send(self, number: int, frame: _Frame) -> None:
+        """While the transmitter is off frames stay in the buffer, and nobody waits for a stamp."""
         nic = self._nic
-        if not nic.registers[regs.CTRL] & regs.CTRL_TX_ENABLE:
-            return
+        on = nic.registers[regs.CTRL] & regs.CTRL_TX_ENABLE
+        frame.ready = frame.ready or not on
         made = frames(frame.data, frame.order)
         for place, data in enumerate(made):
             length = max(len(data), MIN_FRAME)
             self._in_buffer += length
             done = partial(self._sent, self._era, number, length, None if place else frame)
-            nic.port.send(data, done)
+            send = partial(nic.port.send, data, done)
+            if on:
+                send()
+            else:
+                self._held.append(send)
 
     def _sent(self, era: int, number: int, length: int, first: _Frame | None) -> None:
         """A frame has left the wire."""
