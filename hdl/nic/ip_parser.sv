@@ -250,7 +250,7 @@ module ip_parser
                 next_q     <= next_d;
                 count_q    <= count_d;
                 one_q      <= one_d;
-                two_q      <= count_q == 8'd4;
+                two_q      <= !word_first && count_q == 8'd4;
                 many_q     <= many_d;
                 left_q     <= left_d;
                 offset_q   <= offset_d;

@@ -15,6 +15,7 @@ from typing import Any
 
 import cocotb
 import numpy as np
+import pytest
 from cocotb.triggers import Event, SimTimeoutError, Timer, with_timeout
 from conftest import SEED as SEED
 from conftest import SIMS as SIMS
@@ -46,6 +47,11 @@ BUILDS: dict[str, dict[str, int]] = {
     "wide": {"AxiDataW": 256},
     "plain": {"RxOffload": 0, "Queues": 2},
 }
+
+
+def first_quick(sims: Sequence[str]) -> list[Any]:
+    """Parameters of a slow test: the first simulator always, the others in `make regress`."""
+    return [*sims[:1], *(pytest.param(sim, marks=pytest.mark.regress) for sim in sims[1:])]
 
 
 TestFunction = Callable[[Any], Coroutine[Any, Any, None]]

@@ -244,10 +244,11 @@ async def no_ring_runs_on_over_a_tx_descriptor(dut: Any) -> None:
 
 RUNS = [
     (sim, build, bus)
+    if bus == "fast" or (sim, build) == ("verilator", "default")
+    else pytest.param(sim, build, bus, marks=pytest.mark.regress)
     for sim in SIMS
     for build in ("default", "queues")
     for bus in BUSES
-    if bus == "fast" or (sim, build) == ("verilator", "default")
 ]
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import tx_frames
-from nic_harness import SEED, SIMS, Nic, nic_test, run_nic_tests
+from nic_harness import SEED, SIMS, Nic, first_quick, nic_test, run_nic_tests
 from nic_harness_rings import Ring, ok
 
 from pystack.dev.drivers import w2a_regs as regs
@@ -237,5 +237,6 @@ def test_nic_reset(sim: str) -> None:
     run_nic_tests(__name__, sim)
 
 
-def test_nic_reset_on_pins() -> None:
-    run_nic_tests(__name__, SIMS[0], bus="pins")  # half a minute and more on Icarus
+@pytest.mark.parametrize("sim", first_quick(SIMS))
+def test_nic_reset_on_pins(sim: str) -> None:
+    run_nic_tests(__name__, sim, bus="pins")  # half a minute and more on Icarus

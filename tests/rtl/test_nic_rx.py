@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from nic_harness import OWN, PAGE, SIMS, Nic, nic_test, run_nic_tests
+from nic_harness import OWN, PAGE, SIMS, Nic, first_quick, nic_test, run_nic_tests
 from nic_harness_rings import ok
 
 from pystack.dev.drivers import w2a_regs as regs
@@ -250,5 +250,6 @@ def test_nic_rx(sim: str) -> None:
     run_nic_tests(__name__, sim)
 
 
-def test_nic_rx_on_pins() -> None:
-    run_nic_tests(__name__, SIMS[0], bus="pins")  # half a minute and more on Icarus
+@pytest.mark.parametrize("sim", first_quick(SIMS))
+def test_nic_rx_on_pins(sim: str) -> None:
+    run_nic_tests(__name__, sim, bus="pins")  # half a minute and more on Icarus

@@ -221,6 +221,23 @@ async def every_length_of_frame_is_judged(dut: Any) -> None:
 
 
 @cocotb.test()
+async def what_was_left_of_an_extension_header_is_not_the_next_frames(dut: Any) -> None:
+    """A frame ends inside one, with so and so many words of it to come; behind it comes IPv4."""
+    stage, rss = Parser(dut), Rss()
+    await stage.reset(rss)
+    ethernet = bytes(12) + ETH_IPV6.to_bytes(2, "big")
+    ipv6 = bytes.fromhex("6000000000403c40") + bytes(range(32))  # destination options follow
+    ipv4 = vector_frame(*VECTORS[0][:2], TCP)
+    frames = []
+    for words in range(24):
+        frames += [ethernet + ipv6 + bytes([TCP, words]) + bytes(14), ipv4]
+    for frame in frames:
+        await stage.send(frame)
+    for got, frame in zip(await stage.drain(frames), frames, strict=True):
+        assert got == expected(frame, rss, 0), frame.hex()
+
+
+@cocotb.test()
 async def frames_of_a_few_bytes_get_a_value_and_a_verdict_too(dut: Any) -> None:
     """Nobody keeps them, but each frame has to have one of both."""
     for length in (*range(1, 26), 40):
