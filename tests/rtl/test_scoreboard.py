@@ -17,7 +17,7 @@ from tb.scoreboard.stops import stops_scoreboard
 from tb.settings import BusSettings, Stalls
 from wire2app.simulator import bench_design, simulate
 
-ROUNDS = int(os.environ.get("SCOREBOARD_ROUNDS", "8"))
+ROUNDS = int(os.environ.get("SCOREBOARD_ROUNDS", "32"))
 STOP_ROUNDS = max(2, ROUNDS // 4)  # each of two, with a restart between
 STALLS = Stalls(aw=0.3, w=0.3, b=0.3, ar=0.3, r=0.3)
 

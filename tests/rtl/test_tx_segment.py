@@ -234,6 +234,19 @@ async def an_error_discards_what_follows_and_is_told(dut: Any) -> None:
 
 
 @cocotb.test()
+async def whichever_word_is_bad_a_stamp_is_due_if_the_first_segment_has_left(dut: Any) -> None:
+    """Else the completion would wait for it for ever."""
+    bench = Bench(dut)
+    await bench.start()
+    for mss in (16, 61, 64):
+        frame = tx_frames.tcp_segments(bench.rng, 3 * mss, mss)
+        for at in range(-(-len(frame.data) // 8)):
+            out = await bench.run([ask(frame, resp=2, resp_at=at)])
+            assert out.statuses == [CplStatus.DATA_SLVERR]
+            assert out.stamps == [int(not out.discards[0])], f"mss {mss}, word {at}"
+
+
+@cocotb.test()
 async def a_header_that_leaves_no_payload_is_refused(dut: Any) -> None:
     bench = Bench(dut)
     await bench.start()
