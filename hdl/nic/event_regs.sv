@@ -59,7 +59,6 @@ module event_regs
         if (write && at_mask_q)
             mask_q <= reg_merge(mask_q, write_data, write_mask & EVENT_MASK_WMASK);
         if (rst) begin
-            link_q   <= link_up;
             rings_q  <= '0;
             status_q <= EVENT_STATUS_RESET;
             mask_q   <= EVENT_MASK_RESET;
