@@ -109,7 +109,9 @@ class _Adapted(cocotb_runner.Runner):
                 return
 
     def _set_env_common(self) -> None:
+        asked = dict(self.env)  # for this run; cocotb lets the caller's environment win
         super()._set_env_common()
+        self.env.update(asked)
         paths = [str(ROOT), *(p for p in sys.path if p and p != str(ROOT))]
         self.env["PYTHONPATH"] = os.pathsep.join(paths)
         self.env["COCOTB_ANSI_OUTPUT"] = "0"
