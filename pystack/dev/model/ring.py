@@ -10,7 +10,7 @@ from pystack.dev.model.bus import DECERR, HostBus
 
 ENTRY = 16
 _MASK = 0xFFFF
-_STOPS = {
+STOPS = {  # what a completion tells of, and with that a ring stops
     int(CplStatus.DATA_SLVERR): QueueError.DATA_SLVERR,
     int(CplStatus.DATA_DECERR): QueueError.DATA_DECERR,
     int(CplStatus.DESC_SLVERR): QueueError.DESC_SLVERR,
@@ -138,7 +138,7 @@ class ModelRing:
             self.stop(QueueError.CPL_DECERR if resp == DECERR else QueueError.CPL_SLVERR)
         else:
             self.completed = (index + 1) & _MASK
-            error = _STOPS.get(data[4] & regs.RX_CPL_STATUS)
+            error = STOPS.get(data[4] & regs.RX_CPL_STATUS)
             if error and self.running and not self.run_on:
                 self.stop(error)
         self._on_completion()

@@ -9,8 +9,8 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from pystack.dev.drivers import w2a_regs as regs
-from pystack.dev.drivers.w2a_regs import CplStatus, QueueError
-from pystack.dev.model.ring import ModelRing, data_status, descriptor_status
+from pystack.dev.drivers.w2a_regs import CplStatus
+from pystack.dev.model.ring import STOPS, ModelRing, data_status, descriptor_status
 from pystack.dev.model.txoffload import TxOrder, bad_header, bad_length, frames
 from pystack.dev.wire import MIN_FRAME, WIRE_OVERHEAD
 
@@ -20,10 +20,7 @@ if TYPE_CHECKING:
 _QUANTUM_BITS = 512
 BUFFER = 32 << 10  # bytes that wait for the wire
 MAX_FRAGMENTS = 24
-_STOPS = {
-    CplStatus.DESC_SLVERR: QueueError.DESC_SLVERR,
-    CplStatus.DESC_DECERR: QueueError.DESC_DECERR,
-}
+_UNREAD = (CplStatus.DESC_SLVERR, CplStatus.DESC_DECERR)
 
 
 _NEEDS = {
@@ -109,8 +106,8 @@ class Transmitter:
             frame.ready = not frame.order.timestamp
             self._send(number, frame)
         self._complete(number)
-        if frame.status in _STOPS:  # nobody knows where the next frame begins
-            ring.stop(_STOPS[frame.status])
+        if frame.status in _UNREAD:  # nobody knows where the next frame begins
+            ring.stop(STOPS[frame.status])
         return True
 
     # -- descriptors and data ----------------------------------------------------------------
