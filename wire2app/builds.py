@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from wire2app.errors import ToolError
+from wire2app.nic_params import check_parameters
 from wire2app.runners import CACHE, ROOT, VerilatorRunner, check_simulator, make_runner
 from wire2app.vvp_events import mend
 
@@ -26,7 +27,7 @@ LOG_LINES = 30
 KEEP_SECONDS = 7 * 24 * 3600
 COMMENT = re.compile(r"//[^\n]*|/\*.*?\*/", re.DOTALL)
 
-VERILATOR_FLAGS = ("--assert", "-Wno-fatal", "--output-split", "0")
+VERILATOR_FLAGS = ("--assert", "-Wno-fatal", "-Werror-USERERROR", "--output-split", "0")
 # With cocotb's simulation loop the clock is Verilog's; with one of ours, the loop is the clock.
 VERILATOR_TIMING = ("--timing", "-CFLAGS", "-std=c++20 -fcoroutines")
 VERILATOR_CLOCKED = ("--no-timing", "+define+CLOCK_OUTSIDE")
@@ -138,7 +139,7 @@ def build(design: Design, sim: str, *, traced: bool = False) -> Path:
     """The folder of `design` compiled for `sim`, compiled now if it is not in the cache.
 
     traced: able to record signals to FST.  Parallel callers wait for one compilation.
-    Raises ToolError if the design does not compile.
+    Raises ToolError if the design does not compile, or has an illegal parameter.
     """
     check_simulator(sim)
     sources = needed_sources(design)
@@ -149,6 +150,7 @@ def build(design: Design, sim: str, *, traced: bool = False) -> Path:
         return folder
     with _locked(folder):
         if not done.exists():
+            check_parameters(sources, design.parameters)
             _compile(design, sources, sim, traced, folder)
             done.touch()
             _prune(folder)

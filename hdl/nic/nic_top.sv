@@ -97,23 +97,11 @@ module nic_top
     localparam int LaneW = $clog2(AxiDataW / 8);
     localparam int WriteTagW = QueueW + 3;  // a queue, and how many completions
 
-`ifndef SYNTHESIS
-    initial begin
-        if (Queues < 1 || Queues > MAX_QUEUES) begin
-            $display("nic_top: Queues=%0d is not in 1..%0d", Queues, MAX_QUEUES);
-            $fatal;
-        end
-        if (AxiDataW != 64 && AxiDataW != 128 && AxiDataW != 256 && AxiDataW != 512) begin
-            $display("nic_top: AxiDataW=%0d is not 64, 128, 256 or 512", AxiDataW);
-            $fatal;
-        end
-        if (MaxFrame < 60 || MaxFrame > 16383 || MaxFrame > RxBufferBytes / 2
-            || MaxFrame > TxBufferBytes / 2) begin
-            $display("nic_top: MaxFrame=%0d is above 16383 or half a buffer", MaxFrame);
-            $fatal;
-        end
-    end
-`endif
+    nic_params #(
+        .Queues(Queues), .AxiDataW(AxiDataW), .AxiAddrW(AxiAddrW), .AxiIdW(AxiIdW),
+        .RxBufferBytes(RxBufferBytes), .TxBufferBytes(TxBufferBytes), .MaxFrame(MaxFrame),
+        .TxChecksum(TxChecksum), .TxSegment(TxSegment)
+    ) u_params ();
 
     // ---- DMA: jobs of the paths, and the data that come back or go out
 

@@ -56,6 +56,15 @@ module tx_read
     localparam int RowW = $clog2(Rows) + 1;
     localparam int JobRows = MaxJobBytes / BeatBytes;
 
+    // A job waits until there is room for the longest, see nic_params.
+`ifdef __ICARUS__
+    initial if (LandingBytes < MaxJobBytes) $fatal(1, "tx_read: LandingBytes is less than 2048");
+`else
+    if (LandingBytes < MaxJobBytes) begin : g_illegal
+        $error("tx_read: LandingBytes is less than 2048");
+    end
+`endif
+
     state_e          state_q, state_d;
     logic [63:0]     addr_q;
     logic [15:0]     left_q;

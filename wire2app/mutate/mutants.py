@@ -2,9 +2,9 @@
 
 Operators, negations, constants, conditions, and assignments that are dropped.
 
-The sources are parsed by pyslang with SYNTHESIS defined, so that checks for simulation only do not
-count as the design.  Declarations (ports, widths, parameters) stay as they are: changing them makes
-another design, or none that compiles.
+The sources are parsed by pyslang as if Icarus synthesized them, so that checks of parameters and
+for simulation only do not count as the design.  Declarations (ports, widths, parameters) stay as
+they are: changing them makes another design, or none that compiles.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ def mutants_of(path: Path, root: Path) -> list[Mutant]:
     if not text.isascii():
         raise ToolError(f"{path} is not ASCII.")  # so that bytes are characters
     options = PreprocessorOptions()
-    options.predefines = ["SYNTHESIS"]
+    options.predefines = ["SYNTHESIS", "__ICARUS__"]
     bag = Bag()
     bag.preprocessorOptions = options
     tree = SyntaxTree.fromText(text, SourceManager(), str(path), str(path), bag)

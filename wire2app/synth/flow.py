@@ -100,6 +100,8 @@ def run_tool(name: str, arguments: list[str], folder: Path) -> str:
         raise ToolError(f"{name} was not done in {TIMEOUT_SECONDS} seconds; stopped.") from None
     if done.returncode != 0:
         said = (done.stdout + done.stderr).strip().splitlines()
+        if errors := [line.partition("ERROR:")[2].strip() for line in said if "ERROR:" in line]:
+            raise ToolError(f"{name}: {errors[-1]}")
         raise ToolError(f"{name} failed in {folder}: {' / '.join(said[-3:])}")
     return done.stdout + done.stderr
 
