@@ -5,7 +5,7 @@
 //   beats -> l3_align -> ip_parser -> toeplitz -> table -> steer      (as soon as the headers are in)
 //                           '-> l4_header '-> csum_check -> verdict   (nine clocks after the frame)
 //
-// The beats of a frame come without a gap.
+// The beats of a frame come without a gap; between frames is one clock or more.
 
 `default_nettype none
 
@@ -130,13 +130,14 @@ module rx_parser
         end
     end
 
-    assign awake = tuple_end || ends_q != '0 || word_first || steer_valid || rst;
+    assign awake = tuple_end || ends_q != '0 || part_first || steer_valid || rst;
 
     always_ff @(posedge clk) begin
         if (awake) begin
             ends_q  <= {ends_q[1:0], tuple_end};
             types_q <= {types_q[1:0], tuple_type};
-            if (word_first) begin
+            // A clock after word_first: in that, the frame before may still have to be told of.
+            if (part_first) begin
                 tagged_q <= word_tagged;
                 tci_q    <= word_tci;
                 stamp_q  <= beat_stamp_q;

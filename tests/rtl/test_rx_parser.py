@@ -107,6 +107,7 @@ class Parser:
         return bool(self.dut.table_index.value.is_resolvable)
 
     async def send(self, frame: bytes, gap: int = 2) -> None:
+        """`gap`: clocks behind it; 5 to 7 bytes on the wire may leave one (802.3: 5 or more)."""
         dut = self.dut
         for number, beat in enumerate(beats(frame)):
             await self.clock()
@@ -195,7 +196,7 @@ async def random_frames_are_judged_as_the_reference_does(dut: Any) -> None:
         await stage.reset(rss, default)
         frames = [packets.frame() for _ in range(160)]
         for frame in frames:
-            await stage.send(frame, gap=rng.choice((2, 2, 2, 3, 9)))
+            await stage.send(frame, gap=rng.choice((1, 1, 2, 2, 3, 9)))
         for number, (got, frame) in enumerate(zip(await stage.drain(frames), frames, strict=True)):
             due = expected(frame, rss, default)
             assert got == due, f"frame {number} {frame.hex()}: {got}, not {due}"
