@@ -99,14 +99,17 @@ module queue_ring
     logic [15:0]  limit_q;             // the first index beyond the ring: consumed + entries
     logic [15:0]  news_q, free_q;      // descriptors it brings, and room for them
     logic         in_bounds, accept, start_q;
+    logic         doorbell_q;
 
     assign in_bounds = news_q <= free_q;
     assign accept    = measured_q && state_q == RUN && in_bounds;
 
     always_ff @(posedge clk) begin
         mask_q           <= ~(16'hffff << log2_entries);
-        measured_q       <= doorbell && !start && !rst;  // one from before the start means nothing
-        doorbell_refused <= measured_q && !accept && !rst;
+        measured_q       <= doorbell && !start && !rst;
+        doorbell_q       <= doorbell && !rst;
+        // One that came with the start was meant for what was before.
+        doorbell_refused <= doorbell_q && !accept && !rst;
         start_q          <= start;
         // Once more a clock after the start: the size may have come with it.
         if (pop || start || start_q) limit_q <= (start || start_q ? mask_q : limit_q) + 16'd1;

@@ -138,6 +138,7 @@ class RingBench:
             assert seen["active"], "it stops before what is under way has ended"
 
     def advance(self, values: dict[str, int], seen: dict[str, int]) -> None:
+        self.refused += seen["doorbell_refused"]
         if seen["start"]:
             self.starts += 1
             self.reset_model()
@@ -149,7 +150,6 @@ class RingBench:
         ok = not values["retire_resp"] & 2 and not seen["broken"]
         self.completed += values["retire"] and ok
         self.under_way += values["pop"] - values["retire"]
-        self.refused += seen["doorbell_refused"]
 
     async def reset(self) -> None:
         await FallingEdge(self.dut.clk)
@@ -326,6 +326,29 @@ async def a_doorbell_from_before_the_start_means_nothing(dut: Any) -> None:
             await bench.clock()
         await bench.begin(3)
         assert not bench.seen["posted"]
+        bench.enable = False
+        await bench.settle()
+
+
+@cocotb.test()
+async def a_doorbell_is_taken_or_counted_in_every_clock_round_the_start(dut: Any) -> None:
+    bench = RingBench(dut)
+    bench.enable = bench.enable_before = False
+    await bench.start()
+    await bench.clocks(SOON)
+    for behind in range(-3, 4):  # clocks behind that of the start
+        refused = bench.refused
+        for at in range(-3, 4):
+            bench.enable = at >= 0
+            bench.producer = 3 if behind > 0 and at >= behind else 0
+            await bench.clock(doorbell=int(at == behind), doorbell_producer=3)
+            assert bench.seen["start"] == (at == 0)
+        await bench.clocks(SOON)
+        assert bench.refused == refused + (behind <= 0)
+        assert bench.seen["producer"] == (3 if behind > 0 else 0)
+        await bench.settle()
+        assert bench.consumed == bench.completed == (3 if behind > 0 else 0)
+        assert bench.seen["error"] == QueueError.NONE
         bench.enable = False
         await bench.settle()
 
