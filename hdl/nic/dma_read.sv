@@ -75,8 +75,8 @@ module dma_read #(
 
     // Client 0 goes first: what comes from the wire cannot wait, what goes there can.
     always_comb begin
-        client = '0;
-        for (int i = Clients - 1; i >= 0; i--) if (job_valid[i]) client = ClientW'(i);
+        client = ClientW'(Clients - 1);
+        for (int i = Clients - 2; i >= 0; i--) if (job_valid[i]) client = ClientW'(i);
     end
 
     assign any_job   = job_valid != '0;
@@ -231,17 +231,16 @@ module dma_read #(
                 flush_q  <= 1'b0;
             end
             if (load) begin
-                active_q        <= 1'b1;
-                fill_q          <= open_offset != '0;
-                last_q          <= open_beats == '0;
-                rest_q          <= open_rest;
-                client_q        <= open_client;
-                tag_q           <= open_tag;
-                offset_q        <= open_offset;
-                keep_q          <= ~((~(BeatBytes'(1))) << open_end_lane);
-                beats_left_q    <= open_beats;
-                previous_resp_q <= 2'b00;
-                job_resp_q      <= 2'b00;
+                active_q     <= 1'b1;
+                fill_q       <= open_offset != '0;
+                last_q       <= open_beats == '0;
+                rest_q       <= open_rest;
+                client_q     <= open_client;
+                tag_q        <= open_tag;
+                offset_q     <= open_offset;
+                keep_q       <= ~((~(BeatBytes'(1))) << open_end_lane);
+                beats_left_q <= open_beats;
+                job_resp_q   <= 2'b00;
             end
             if (rst) begin
                 active_q <= 1'b0;

@@ -194,10 +194,7 @@ module ip_parser
                 else
                     state_d = state_of(next_byte_0.tcp || next_byte_0.udp, next_byte_0.extension);
             end
-            SKIP:
-                if (!fits_8) state_d = DONE;
-                else if (one_q)
-                    state_d = state_of(next_q.tcp || next_q.udp, next_q.extension);
+            SKIP: if (one_q) state_d = state_of(next_q.tcp || next_q.udp, next_q.extension);
             L4: state_d = BODY;
             default: ;
         endcase

@@ -62,7 +62,7 @@ module ram_fifo #(
             if (read) head_q <= head_q + 1'b1;
             if (push && !read) count_q <= count_q + 1'b1;
             if (read && !push) count_q <= count_q - 1'b1;
-            some_q <= push || (some_q && !(read && count_q == (AddrW + 1)'(1)));
+            some_q <= push || (some_q && !(read && count_q == 1));
             full   <= !read && (full || (push && count_q == (AddrW + 1)'(Depth - 1)));
             if (ready) valid <= 1'b0;
             if (shift) begin

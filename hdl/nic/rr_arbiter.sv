@@ -22,7 +22,7 @@ module rr_arbiter #(
     always_comb begin
         valid_after = 1'b0;
         index_after = '0;
-        index_any   = '0;
+        index_any   = IndexW'(Requesters - 1);
         for (int i = Requesters - 1; i >= 0; i--) begin
             if (request[i]) begin
                 index_any = IndexW'(i);

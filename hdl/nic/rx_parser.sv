@@ -55,7 +55,7 @@ module rx_parser
     logic [3:0] word_bytes;
     logic [4:0] word_offset;
     logic [15:0] word_tci;
-    logic align_busy, parser_busy, hash_busy, check_busy;
+    logic align_busy, parser_busy, check_busy;
 
     l3_align u_align (
         .clk, .rst, .s_axis_tdata, .s_axis_tkeep, .s_axis_tvalid, .s_axis_tlast,
@@ -114,7 +114,7 @@ module rx_parser
 
     toeplitz u_hash (
         .clk, .rst, .cfg_key(cfg_rss_key), .first(part_first), .use_column(tuple_use),
-        .column(tuple_column), .data(part_data), .hash, .busy(hash_busy)
+        .column(tuple_column), .data(part_data), .hash
     );
 
     assign table_index = hash[6:0];
@@ -164,8 +164,8 @@ module rx_parser
         end
     end
 
-    assign busy = align_busy || parser_busy || hash_busy || check_busy || tuple_end
-        || ends_q != '0 || steer_valid;
+    // The verdict comes later than all else.
+    assign busy = align_busy || parser_busy || check_busy;
 
 endmodule
 

@@ -15,8 +15,7 @@ module toeplitz (
     input  wire logic [1:0][3:0] column,   // place in the tuple, 0 to 8
     input  wire logic [63:0]     data,     // two columns as they came, first byte low
 
-    output      logic [31:0]     hash,
-    output      logic            busy
+    output      logic [31:0]     hash
 );
 
     localparam int Columns = 9;
@@ -87,8 +86,6 @@ module toeplitz (
     for (genvar i = 0; i < 32; i++) begin : g_hash
         assign hash[i] = sum_q[31-i];
     end
-
-    assign busy = first_q || use_q != '0 || again_first_q || used_q;
 
 endmodule
 

@@ -33,7 +33,7 @@ module tx_checksum (
     logic        once_done_q;
     logic [16:0] once_q;
     logic [15:0] folded;
-    logic [63:0] shown;
+    logic [63:0] counted;                       // not what comes before `start`
     logic        awake;
 
     assign soon  = once_done_q;
@@ -42,11 +42,9 @@ module tx_checksum (
     assign folded = once_q[15:0] + 16'(once_q[16]);
 
     always_comb begin
-        for (int i = 0; i < 4; i++) begin
-            shown[16*i+:8]   = 4'(2 * i) < bytes ? data[16*i+:8] : 8'd0;
-            shown[16*i+8+:8] = 4'(2 * i + 1) < bytes ? data[16*i+8+:8] : 8'd0;
-            if ({index_q, 2'(i)} < start) shown[16*i+:16] = 16'd0;
-        end
+        counted = '1;
+        if (index_q == start[7:2]) counted = counted << {start[1:0], 4'd0};
+        if (index_q < start[7:2]) counted = '0;
     end
 
     always_ff @(posedge clk) begin
@@ -57,7 +55,7 @@ module tx_checksum (
                 masked_first_q <= index_q == '0;
                 index_q        <= last ? '0 : &index_q ? index_q : index_q + 1'b1;
             end
-            masked_q      <= shown;
+            masked_q      <= data & nic_pkg::bytes_mask(bytes) & counted;
             added_valid_q <= masked_valid_q;
             added_done_q  <= masked_done_q;
             added_first_q <= masked_first_q;
@@ -69,15 +67,13 @@ module tx_checksum (
             once_q      <= {1'b0, summed_q[15:0]} + {1'b0, summed_q[31:16]};
             done        <= once_done_q;
             checksum <= folded == 16'hffff ? 16'hffff : ~folded;
-            if (rst) begin
-                masked_valid_q <= 1'b0;
-                masked_done_q  <= 1'b0;
-                added_valid_q  <= 1'b0;
-                added_done_q   <= 1'b0;
-                summed_done_q  <= 1'b0;
-                once_done_q    <= 1'b0;
-                done           <= 1'b0;
-                index_q        <= '0;
+            if (rst) begin  // whatever is in the sum: a frame's first word begins it anew
+                masked_done_q <= 1'b0;
+                added_done_q  <= 1'b0;
+                summed_done_q <= 1'b0;
+                once_done_q   <= 1'b0;
+                done          <= 1'b0;
+                index_q       <= '0;
             end
         end
     end

@@ -84,7 +84,7 @@ module tx_landing #(
     logic [LaneW-1:0] lane_q, last_lane;
     logic             at_end;
 
-    assign last_lane  = Lanes > 1 ? LaneW'(row_last_byte >> 3) : '0;
+    assign last_lane  = LaneW'(row_last_byte >> 3);
     assign at_end     = Lanes == 1 || lane_q == last_lane;
     assign word       = row_data[64*lane_q+:64];
     assign word_bytes = at_end ? {1'b0, row_last_byte[2:0]} + 4'd1 : 4'd8;

@@ -267,7 +267,6 @@ module tx_segment
                 high_valid_q  <= 1'b0;
                 spare_valid_q <= 1'b0;
                 all_in_q      <= 1'b0;
-                resp_q        <= '0;
             end
         end
 
