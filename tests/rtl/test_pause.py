@@ -131,6 +131,7 @@ class Sender:
     def __init__(self, dut: Any) -> None:
         self.dut, self.rng = dut, random.Random(SEED)
         self.fill, self.enable, self.paused = 0, 1, 0
+        self.rst = 0
         self.stall, self.offering = 0.3, True
         self.number = 0
         self.rest: list[dict[str, int]] = []
@@ -157,6 +158,7 @@ class Sender:
         if not self.rest and self.offering:
             self.next_frame()
         dut.fill.value, dut.cfg_enable.value, dut.paused.value = self.fill, self.enable, self.paused
+        dut.rst.value = self.rst
         dut.s_axis_tvalid.value = int(bool(self.rest))
         if self.rest:
             word = self.rest[0]
@@ -279,6 +281,23 @@ async def a_stopped_transmitter_ends_its_frame_and_sends_control_frames(dut: Any
         assert not bench.found and not int(dut.m_axis_tvalid.value)
         bench.paused = bench.fill = 0
     bench.check(40)
+
+
+@of_module("pause_tx")
+async def a_reset_of_one_clock_forgets_the_pause_frame_and_its_event(dut: Any) -> None:
+    bench = Sender(dut)
+    await bench.start()
+    bench.offering, bench.stall = False, 0.0
+    for clocks in range(1, 20):  # the pause frame takes 8, its event comes 3 later
+        bench.fill = XOFF
+        await bench.run(clocks)
+        bench.fill, bench.rst = 0, 1
+        await bench.clock()
+        bench.found, bench.told, bench.rst = [], 0, 0
+        await bench.clock()
+        assert (int(dut.m_axis_tvalid.value), int(dut.busy.value)) == (0, 0), clocks
+        assert await bench.run(20) == []
+        bench.check(0)
 
 
 @pytest.mark.parametrize("top", ["pause_rx", "pause_tx"])

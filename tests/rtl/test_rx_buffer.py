@@ -9,7 +9,7 @@ from typing import Any
 
 import cocotb
 import pytest
-from cocotb.triggers import RisingEdge
+from cocotb.triggers import RisingEdge, Timer
 from conftest import SEED, SIMS
 from wire_side_common import (
     BAD_FCS,
@@ -328,6 +328,33 @@ async def disabled_it_ignores_new_frames_and_finishes_the_one_under_way(dut: Any
         await switch(*pattern)
     await bench.drain()
     assert bench.check(sent) == {OK: 2, BAD_FCS: 2}
+
+
+@cocotb.test()
+async def a_reset_of_one_clock_empties_it_and_forgets_the_frame(dut: Any) -> None:
+    bench = Bench(dut)
+    await bench.reset()
+    bench.data_ready = bench.meta_ready = lambda: False
+    data = bench.rng.randbytes(100)
+    parts = [*beats(data, user=OK)] * 2
+    for clocks in range(1, len(parts) + 1):  # the last of them is the reset's
+        for beat in parts[: clocks - 1]:
+            await bench.clock(beat)
+        bench.events.clear()
+        bench.stalled = bench.stalled_meta = None
+        await Timer(1, "ns")
+        dut.rst.value = 1
+        await bench.clock(parts[clocks - 1])
+        dut.rst.value = dut.s_axis_tvalid.value = 0
+        await Timer(1, "ns")
+        outputs = (dut.ev_valid, dut.m_meta_valid, dut.m_axis_tvalid, dut.busy)
+        assert [int(output.value) for output in outputs] == [0, 0, 0, 0], clocks
+        bench = Bench(dut)
+        await bench.idle(1)
+        await bench.frame((data, OK))
+        await bench.drain()
+        bench.check([(data, OK)])
+        bench.data_ready = bench.meta_ready = lambda: False
 
 
 @pytest.mark.parametrize("width", (64, 128, 256, 512))

@@ -9,7 +9,7 @@ from typing import Any
 
 import cocotb
 import pytest
-from cocotb.triggers import FallingEdge
+from cocotb.triggers import FallingEdge, NextTimeStep, ReadOnly
 from conftest import SEED, SIMS
 from rx_packets import Packets
 from rx_reference import (
@@ -250,6 +250,28 @@ async def frames_of_a_few_bytes_get_a_value_and_a_verdict_too(dut: Any) -> None:
             await stage.clock()
         assert (len(stage.found), len(stage.verdicts)) == (3, 3), length
         assert dut.busy.value == 0, length
+
+
+@cocotb.test()
+async def a_reset_of_one_clock_ends_all_that_was_under_way(dut: Any) -> None:
+    stage, frame = Parser(dut), vector_frame(*VECTORS[0][:2], TCP)
+    await stage.reset(Rss())
+    for clocks in range(1, 24):
+        stage = Parser(dut)
+        sending = cocotb.start_soon(stage.send(frame, gap=12))
+        for _ in range(clocks):
+            await FallingEdge(dut.clk)
+        sending.cancel()
+        await ReadOnly()
+        await NextTimeStep()
+        dut.rst.value = 1
+        await FallingEdge(dut.clk)
+        dut.rst.value = dut.s_axis_tvalid.value = 0
+        outputs = (dut.busy, dut.steer_valid, dut.verdict_valid)
+        assert [int(output.value) for output in outputs] == [0, 0, 0], clocks
+        stage = Parser(dut)
+        await stage.send(frame)
+        assert await stage.drain([frame]) == [expected(frame, Rss(), 0)], clocks
 
 
 @pytest.mark.parametrize("sim", SIMS)

@@ -91,6 +91,28 @@ async def fragments_become_jobs_that_fit(dut: Any) -> None:
     assert jobs == due and told == len(frames) and resumed == cuts
 
 
+@of_module("tx_read")
+async def after_a_reset_of_one_clock_all_of_the_store_is_free(dut: Any) -> None:
+    await start_clock_and_reset(
+        dut, fragment_valid=1, fragment_addr=0, fragment_len=65535, fragment_long=1, frame_push=0,
+        frame=frame_bits(fragments=1), told_full=0, job_ready=1, row_freed=0,
+    )  # fmt: skip
+    for clocks in range(40):  # the reset comes so long after the frame
+        jobs = 0
+        for number in range(40 + clocks):
+            await FallingEdge(dut.clk)
+            dut.frame_push.value = int(number in (0, clocks + 1))
+            dut.rst.value = int(number == clocks)
+            await ReadOnly()
+            if number == clocks + 1:
+                assert not int(dut.busy.value)
+                jobs = 0
+            jobs += int(dut.job_valid.value)
+        assert jobs == LANDING // MOST, clocks
+        await FallingEdge(dut.clk)
+        dut.rst.value = 1
+
+
 # ---------------------------------------------------------------- tx_landing
 
 

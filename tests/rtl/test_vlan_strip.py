@@ -93,6 +93,26 @@ async def nothing_goes_while_it_is_off(dut: Any) -> None:
     await pass_through(dut, False)
 
 
+@cocotb.test()
+async def a_reset_of_one_clock_leaves_nothing_of_a_frame(dut: Any) -> None:
+    strip, frame = Strip(dut), bytes(12) + TYPES[0] + bytes(range(24))
+    await strip.reset(True)
+    await FallingEdge(dut.clk)
+    parts = [*beats(frame), None, None]
+    for clocks in range(1, len(parts) + 1):  # the last of them is the reset's, beat or not
+        for number, beat in enumerate(parts[:clocks], 1):
+            dut.rst.value = int(number == clocks)
+            await strip.clock(beat)
+        dut.rst.value = dut.s_axis_tvalid.value = 0
+        await ReadOnly()
+        assert (int(dut.m_axis_tvalid.value), int(dut.busy.value)) == (0, 0), clocks
+        await FallingEdge(dut.clk)
+        strip = Strip(dut)
+        for whole in [*beats(frame), None, None]:
+            await strip.clock(whole)
+        assert strip.frames == [(stripped(frame), OK)], clocks
+
+
 @pytest.mark.parametrize("sim", SIMS)
 def test_vlan_strip(sim: str) -> None:
     simulate(Design("vlan_strip", nic_sources()), __name__, sim=sim, seed=SEED).check()
