@@ -26,8 +26,7 @@ module l3_align (
     output      logic        word_ipv4,    // with every word of the frame
     output      logic        word_ipv6,
     output      logic [4:0]  word_offset,  // of IP in the frame: 14, 18, 22
-    output      logic        word_tagged,  // `word_tci` is that of the outer tag
-    output      logic [15:0] word_tci,
+    output      logic [15:0] word_tci,     // of the outer tag, if there is one
 
     output      logic        busy
 );
@@ -138,7 +137,6 @@ module l3_align (
                 word_ipv4   <= body && ipv4;
                 word_ipv6   <= body && ipv6;
                 word_offset <= !tag_q ? 5'd14 : shift_2 ? 5'd18 : 5'd22;
-                word_tagged <= number >= 2'd1 && tag_q;
                 word_tci    <= tci_q;
             end
             if (beat_valid_q) begin

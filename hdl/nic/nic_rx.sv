@@ -125,6 +125,7 @@ module nic_rx
     logic wire_tvalid, wire_tlast, strip_tvalid, strip_tlast, filter_tvalid, filter_tlast;
     logic [2:0] wire_tuser, strip_tuser, filter_tuser;
     logic pause_q;  // it is a pause frame: with tlast of vlan_strip
+    logic stripped;
 
     mac_rx u_mac (
         .clk, .rst, .xgmii_rxd, .xgmii_rxc, .cfg_max_frame,
@@ -151,7 +152,7 @@ module nic_rx
             .s_axis_tdata(wire_tdata), .s_axis_tkeep(wire_tkeep), .s_axis_tvalid(wire_tvalid),
             .s_axis_tlast(wire_tlast), .s_axis_tuser(wire_tuser),
             .m_axis_tdata(strip_tdata), .m_axis_tkeep(strip_tkeep), .m_axis_tvalid(strip_tvalid),
-            .m_axis_tlast(strip_tlast), .m_axis_tuser(strip_tuser), .busy(strip_busy)
+            .m_axis_tlast(strip_tlast), .m_axis_tuser(strip_tuser), .stripped, .busy(strip_busy)
         );
     end else begin : g_no_strip
         assign strip_tdata  = wire_tdata;
@@ -160,6 +161,7 @@ module nic_rx
         assign strip_tlast  = wire_tlast;
         assign strip_tuser  = wire_tuser;
         assign pause_q      = 1'b0;
+        assign stripped     = 1'b0;
         assign paused       = 1'b0;
         assign pause_busy   = 1'b0;
         assign strip_busy   = 1'b0;
@@ -203,9 +205,9 @@ module nic_rx
     if (RxOffload) begin : g_parser
         rx_inspect #(.Queues(Queues), .Depth(Metas)) u_inspect (
             .clk, .rst, .now, .cfg_default_queue, .cfg_rss_ipv4, .cfg_rss_ipv6,
-            .cfg_rss_key, .table_index, .table_queue, .cfg_vlan_strip,
+            .cfg_rss_key, .table_index, .table_queue,
             .s_axis_tdata(wire_tdata), .s_axis_tkeep(wire_tkeep), .s_axis_tvalid(wire_tvalid),
-            .s_axis_tlast(wire_tlast), .ended, .stored,
+            .s_axis_tlast(wire_tlast), .s_axis_stripped(stripped), .ended, .stored,
             .info_valid, .info_queue, .info_header_len, .info_entry, .verdict_valid, .verdict,
             .info_end, .verdict_end, .busy(parser_busy)
         );
@@ -217,7 +219,7 @@ module nic_rx
         );
 
         assign unused_config = ^{now, cfg_rss_ipv4, cfg_rss_ipv6, cfg_rss_key, cfg_vlan_strip,
-                                 cfg_pause, ended, stored, info_end, verdict_end};
+                                 cfg_pause, stripped, ended, stored, info_end, verdict_end};
         assign table_index     = '0;
         assign info_valid      = 1'b1;
         assign info_header_len = '0;

@@ -20,13 +20,13 @@ module rx_inspect
     input  wire logic [319:0]      cfg_rss_key,
     output      logic [6:0]        table_index,
     input  wire logic [3:0]        table_queue,
-    input  wire logic              cfg_vlan_strip,
 
     // the frame as it comes from the MAC
     input  wire logic [63:0]       s_axis_tdata,
     input  wire logic [7:0]        s_axis_tkeep,
     input  wire logic              s_axis_tvalid,
     input  wire logic              s_axis_tlast,
+    input  wire logic              s_axis_stripped,  // vlan_strip's
 
     // what the buffer did with it
     input  wire logic              ended,
@@ -46,28 +46,26 @@ module rx_inspect
 
     localparam logic [7:0] TagBytes = 8'd4;
 
-    logic steer_valid, steer_tagged, found_valid, ip_ok, l4_ok, l4_bad, stripped;
+    logic steer_valid, stripped, found_valid, ip_ok, l4_ok, l4_bad;
     logic [QueueW-1:0] steer_queue;
     logic [31:0] steer_hash;
     hash_type_e steer_hash_type;
     logic [7:0] steer_header_len, header_len;
-    logic [15:0] steer_tci, tci;
+    logic [15:0] tci;
     logic [30:0] steer_stamp;
     logic parser_busy, info_busy, verdict_busy;
 
     rx_parser #(.Queues(Queues)) u_parser (
         .clk, .rst, .now, .cfg_default_queue, .cfg_rss_ipv4, .cfg_rss_ipv6, .cfg_rss_key,
         .table_index, .table_queue,
-        .s_axis_tdata, .s_axis_tkeep, .s_axis_tvalid, .s_axis_tlast,
+        .s_axis_tdata, .s_axis_tkeep, .s_axis_tvalid, .s_axis_tlast, .s_axis_stripped,
         .steer_valid, .steer_queue, .steer_hash, .steer_hash_type, .steer_header_len,
-        .steer_tagged, .steer_tci, .steer_stamp,
+        .steer_stripped(stripped), .steer_tci(tci), .steer_stamp,
         .verdict_valid(found_valid), .verdict_ip_ok(ip_ok), .verdict_l4_ok(l4_ok),
         .verdict_l4_bad(l4_bad), .busy(parser_busy)
     );
 
     // The headers are shorter in the buffer by the tag that was taken out.
-    assign stripped   = cfg_vlan_strip && steer_tagged;
-    assign tci        = stripped ? steer_tci : 16'd0;
     assign header_len = stripped && steer_header_len != 8'd0 ? steer_header_len - TagBytes
         : steer_header_len;
 

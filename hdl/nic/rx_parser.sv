@@ -30,14 +30,15 @@ module rx_parser
     input  wire logic [7:0]        s_axis_tkeep,
     input  wire logic              s_axis_tvalid,
     input  wire logic              s_axis_tlast,
+    input  wire logic              s_axis_stripped,   // vlan_strip's, of this frame
 
     output      logic              steer_valid,
     output      logic [QueueW-1:0] steer_queue,
     output      logic [31:0]       steer_hash,
     output      hash_type_e        steer_hash_type,
     output      logic [7:0]        steer_header_len,  // with payload behind, else 0
-    output      logic              steer_tagged,
-    output      logic [15:0]       steer_tci,         // of the outer tag
+    output      logic              steer_stripped,    // the tag was taken out
+    output      logic [15:0]       steer_tci,         // of that tag, else 0
     output      logic [30:0]       steer_stamp,       // the clock at the frame's first beat
 
     output      logic              verdict_valid,
@@ -50,7 +51,7 @@ module rx_parser
 
     // ---- headers
 
-    logic word_valid, word_first, word_last, word_ipv4, word_ipv6, word_tagged;
+    logic word_valid, word_first, word_last, word_ipv4, word_ipv6;
     logic [63:0] word_data;
     logic [3:0] word_bytes;
     logic [4:0] word_offset;
@@ -60,7 +61,7 @@ module rx_parser
     l3_align u_align (
         .clk, .rst, .s_axis_tdata, .s_axis_tkeep, .s_axis_tvalid, .s_axis_tlast,
         .word_valid, .word_first, .word_last, .word_data, .word_bytes, .word_ipv4, .word_ipv6,
-        .word_offset, .word_tagged, .word_tci, .busy(align_busy)
+        .word_offset, .word_tci, .busy(align_busy)
     );
 
     logic part_valid, part_first, part_last, tuple_end, ip_whole, ipv6, cut;
@@ -106,7 +107,7 @@ module rx_parser
     logic [2:0]        ends_q;
     logic [2:0][1:0]   types_q;
     logic [QueueW-1:0] queue_id;
-    logic              tagged_q;
+    logic              stripped_q;
     logic [15:0]       tci_q;
     logic              inside_q;   // past the first beat
     logic [30:0]       beat_stamp_q, stamp_q;
@@ -138,16 +139,16 @@ module rx_parser
             types_q <= {types_q[1:0], tuple_type};
             // A clock after word_first: in that, the frame before may still have to be told of.
             if (part_first) begin
-                tagged_q <= word_tagged;
-                tci_q    <= word_tci;
-                stamp_q  <= beat_stamp_q;
+                stripped_q <= s_axis_stripped;
+                tci_q      <= s_axis_stripped ? word_tci : 16'd0;
+                stamp_q    <= beat_stamp_q;
             end
             steer_valid <= ends_q[2];
             if (ends_q[2]) begin
                 steer_queue      <= queue_id;
                 steer_hash       <= types_q[2] != HASH_TYPE_NONE ? hash : 32'd0;
                 steer_header_len <= header_len;
-                steer_tagged     <= tagged_q;
+                steer_stripped   <= stripped_q;
                 steer_tci        <= tci_q;
                 steer_stamp      <= stamp_q;
                 case (types_q[2])

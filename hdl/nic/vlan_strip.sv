@@ -24,6 +24,8 @@ module vlan_strip (
     output      logic        m_axis_tlast,
     output      logic [2:0]  m_axis_tuser,
 
+    output      logic        stripped,       // of a good frame: from its fourth clock to its end
+
     output      logic        busy
 );
 
@@ -100,6 +102,8 @@ module vlan_strip (
             m_axis_tlast = beat_last_q && !beat_keep_q[4];
         end
     end
+
+    assign stripped = moved_q;
 
     assign busy = beat_valid_q || inside_q || rest_q;
 

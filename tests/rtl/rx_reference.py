@@ -99,6 +99,10 @@ def facts_of(frame: bytes, rss: Rss) -> Facts:
     return Facts(tci, hash_type, value, header, packet.header_ok, ok, bad)
 
 
+def is_tagged(frame: bytes) -> bool:
+    return _u16(frame, 12) in TAGS
+
+
 def _u16(frame: bytes, at: int) -> int:
     return int.from_bytes(frame[at : at + 2], "big")
 

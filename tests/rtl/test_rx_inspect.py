@@ -12,7 +12,7 @@ import pytest
 from cocotb.triggers import FallingEdge
 from conftest import SEED, SIMS
 from rx_packets import Packets
-from rx_reference import Facts, Rss, facts_of
+from rx_reference import Facts, Rss, facts_of, is_tagged
 from wire_side_common import beats, start_clock_and_reset
 
 from pystack.dev.drivers.w2a_regs import HashType
@@ -98,12 +98,13 @@ class Inspector:
     async def send(self, frame: bytes, stored: bool) -> None:
         """With nothing else under way: the stamp is that of its first beat."""
         dut = self.dut
-        for beat in beats(frame):
+        for number, beat in enumerate(beats(frame)):
             await self.clock()
             if not self.under_way:
                 self.under_way, begun = 1, self.now
             dut.s_axis_tvalid.value, dut.s_axis_tlast.value = 1, int(beat.last)
             dut.s_axis_tdata.value, dut.s_axis_tkeep.value = beat.data, beat.keep
+            dut.s_axis_stripped.value = int(self.strip and number > 2 and is_tagged(frame))
         facts = facts_of(frame, Rss())
         if stored:
             stripped = self.strip and facts.tci is not None
@@ -115,7 +116,7 @@ class Inspector:
             self.verdicts.append(facts)
         self.ends.append((self.now + 3, stored))
         await self.clock()
-        dut.s_axis_tvalid.value = 0
+        dut.s_axis_tvalid.value = dut.s_axis_stripped.value = 0
         self.under_way = 0
         for _ in range(self.rng.choice((2, 9, 30))):
             await self.clock()
@@ -124,7 +125,7 @@ class Inspector:
 async def inspect(dut: Any, strip: bool) -> None:
     rng = random.Random(cocotb.RANDOM_SEED)
     inspector, packets = Inspector(dut, rng, strip), Packets(rng, max_payload=60)
-    inputs = ("tdata", "tkeep", "tvalid", "tlast")
+    inputs = ("tdata", "tkeep", "tvalid", "tlast", "stripped")
     await start_clock_and_reset(
         dut,
         **{f"s_axis_{name}": 0 for name in inputs},
@@ -134,7 +135,6 @@ async def inspect(dut: Any, strip: bool) -> None:
         cfg_rss_ipv6=7,
         cfg_rss_key=int.from_bytes(Rss().key, "little"),
         table_queue=0,
-        cfg_vlan_strip=int(strip),
     )
     for _ in range(150):
         await inspector.send(packets.frame(), rng.random() < 0.8)

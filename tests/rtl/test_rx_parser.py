@@ -21,6 +21,7 @@ from rx_reference import (
     Facts,
     Rss,
     facts_of,
+    is_tagged,
     toeplitz,
 )
 from wire_side_common import beats, start_clock_and_reset
@@ -77,6 +78,7 @@ class Parser:
             s_axis_tkeep=0,
             s_axis_tvalid=0,
             s_axis_tlast=0,
+            s_axis_stripped=0,
         )
 
     async def clock(self) -> None:
@@ -89,10 +91,10 @@ class Parser:
         dut.table_queue.value = table(int(dut.table_index.value)) if self._hashed() else 15
         if dut.steer_valid.value == 1:
             self.stamps.append(int(dut.steer_stamp.value))
-            tagged = int(dut.steer_tagged.value)
+            stripped = int(dut.steer_stripped.value)
             self.found.append(
                 [
-                    int(dut.steer_tci.value) if tagged else None,
+                    int(dut.steer_tci.value) if stripped else None,
                     int(dut.steer_hash_type.value),
                     int(dut.steer_hash.value),
                     int(dut.steer_header_len.value),
@@ -116,7 +118,9 @@ class Parser:
             dut.s_axis_tdata.value = beat.data
             dut.s_axis_tkeep.value = beat.keep
             dut.s_axis_tlast.value = int(beat.last)
+            dut.s_axis_stripped.value = int(number > 2 and is_tagged(frame))
         await self.clock()
+        dut.s_axis_stripped.value = 0
         self.sent += 1
         for _ in range(gap - 1):
             await self.clock()

@@ -21,9 +21,6 @@ _UDP_HLEN, _TCP_HLEN = 8, 20
 FAR = 168  # where TCP or UDP is too far in for a header split
 
 
-FAR = 168  # where TCP or UDP is too far in for a header split
-
-
 @dataclass
 class Dissected:
     """Offsets count from the frame's first byte; 0: there is no such header.
