@@ -79,7 +79,8 @@ module irq_control #(
             rx_any_q     <= rx_moving && !is_ahead(rx_completed[q], rx_consumer_q);
             tx_any_q     <= tx_moving && !is_ahead(tx_completed[q], tx_consumer_q);
             enough_q     <= 17'(rx_pending_q) + 17'(tx_pending_q) >= 17'(moderation_count[q]);
-            old_q        <= age_q >= moderation_cycles[q];
+            // Once old, always: the age wraps, and the line may have to wait for `settle_q`.
+            old_q        <= age_q >= moderation_cycles[q] || (old_q && armed_q && any);
             age_q        <= armed_q && any ? age_q + 16'd1 : 16'd2;
             // The line falls at once; an event of this clock will be there again.
             if (arm[q]) begin

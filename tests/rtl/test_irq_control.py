@@ -8,7 +8,7 @@ import cocotb
 import pytest
 from axi_memory_common import CLOCK_PS
 from cocotb.clock import Clock
-from cocotb.triggers import FallingEdge
+from cocotb.triggers import FallingEdge, Timer
 from conftest import SEED, SIMS
 
 from wire2app.simulator import Design, nic_sources, simulate
@@ -146,6 +146,22 @@ async def moderation_waits_for_count_or_time(dut: Any) -> None:
     assert await bench.clocks_until_irq() == 3
     await bench.arm(rx=2, tx=2)  # one is left: its time starts now
     assert await bench.clocks_until_irq() == 51
+
+
+@cocotb.test()
+async def the_longest_time_is_not_missed_for_a_ring_that_starts_when_it_is_over(dut: Any) -> None:
+    """The age is at its largest for one clock; while a ring's indices settle nothing fires."""
+    bench = Bench(dut)
+    for clocks in range(0xFFFF - 2, 0xFFFF + 1):
+        await bench.reset(cycles=0xFFFF, count=4)
+        bench.set(rx_completed=1)
+        await Timer(clocks * CLOCK_PS, "ps")
+        await bench.clocks(1)
+        assert not bench.bit("irq")
+        bench.set(tx_start=1)
+        await bench.clocks(1)
+        bench.set(tx_start=0)
+        await bench.clocks_until_irq(5)
 
 
 @cocotb.test()
