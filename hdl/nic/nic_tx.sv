@@ -354,7 +354,7 @@ module nic_tx
         .clk, .rst,
         .desc_push, .desc_full, .desc_queue(head_queue), .desc_index, .desc_len,
         .result_push, .result_full, .result_status, .result_fragments(frame.fragments),
-        .result_rest(frame.rest), .result_stamp,
+        .result_part(frame.part), .result_stamp,
         .sending(cfg_enable), .stamp_push(ev_stamp), .stamp_told, .stamp_lost, .stamp(now),
         .cpl_push, .cpl_full, .cpl_queue, .cpl_entry, .cpl_last, .busy(complete_busy)
     );

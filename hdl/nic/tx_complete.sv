@@ -28,7 +28,7 @@ module tx_complete
     output      logic              result_full,   // the next frame has to wait
     input  wire logic [3:0]        result_status,
     input  wire logic [5:0]        result_fragments,
-    input  wire logic              result_rest,   // of a frame that has been counted
+    input  wire logic              result_part,   // its end is not in it: not counted
     input  wire logic              result_stamp,  // its start, on its way to the wire, is stamped
 
     // stamps
@@ -48,7 +48,7 @@ module tx_complete
     output      logic              busy
 );
 
-    logic              desc_valid, desc_busy, unused_freed, result_valid, result_pop, rest, stamped;
+    logic              desc_valid, desc_busy, unused_freed, result_valid, result_pop, part, stamped;
     logic [QueueW-1:0] queue_id;
     logic [15:0]       index, len;
     cpl_status_e       status;
@@ -79,7 +79,7 @@ module tx_complete
     always_ff @(posedge clk) begin
         told_q <= result_push && !rst;
         if (result_push)
-            told_result_q <= {result_status, result_fragments, result_rest, result_stamp};
+            told_result_q <= {result_status, result_fragments, result_part, result_stamp};
         if (told_q && !result_pop) used_q <= used_q + 1'b1;
         if (result_pop && !told_q) used_q <= used_q - 1'b1;
         result_full <= used_q >= UsedW'(Frames - 4);  // late, and two are under way
@@ -93,7 +93,7 @@ module tx_complete
         .push_data(told_result_q),
         .full(unused_results_full),
         .pop(result_pop),
-        .head({status, fragments, rest, stamped}),
+        .head({status, fragments, part, stamped}),
         .valid(result_valid)
     );
 
@@ -104,7 +104,7 @@ module tx_complete
     logic [5:0]        left_q;        // descriptors
     logic              last_q;        // one is left,
     logic              waits_q;       // and waits for a stamp
-    logic              rest_q;        // it was counted before
+    logic              part_q;        // of a frame
     logic              stamp_wanted_q, go_q, cpl_valid_q;
     tx_cpl_t           entry;
     logic              due_valid, due_lost, stamp_valid, give_up;
@@ -133,7 +133,7 @@ module tx_complete
             last_q         <= fragments == 6'd1;
             waits_q        <= fragments == 6'd1 && stamped;
             stamp_wanted_q <= stamped;
-            rest_q         <= rest;
+            part_q         <= part;
         end
         if (cpl_push) cpl_valid_q <= 1'b0;
         if (load) begin
@@ -143,7 +143,7 @@ module tx_complete
             waits_q     <= left_q == 6'd2 && stamp_wanted_q;
             cpl_valid_q <= 1'b1;
             cpl_queue   <= queue_id;
-            cpl_last    <= last_q && !rest_q;
+            cpl_last    <= last_q && !part_q;
             cpl_entry   <= entry;
         end
         if (rst) begin

@@ -100,7 +100,6 @@ module tx_gather
     tx_frame_t         frame_q;
     logic              cut_q, empty_q;     // ran out; a fragment without bytes
     logic              skipped_q;
-    logic              counted_q;          // as such, or as lost with its ring
     logic              cannot_q;           // be cut
     logic              long_q, beyond_q, bad_q;  // a checksum beyond its end
     logic [LenW-1:0]   len_q, limit_q;     // limit_q: of what is to be read
@@ -186,7 +185,6 @@ module tx_gather
             if (state_q == JUDGE) begin
                 long_q   <= len_q > limit_q;
                 beyond_q <= frame_q.csum_start != '0 && LenW'(csum_end_q) > len_q;
-                counted_q <= skipped_q || (cut_q && !running[head_queue]);
                 bad_q    <= empty_q || cut_q || skipped_q || cannot_q
                     || (frame_q.vlan_insert && len_q < LenW'(14));
             end
@@ -208,7 +206,7 @@ module tx_gather
     always_comb begin
         frame        = frame_q;
         frame.len    = len_q[16:0];
-        frame.rest   = counted_q;
+        frame.part   = cut_q;
         frame.status = CPL_STATUS_OK;
         if (resp_q == 2'b11) frame.status = CPL_STATUS_DESC_DECERR;
         else if (resp_q == 2'b10) frame.status = CPL_STATUS_DESC_SLVERR;

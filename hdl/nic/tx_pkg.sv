@@ -16,7 +16,7 @@ package tx_pkg;
     typedef struct packed {
         logic [3:0]  status;       // cpl_status_e; if it is not OK, no data follow
         logic [5:0]  fragments;
-        logic        rest;         // not counted: of a refused frame, or one its ring stopped in
+        logic        part;         // not counted: the end of this refused frame is not in it
         logic [16:0] len;          // bytes of all fragments
         logic        timestamp;
         logic        vlan_insert;

@@ -244,17 +244,17 @@ async def the_rest_of_a_frame_that_is_too_long_is_refused_too(dut: Any) -> None:
     bench.rings[2] += [Desc(5, False), Desc(5, True), Desc(64, True)]
     await bench.until_idle()
     bad = int(CplStatus.BAD_LENGTH)
-    said = [[(len(t.lengths), t.fields.get("status", 0), t.fields.get("rest", 0)) for t in taken]
+    said = [[(len(t.lengths), t.fields.get("status", 0), t.fields.get("part", 0)) for t in taken]
             for taken in bench.taken]  # fmt: skip
-    assert said[0] == [(24, bad, 0), (7, bad, 1), (1, 0, 0)]
-    assert said[2] == [(3, bad, 0), (2, bad, 1), (1, 0, 0)]
+    assert said[0] == [(24, bad, 1), (7, bad, 0), (1, 0, 0)]
+    assert said[2] == [(3, bad, 1), (2, bad, 0), (1, 0, 0)]
     bench.rings[1] += [Desc(5, False) for _ in range(10)]
     while bench.consumed[1] < 4:
         await bench.clock()
     bench.running[1] = False
     await bench.until_idle()
     assert len(bench.taken[1][0].lengths) == bench.consumed[1] < 10
-    assert bench.taken[1][0].fields["rest"], "nobody but its ring's driver counts it"
+    assert bench.taken[1][0].fields["part"], "nobody but its ring's driver counts it"
     bench.running[1] = True
     bench.rings[1][bench.consumed[1] :] = [Desc(80, True)]
     await bench.until_idle()
@@ -267,6 +267,7 @@ async def the_rest_of_a_frame_that_is_too_long_is_refused_too(dut: Any) -> None:
     bench.rings[1] += [Desc(81, True)]
     await bench.until_idle()
     assert [t.fields.get("status", 0) for t in bench.taken[1][2:]] == [bad, 0]
+    assert bench.taken[1][2].fields["part"], "nor one that was refused before its ring stopped"
 
 
 @of_module("tx_gather")

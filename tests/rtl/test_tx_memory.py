@@ -192,7 +192,7 @@ class Completions:
         await start_clock_and_reset(
             self.dut, desc_push=0, desc_queue=0, desc_index=0, desc_len=0, result_push=0,
             result_status=0, result_fragments=0, result_stamp=0, sending=1, stamp_push=0,
-            stamp_told=0, stamp_lost=0, stamp=0, cpl_full=0, result_rest=0,
+            stamp_told=0, stamp_lost=0, stamp=0, cpl_full=0, result_part=0,
         )  # fmt: skip
 
     async def clock(self, stamp: int | None = None) -> None:
@@ -216,7 +216,7 @@ class Completions:
             status, fragments, wish = self.results.popleft()
             dut.result_status.value, dut.result_fragments.value = status, fragments
             dut.result_stamp.value = int(wish > 0)
-            dut.result_rest.value = int(status == CplStatus.BAD_LENGTH and fragments == 3)
+            dut.result_part.value = int(status == CplStatus.BAD_LENGTH and fragments == 3)
             if wish:
                 delay = rng.randrange(4) if self.delay is None else self.delay
                 self.due.append([delay, int(wish == 2)])

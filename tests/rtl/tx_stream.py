@@ -17,7 +17,7 @@ Word = dict[str, int]
 FRAME = (  # tx_pkg::tx_frame_t from its highest bit on
     ("status", 4),
     ("fragments", 6),
-    ("rest", 1),
+    ("part", 1),
     ("len", 17),
     ("timestamp", 1),
     ("vlan_insert", 1),

@@ -37,7 +37,7 @@ class _Frame:
 
     fragments: list[tuple[int, int]]
     order: TxOrder
-    rest: bool = False  # of a frame that has been refused, and counted
+    part: bool = False  # of a refused frame: its end, which is counted, is not in it
     status: CplStatus = CplStatus.OK
     data: bytes = b""
     ready: bool = False
@@ -98,7 +98,7 @@ class Transmitter:
         self._queues[number].waiting.append(frame)
         if frame.status:
             bad_length = frame.status is CplStatus.BAD_LENGTH
-            if not frame.rest:
+            if not frame.part:
                 self._nic.queues[number].count("tx_bad_length" if bad_length else "tx_bus_error")
             frame.ready = True
         else:
@@ -132,11 +132,11 @@ class Transmitter:
             return None
         fields, resp = fetched[-1]
         order = _order(fetched[0][0], self._nic.features)
-        frame = _Frame([], order, queue.rest, descriptor_status(resp))
         cut = not (resp or fields[2] & regs.TX_DESC_LAST)
+        frame = _Frame([], order, cut, descriptor_status(resp))
         limit = min(self._nic.registers[regs.MAX_FRAME], self._nic.max_frame)
         lengths = [fields[1] for fields, _ in fetched]
-        refused = cut or frame.rest or not all(lengths)
+        refused = cut or queue.rest or not all(lengths)
         queue.rest = cut
         for length in lengths:
             frame.fragments.append((ring.take(), length))
