@@ -13,6 +13,7 @@ from pystack.dev.drivers import w2a_regs as regs
 from tb.pins.xgmii_code import Defect
 from tb.settings import BusSettings, Stalls
 
+LOCAL_FAULT = (0x0100009C_0100009C, 0x11)
 ENTRY = 6  # cycles from the start of a frame on the wire model to the NIC's knowing of it
 SLOW = BusSettings(Stalls.everywhere(0.6), range(1, 90), range(1, 90))
 
@@ -76,6 +77,19 @@ async def idle_is_low_while_a_frame_is_received(dut: Any) -> None:
 @nic_test()
 async def idle_is_low_while_a_frame_is_received_on_a_slow_bus(dut: Any) -> None:
     await low_while_receiving(dut, SLOW)
+
+
+@nic_test()
+async def idle_is_low_until_link_faults_are_forgotten(dut: Any) -> None:
+    """128 columns without one do that, and need the clock; also where the link has stayed up."""
+    nic, watch = await watched(dut, None)
+    for words in (1, 8):  # of two faults each; four take the link down
+        start = nic.bench.cycles
+        nic.bench.bus.wire.send_columns([LOCAL_FAULT] * words)
+        await nic.cycles(400)
+        assert int(dut.idle.value)
+        assert watch.high(start + ENTRY, start + words + 128 // 2) == []
+    await nic.finish()
 
 
 async def low_while_sending(dut: Any, settings: BusSettings | None) -> None:
