@@ -49,8 +49,9 @@ module pause_tx (
     logic [2:0]  beat_q;
     logic [15:0] time_q;      // in the pause frame under way
     logic [1:0]  ended_q;     // the MAC's event comes three clocks after the last beat
-    logic        full_q, drained_q, want_off, want_on, want, offer, ends, awake;
+    logic        full, full_q, drained_q, want_off, want_on, want, offer, ends, awake;
 
+    assign full     = fill >= cfg_xoff;
     assign want_off = full_q && cfg_enable && (!off_q || again_q == '0);
     assign want_on  = off_q && (drained_q || !cfg_enable);
     assign want     = want_off || want_on;
@@ -73,8 +74,8 @@ module pause_tx (
     always_ff @(posedge clk) begin
         if (awake) begin
             state_q   <= state_d;
-            full_q    <= cfg_enable && fill >= cfg_xoff;
-            drained_q <= fill <= cfg_xon;
+            full_q    <= cfg_enable && cfg_quanta != '0 && full;
+            drained_q <= fill <= cfg_xon && !full;
             ended_q   <= {ended_q[0], state_q == CONTROL && ends};
             ev_sent   <= ended_q[1];
             if (again_q != '0) again_q <= again_q - 18'd1;

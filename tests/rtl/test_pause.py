@@ -132,6 +132,7 @@ class Sender:
         self.dut, self.rng = dut, random.Random(SEED)
         self.fill, self.enable, self.paused = 0, 1, 0
         self.rst = 0
+        self.quanta, self.xon = QUANTA, XON
         self.stall, self.offering = 0.3, True
         self.number = 0
         self.rest: list[dict[str, int]] = []
@@ -157,6 +158,7 @@ class Sender:
         await FallingEdge(dut.clk)
         if not self.rest and self.offering:
             self.next_frame()
+        dut.cfg_quanta.value, dut.cfg_xon.value = self.quanta, self.xon
         dut.fill.value, dut.cfg_enable.value, dut.paused.value = self.fill, self.enable, self.paused
         dut.rst.value = self.rst
         dut.s_axis_tvalid.value = int(bool(self.rest))
@@ -262,6 +264,34 @@ async def switched_on_it_forgets_how_full_the_buffer_was_before(dut: Any) -> Non
     bench.enable = 1
     assert await bench.run(100) == []
     bench.check(2)
+
+
+@of_module("pause_tx")
+async def a_pause_of_no_time_is_not_sent_but_to_take_back_another(dut: Any) -> None:
+    bench = Sender(dut)
+    await bench.start()
+    bench.quanta, bench.fill = 0, XOFF
+    assert await bench.run(300) == []
+    bench.quanta = QUANTA
+    assert [frame for _, frame in await bench.run(40)] == [pause_frame(QUANTA)]
+    bench.quanta = 0
+    assert await bench.run(300) == []
+    bench.fill = XON
+    assert [frame for _, frame in await bench.run(200)] == [pause_frame(0)]
+    bench.check(2)
+
+
+@of_module("pause_tx")
+async def thresholds_the_wrong_way_round_send_no_xon_while_it_is_full(dut: Any) -> None:
+    bench = Sender(dut)
+    await bench.start()
+    bench.xon, bench.fill = 2 * XOFF, XOFF
+    half = QUANTA * CLOCKS // 2
+    pauses = await bench.run(5 * half)
+    assert {frame for _, frame in pauses} == {pause_frame(QUANTA)} and len(pauses) <= 6
+    bench.fill = XOFF - 1
+    assert [frame for _, frame in await bench.run(200)] == [pause_frame(0)]
+    bench.check(len(pauses) + 1)
 
 
 @of_module("pause_tx")
