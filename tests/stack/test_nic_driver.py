@@ -86,9 +86,11 @@ def test_a_frame_whose_first_descriptor_cannot_be_read_is_lost_once() -> None:
         skb.dev = pair.dev
         pair.a.core.queue_xmit(skb)
 
+    interrupts = pair.nic.queues[0].interrupts
     pair.do(pair.a, send)
     pair.engine.run(until=pair.engine.now + SECOND)
     assert pair.nic.resets == 1
+    assert pair.nic.queues[0].interrupts == interrupts + 1, "its first completion tells enough"
     assert {drop.value: n for drop, n in pair.a.kernel.drops.items()} == {"nic.tx_bus_error": 1}
     stats = pair.stats()
     assert stats["queue0_tx_bus_error"] == 1 and "lost_tx_reset" not in stats

@@ -219,7 +219,9 @@ class QueuePair:
         while (at := ring.next_completion()) is not None:
             index, size, who, flags, stamp = regs.TX_CPL.unpack_from(ring.view, at)
             reaped += 1
-            status = status or who & regs.TX_CPL_STATUS
+            if told := who & regs.TX_CPL_STATUS:
+                status = status or told
+                self._told = self._told or told in _STOPS  # the frame's last may never come
             length += size
             skb = ring.take(ring.reaped(index))
             if skb is not None:
