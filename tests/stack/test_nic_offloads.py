@@ -70,10 +70,13 @@ class Pair:
     ) -> None:
         """`via`: what the client connects to, if it is not the server."""
         got = hashlib.sha256()
+        listens = False
 
         def server(socket: Any) -> None:
+            nonlocal listens
             family = socket.AF_INET6 if ":" in to else socket.AF_INET
             listener = socket.create_server((to, port), family=family)
+            listens = True
             conn, _ = listener.accept()
             listener.close()
             with conn:
@@ -84,8 +87,10 @@ class Pair:
             with socket.create_connection(via or (to, port)) as sock:
                 sock.sendall(data)
 
-        processes = [sink.process("server", server), source.process("client", client)]
         limit = self.engine.now + 60 * SECOND
+        serving = sink.process("server", server)
+        self.engine.run(stop=lambda: listens, until=limit)
+        processes = [serving, source.process("client", client)]
         self.engine.run(stop=lambda: not any(p.alive for p in processes), until=limit)
         assert not any(p.alive for p in processes), "the transfer does not end"
         assert [p.tracebacks for p in processes] == [[], []]
@@ -142,6 +147,15 @@ def test_tso_cuts_what_tcp_sends_in_one_piece(to: str) -> None:
     stats = pair.stats()
     assert stats["queue0_tx_frames"] < stats["tx_frames"] / 3, "frames of many segments"
     assert pair.a.kernel.mib["TcpOutSegs"] >= len(segments), "counted as segments"
+    pair.close()
+
+
+def test_transfers_follow_each_other_either_way() -> None:
+    """The second knows the neighbour: its SYN leaves at once."""
+    pair = Pair()
+    for _ in range(2):
+        pair.transfer(pair.a, pair.b, b"to b", "10.77.0.2")
+        pair.transfer(pair.b, pair.a, b"to a", "10.77.0.1")
     pair.close()
 
 
