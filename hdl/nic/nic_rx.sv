@@ -242,7 +242,8 @@ module nic_rx
     logic [Queues-1:0] unused_fetch_push;
     logic unused_fetch_last;
 
-    ring_side #(.Queues(Queues), .DataW(DataW), .AddrW(AddrW)) u_side (
+    // Descriptors are asked for early, since their reads may wait behind 8 KiB of transmit's.
+    ring_side #(.Queues(Queues), .DataW(DataW), .AddrW(AddrW), .Batch(4)) u_side (
         .clk, .rst,
         .enable, .run_on, .log2_entries, .doorbell, .doorbell_producer, .desc_base, .cpl_base,
         .doorbell_refused, .active, .error, .producer, .fetched, .completed,

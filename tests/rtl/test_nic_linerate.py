@@ -106,8 +106,8 @@ def test_64_bits_carry_every_length_at_line_rate_in_one_direction(
 @pytest.mark.regress
 @pytest.mark.parametrize("queues", [1, 4, 16])
 def test_64_bits_in_both_directions_lose_nothing_uncounted(queues: int, tmp_path: Path) -> None:
-    """And little: two frames in a hundred at most, half a per cent of the time to send."""
+    """And little: a frame in 150 at most, half a per cent of the time to send."""
     result = run_linerate(bench_design(AxiDataW=64, Queues=queues), EVERY, tmp_path)
     assert result["rx_frames"] + result["rx_drops"] == result["tx_frames"] == len(EVERY)
-    assert result["rx_drops"] <= len(EVERY) / 50
+    assert result["rx_drops"] <= len(EVERY) / 150
     assert result["tx_cycles"] <= 1.005 * result["line_cycles"]
