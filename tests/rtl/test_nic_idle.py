@@ -79,6 +79,12 @@ async def idle_is_low_while_a_frame_is_received_on_a_slow_bus(dut: Any) -> None:
     await low_while_receiving(dut, SLOW)
 
 
+@nic_test("plain")
+async def idle_is_low_while_a_frame_is_received_without_offloads(dut: Any) -> None:
+    """No parser is busy beside the buffer then."""
+    await low_while_receiving(dut, None)
+
+
 @nic_test()
 async def idle_is_low_until_link_faults_are_forgotten(dut: Any) -> None:
     """128 columns without one do that, and need the clock; also where the link has stayed up."""
@@ -155,3 +161,7 @@ async def the_clock_stops_between_frames_and_nothing_is_lost(dut: Any) -> None:
 @pytest.mark.parametrize("sim", SIMS)
 def test_nic_idle(sim: str, bus: str) -> None:
     run_nic_tests(__name__, sim, bus=bus)
+
+
+def test_nic_idle_without_offloads() -> None:
+    run_nic_tests(__name__, SIMS[-1], build="plain")
