@@ -9,13 +9,15 @@
     logic [7:0]       f_asked_q = '0;   // accepted on AR, last beat not accepted on R
     logic [AddrW-1:0] f_last;           // where the last beat of a burst begins
     logic             f_past_q = 1'b0;
+    logic             f_ends;           // the last beat of a burst is accepted
 
+    assign f_ends = m_axi_rvalid && m_axi_rready && m_axi_rlast;
     assign f_last = (m_axi_araddr & ~(AddrW'(BeatBytes - 1)))
         + (AddrW'(m_axi_arlen) << BeatW);
 
     always_ff @(posedge clk) begin
         f_past_q  <= !rst;
-        f_asked_q <= rst ? '0 : f_asked_q + 8'(m_axi_arvalid && m_axi_arready) - 8'(burst_end);
+        f_asked_q <= rst ? '0 : f_asked_q + 8'(m_axi_arvalid && m_axi_arready) - 8'(f_ends);
         for (int i = 0; i < Clients; i++) assume (!job_valid[i] || job_len[i] != 16'd0);
         assume (!m_axi_rvalid || (f_asked_q != '0 && m_axi_rid == '0));
 
@@ -23,7 +25,8 @@
             if (burst_valid)
                 assert (f_left != '0 && f_room == (FBurstW + 1)'(MaxBurstBytes)
                     - (FBurstW + 1)'(burst_addr[FBurstW-1:0]));
-            assert (8'(bursts_q) == f_asked_q + 8'(m_axi_arvalid) && f_asked_q < 8'h80);
+            assert (8'(bursts_q) == f_asked_q + 8'(m_axi_arvalid) + 8'(ended_q)
+                && f_asked_q < 8'h80);
             assert (32'(bursts_q) <= MaxBursts);
             if (taken_q) assert (burst_valid && !open_full);
             if (m_axi_arvalid) assert (m_axi_araddr >> FBurstW == f_last >> FBurstW);
@@ -34,6 +37,6 @@
                     && $stable(m_axis_tlast) && $stable(m_axis_ttag) && $stable(m_axis_tclient)
                     && $stable(m_axis_tresp) && $stable(m_axis_tresp_job));
             cover (m_axi_arvalid && !m_axi_arready && m_axi_arlen == 8'd31);
-            cover (32'(bursts_q) == MaxBursts && burst_valid && burst_end);
+            cover (32'(bursts_q) == MaxBursts && burst_valid && f_ends);
         end
     end

@@ -86,7 +86,7 @@
                 assert (start_q || limit_q == 16'(consumed_q + entries));
                 assert (next_q == 16'(consumed_q + 16'd1));
                 assert (f_stale_q || f_resized_q[1]
-                    || (fits_q <= room && fits_q <= to_end && room_q <= room));
+                    || (fits_q <= room && fits_q <= behind + 1'b1 && room_q <= room));
             end
             assert (!f_stale_q || (moved_q[0] && (fetching_q || waiting_q == '0)));
             assert (32'(block_q) < Prefetch);
@@ -98,7 +98,7 @@
                 if (state_q == RUN) assert (count_q != '0 && fits_q != '0);
                 if (state_q == RUN) assert (16'(count_q) <= waiting_q);
                 if (state_q == RUN) assert (count_q <= room);
-                if (state_q == RUN) assert (count_q <= to_end);
+                if (state_q == RUN) assert (count_q <= behind + 1'b1);
             end
             // What a doorbell is measured against never lies beyond the ring.
             if (measured_q && state_q == RUN)

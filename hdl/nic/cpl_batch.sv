@@ -108,28 +108,30 @@ module cpl_batch #(
                 for (int i = 0; i < Slices; i++)
                     if (slice == SliceW'(i)) rows_q[row][128*i +: 128] <= push_entry;
             end
-            if (m_axis_tready) m_axis_tvalid <= 1'b0;
-            if (shift) begin
-                m_axis_tvalid <= 1'b1;
-                m_axis_tdata  <= beat;
-                beat_q        <= !last_beat;
-            end
-            if (row_goes) head_q <= head_q + 1'b1;
-            if (begin_row && !row_goes) held_q <= held_q + 1'b1;
-            if (row_goes && !begin_row) held_q <= held_q - 1'b1;
-            full_q <= !row_goes && (full_q || (begin_row && held_q == (PtrW + 1)'(Depth - 1)));
             if (rst) begin
                 tail_q        <= '0;
                 given_q       <= '0;
-                head_q        <= '0;
-                held_q        <= '0;
-                full_q        <= 1'b0;
-                beat_q        <= 1'b0;
                 job_count     <= '0;
                 job_valid     <= 1'b0;
                 batch_full_q  <= 1'b0;
-                m_axis_tvalid <= 1'b0;
             end
+        end
+    end
+
+    // What hangs on the bus's ready is not behind `awake`: that would make its paths longer.
+    always_ff @(posedge clk) begin
+        if (!m_axis_tvalid || m_axis_tready) m_axis_tdata <= beat;
+        if (shift) beat_q <= !last_beat;
+        m_axis_tvalid <= !rst && (more || (m_axis_tvalid && !m_axis_tready));
+        if (row_goes) head_q <= head_q + 1'b1;
+        if (begin_row && !row_goes) held_q <= held_q + 1'b1;
+        if (row_goes && !begin_row) held_q <= held_q - 1'b1;
+        full_q <= !rst && !row_goes
+            && (full_q || (begin_row && held_q == (PtrW + 1)'(Depth - 1)));
+        if (rst) begin
+            head_q <= '0;
+            held_q <= '0;
+            beat_q <= 1'b0;
         end
     end
 

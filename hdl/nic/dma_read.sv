@@ -86,7 +86,8 @@ module dma_read #(
 
     // ---- AR: one burst a clock, at most MaxBursts outstanding
 
-    logic                   burst_valid, burst_take, burst_end, ar_awake;
+    logic                   burst_valid, burst_take, ar_awake;
+    logic                   ended_q;  // a burst, a clock ago: so old may `bursts_q` be
     logic                   unused_burst_last;
     logic [AddrW-1:0]       burst_addr;
     logic [7:0]             burst_len;
@@ -108,10 +109,10 @@ module dma_read #(
 
     assign burst_take = burst_valid && (!m_axi_arvalid || m_axi_arready)
         && bursts_q != BurstCountW'(MaxBursts);
-    assign burst_end  = m_axi_rvalid && m_axi_rready && m_axi_rlast;
-    assign ar_awake   = burst_take || burst_end || m_axi_arvalid || rst;
+    assign ar_awake   = burst_take || ended_q || m_axi_arvalid || rst;
 
     always_ff @(posedge clk) begin
+        ended_q <= m_axi_rvalid && m_axi_rready && m_axi_rlast;
         if (ar_awake) begin
             if (m_axi_arready) m_axi_arvalid <= 1'b0;
             if (burst_take) begin
@@ -119,7 +120,8 @@ module dma_read #(
                 m_axi_araddr  <= burst_addr;
                 m_axi_arlen   <= burst_len;
             end
-            bursts_q <= bursts_q + BurstCountW'(burst_take) - BurstCountW'(burst_end);
+            if (burst_take && !ended_q) bursts_q <= bursts_q + 1'b1;
+            if (ended_q && !burst_take) bursts_q <= bursts_q - 1'b1;
             if (rst) begin
                 m_axi_arvalid <= 1'b0;
                 bursts_q      <= '0;

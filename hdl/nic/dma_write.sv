@@ -148,17 +148,23 @@ module dma_write #(
     logic [BurstW-1:0]  open_addr;  // within a burst
     logic [LaneW-1:0]   open_lane;  // of the first byte in the client's beat
     logic [BeatW-1:0]   last, open_last;  // the job's last byte, from 0, within a beat
-    logic [16:0]        last_lane, open_end;  // its lane, counted from the first beat
+    logic [16:0]        open_end;   // its lane, counted from the first beat
+    logic [Clients-1:0][16:0] job_end_lane;  // of all jobs: added up before one is chosen
 
     assign last      = BeatW'(job_len[client]) - 1'b1;
-    assign last_lane = 17'(job_len[client])
-        + {{17 - BeatW{addr[BeatW-1:0] == '0}}, addr[BeatW-1:0] - 1'b1};
+
+    for (genvar i = 0; i < Clients; i++) begin : g_client
+        logic [BeatW-1:0] offset;
+
+        assign offset          = job_addr[i][BeatW-1:0];
+        assign job_end_lane[i] = 17'(job_len[i]) + {{17 - BeatW{offset == '0}}, offset - 1'b1};
+    end
 
     small_fifo #(.Width(OpenW), .Depth(MaxJobs)) u_open (
         .clk,
         .rst,
         .push(take_job),
-        .push_data({client, addr[BurstW-1:0], job_lane[client], last, last_lane}),
+        .push_data({client, addr[BurstW-1:0], job_lane[client], last, job_end_lane[client]}),
         .full(open_full),
         .pop(load),
         .head({open_client, open_addr, open_lane, open_last, open_end}),
@@ -246,7 +252,8 @@ module dma_write #(
                 beats_left_q <= open_end[16:BeatW];
                 beat_q       <= open_addr[BurstW-1:BeatW];
             end
-            addressed_q     <= addressed_q + BurstCountW'(burst_take) - BurstCountW'(burst_end);
+            if (burst_take && !burst_end) addressed_q <= addressed_q + 1'b1;
+            if (burst_end && !burst_take) addressed_q <= addressed_q - 1'b1;
             addressed_any_q <= burst_take
                 || (addressed_any_q && !(burst_end && addressed_q == BurstCountW'(1)));
             if (rst) begin

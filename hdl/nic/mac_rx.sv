@@ -64,13 +64,13 @@ module mac_rx (
     logic        held_q;      // inside a frame: held_data_q is its word before this one
     logic [63:0] held_data_q;
     logic [31:0] crc;
-    logic [16:0] room_q, room;  // bytes the frame may still have behind this word; negative: none
+    logic [16:0] first_q;       // bytes a frame may have behind its first word; negative: not even that
+    logic [16:0] room_q;        // bytes the frame may still have; once negative it is oversize
     logic        tight_q;       // fewer than 16
     logic        oversize_q, oversize, runt;
     logic [3:0]  words_q;                   // before this one, at most MinFrameWords
 
     assign oversize = oversize_q || (held_q && tight_q && room_q[3:0] < word_bytes);
-    assign room     = held_q ? room_q - 17'd8 : {1'b0, cfg_max_frame} - (17'd8 - 17'(FcsBytes));
     assign runt     = words_q < MinFrameWords - 4'd1
         || (words_q == MinFrameWords - 4'd1 && word_bytes != 4'd8);
 
@@ -83,10 +83,11 @@ module mac_rx (
     );
 
     always_ff @(posedge clk) begin
+        first_q <= {1'b0, cfg_max_frame} - (17'd8 - 17'(FcsBytes));
         if (word_valid || rst) begin
-            room_q      <= room;
-            tight_q     <= room[16:4] == '0;
-            oversize_q  <= (oversize || room[16]) && !word_last;
+            room_q      <= held_q ? room_q - 17'd8 : first_q;
+            tight_q     <= held_q ? room_q < 17'd24 : first_q[16:4] == '0;
+            oversize_q  <= (oversize || (held_q ? room_q < 17'd8 : first_q[16])) && !word_last;
             held_data_q <= word_data;
             held_q      <= !word_last;
             if (word_last) words_q <= '0;

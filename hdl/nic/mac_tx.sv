@@ -59,13 +59,13 @@ module mac_tx (
 
     // ---- beat: what came from the buffer, its bytes counted
 
-    logic        beat_valid_q, beat_last_q, beat_stamp_q, beat_take;
+    logic        beat_valid_q, beat_last_q, beat_stamp_q, takes;
     logic [63:0] beat_data_q;
     logic [3:0]  beat_bytes_q;
 
-    assign s_axis_tready = !beat_valid_q || beat_take;
-
+    // Ready when there is no beat, or the state machine takes it: known a clock before.
     always_ff @(posedge clk) begin
+        s_axis_tready <= !(s_axis_tready ? s_axis_tvalid : beat_valid_q) || takes || rst;
         if (s_axis_tready) begin
             beat_valid_q <= s_axis_tvalid;
             if (s_axis_tvalid) begin
@@ -137,7 +137,7 @@ module mac_tx (
         endcase
     end
 
-    assign beat_take = state_q == DATA || state_q == DRAIN;
+    assign takes = state_d == DATA || state_d == DRAIN;
 
     // ---- gap: from the column with the terminate, the next start is three columns on, or four
     // when the deficit does not allow to round down.  Preamble, data and FCS have 2w + 3 +
@@ -273,7 +273,7 @@ module mac_tx (
         .busy(assemble_busy)
     );
 
-    assign busy = state_q != IDLE || kind != NOTHING || token_q.kind != NOTHING
+    assign busy = state_q != IDLE || (enable && beat_valid_q) || token_q.kind != NOTHING
         || crc_q.kind != NOTHING || half_q.kind != NOTHING || assemble_busy;
 
 endmodule

@@ -355,12 +355,13 @@ module nic_top
     // a clock longer than it is there.
     logic       wire_quiet, wire_quiet_q, axil_busy_q, axil_quiet_q, irq_busy_q;
     logic [5:0] busy_q;
+    logic [2:0] rings_busy_q;
 
     assign wire_quiet = xgmii_rxc == 8'hff && xgmii_rxd == nic_pkg::XgmiiIdleWord;
 
     always_ff @(posedge clk) begin
-        quiet        <= !(|rx_active || |tx_active || dma_read_busy || dma_write_busy
-            || tx_wire_busy);
+        rings_busy_q <= {|rx_active, |tx_active, tx_wire_busy};
+        quiet        <= rings_busy_q == '0 && busy_q[2:1] == '0;
         busy_q       <= {halt, rx_busy, tx_busy, dma_read_busy, dma_write_busy, event_busy};
         irq_busy_q   <= irq_busy;  // the rings that move it are busy for two clocks more
         core_idle    <= busy_q == '0 && !irq_busy_q;

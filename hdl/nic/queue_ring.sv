@@ -98,11 +98,12 @@ module queue_ring
     logic         measured_q, bad_q;
     logic [15:0]  limit_q;             // the first index beyond the ring: consumed + entries
     logic [15:0]  news_q, free_q;      // descriptors it brings, and room for them
-    logic         in_bounds, accept, start_q;
+    logic         in_bounds, accept, start_q, resting;
     logic         doorbell_q;
 
     assign in_bounds = news_q <= free_q;
     assign accept    = measured_q && state_q == RUN && in_bounds;
+    assign resting   = state_q == STOPPED || start_q;
 
     always_ff @(posedge clk) begin
         mask_q           <= ~(16'hffff << log2_entries);
@@ -111,8 +112,8 @@ module queue_ring
         // One that came with the start was meant for what was before.
         doorbell_refused <= doorbell_q && !accept && !rst;
         start_q          <= start;
-        // Once more a clock after the start: the size may have come with it.
-        if (pop || start || start_q) limit_q <= (start || start_q ? mask_q : limit_q) + 16'd1;
+        // A clock after the start once more: the size may have come with it.
+        if (pop || resting) limit_q <= (resting ? mask_q : limit_q) + 16'd1;
         bad_q            <= measured_q && state_q == RUN && !in_bounds && !rst;
         if (doorbell) begin
             news_q <= doorbell_producer - producer_q;
@@ -184,26 +185,22 @@ module queue_ring
         if (accept) producer_q <= producer_q + news_q;
         if (accept) waiting_q <= waiting_q + news_q;
         else if (begun_q) waiting_q <= waiting_q - 16'(count_q);
+        if (fetch_begin) issued_q <= issued_q + 16'(count_q);
+        if (fetch_push && state_q == RUN) fetched_q <= fetched_q + 16'd1;
+        if (pop) consumed_q <= next_q;
+        if (pop) next_q <= next_q + 16'd1;
+        if (retire && !retire_resp[1] && !broken) completed_q <= completed_q + 16'd1;
+        if (pop && !retire) under_way_q <= under_way_q + 8'd1;
+        if (retire && !pop) under_way_q <= under_way_q - 8'd1;
         if (rst || start) begin
-            producer_q <= '0;
-            waiting_q  <= '0;
-        end
-        if (moves) begin
-            if (fetch_begin) issued_q <= issued_q + 16'(count_q);
-            if (fetch_push && state_q == RUN) fetched_q <= fetched_q + 16'd1;
-            if (pop) consumed_q <= next_q;
-            if (pop) next_q <= next_q + 16'd1;
-            if (retire && !retire_resp[1] && !broken) completed_q <= completed_q + 16'd1;
-            if (pop && !retire) under_way_q <= under_way_q + 8'd1;
-            if (retire && !pop) under_way_q <= under_way_q - 8'd1;
-            if (rst || start) begin
-                issued_q    <= '0;
-                fetched_q   <= '0;
-                consumed_q  <= '0;
-                next_q      <= 16'd1;
-                completed_q <= '0;
-                under_way_q <= '0;
-            end
+            producer_q  <= '0;
+            waiting_q   <= '0;
+            issued_q    <= '0;
+            fetched_q   <= '0;
+            consumed_q  <= '0;
+            next_q      <= 16'd1;
+            completed_q <= '0;
+            under_way_q <= '0;
         end
     end
 
@@ -226,12 +223,12 @@ module queue_ring
     // and decision are a clock old when they are used, and the room two; until then room and
     // waiting can only grow.
 
-    logic [CountW-1:0] room, waiting, to_end, room_q, fits_q, count_q;
+    logic [CountW-1:0] room, waiting, behind, room_q, fits_q, count_q;
     logic [CountW-1:0] block_q;  // the smaller of Prefetch and the ring, less one
     logic              many, wanted, wanted_q, roomy_q, want_awake;
 
     assign room   = CountW'(Prefetch) - CountW'(issued_q - consumed_q);
-    assign to_end = CountW'(block_q) - (CountW'(issued_q) & block_q) + 1'b1;
+    assign behind = CountW'(~issued_q) & block_q;  // up to the multiple, behind the next
 
     assign many    = |waiting_q[15:CountW];
     assign waiting = CountW'(waiting_q);
@@ -247,7 +244,7 @@ module queue_ring
         if (want_awake) begin
             room_q      <= room;
             roomy_q     <= room >= CountW'(Batch);
-            fits_q      <= to_end < room ? to_end : room;
+            fits_q      <= behind < room ? behind + 1'b1 : room;
             posted      <= state_q == RUN && producer_q != consumed_q && !rst;
             posted_more <= state_q == RUN && producer_q != next_q && !rst;
             if (!fetch_begin && !begun_q)

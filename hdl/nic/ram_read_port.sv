@@ -37,18 +37,16 @@ module ram_read_port #(
     assign awake = more || busy || rst;
 
     always_ff @(posedge clk) begin
+        if (ram_read) head <= head + 1'b1;
+        if (rst) head <= '0;
         if (awake) begin
             if (ready) valid <= 1'b0;
             if (ram_shift) begin
                 valid    <= 1'b1;
                 loaded_q <= 1'b0;
             end
-            if (ram_read) begin
-                head     <= head + 1'b1;
-                loaded_q <= 1'b1;
-            end
+            if (ram_read) loaded_q <= 1'b1;
             if (rst) begin
-                head     <= '0;
                 loaded_q <= 1'b0;
                 valid    <= 1'b0;
             end

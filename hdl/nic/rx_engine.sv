@@ -100,6 +100,7 @@ module rx_engine
 
     plan_e             plan_q, plan_d;
     state_e            state_q, state_d;
+    logic              look_q;        // LOOK, and the last frame's info is gone
     logic              inside_q;      // the next descriptor is for more of the frame under way
     logic [QueueW-1:0] queue_q;
     logic [15:0]       left_q;        // bytes of the frame from this buffer on
@@ -115,8 +116,7 @@ module rx_engine
     logic              known, take, refuse, begins, awake;
 
     assign desc       = head_desc;
-    assign known      = plan_q == LOOK
-        && (inside_q || (s_meta_valid && info_valid && !info_end));
+    assign known      = look_q && (inside_q || (s_meta_valid && info_valid));
     assign head_queue = inside_q ? queue_q : info_queue;
     assign take       = known && ready[head_queue];
     assign refuse     = known && !posted[head_queue];
@@ -161,6 +161,7 @@ module rx_engine
     logic             write_q;     // data go there
     logic             over_q;      // no more of the frame goes there after this buffer
     logic             cut_q;       // and that is not all of it
+    logic             void_q;      // the back begins with the plan, which moves no data
     logic             header_q;
     cpl_status_e      status_q;
     logic [16:0]      rows_behind; // in units of bytes: rows of the job behind its first
@@ -184,6 +185,7 @@ module rx_engine
     always_ff @(posedge clk) begin
         if (awake) begin
             plan_q   <= plan_d;
+            look_q   <= plan_d == LOOK && !(begins && over_q);
             info_end <= begins && over_q;
             if (plan_q == LOOK) begin
                 if (!inside_q) begin
@@ -221,6 +223,7 @@ module rx_engine
             end
             if (rst) begin
                 plan_q   <= LOOK;
+                look_q   <= 1'b1;
                 info_end <= 1'b0;
                 inside_q <= 1'b0;
             end
@@ -230,16 +233,20 @@ module rx_engine
     // ---- job: the last completion's place is free before the next job begins
 
     assign job_tag = queue_q;
-    assign begins  = job_valid ? job_ready
-        : plan_q == OFFER && state_q == IDLE && !write_q && (drop_q || !cpl_full);
+    assign begins  = void_q || (job_valid && job_ready);
 
     always_ff @(posedge clk) begin
         if (awake) begin
+            void_q <= plan_q == OFFER && !write_q && state_q == IDLE && (drop_q || !cpl_full)
+                && !void_q;
             if (job_valid) job_valid <= !job_ready;
             else
                 job_valid <= (plan_q == FIT ? write : plan_q == OFFER && write_q)
                     && state_q == IDLE && !cpl_full;
-            if (rst) job_valid <= 1'b0;
+            if (rst) begin
+                job_valid <= 1'b0;
+                void_q    <= 1'b0;
+            end
         end
     end
 
@@ -286,7 +293,7 @@ module rx_engine
                 stays_q      <= over_q ? cut_q : end_lane != '0;
                 entry_q      <= entry;
                 beats_left_q <= 16'(rows_behind >> LaneW);
-                last_beat_q  <= rows_behind[16:LaneW] == '0;
+                last_beat_q  <= job_len[15:LaneW+1] == '0 && rows_behind[LaneW+1:LaneW] == '0;
             end
             if (step) begin
                 beats_left_q <= beats_left_q - 16'd1;

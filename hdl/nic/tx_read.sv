@@ -72,16 +72,15 @@ module tx_read
     logic [5:0]      count_q;      // fragments not begun
     logic            final_q;      // none
     logic [RowW-1:0] free_q;       // rows neither used nor promised to a job
-    logic [RowW-1:0] promised_q;   // to the job just taken
-    logic            settle_q;     // which it was a clock ago
+    logic [RowW-1:0] promised_q;   // to the job taken a clock ago
     logic            freed_q;      // a row, a clock ago
     logic            cut_q;        // the frame is to be cut
-    logic            taken, next, skip, room, awake;
+    logic            taken, taken_q, next, skip, room, awake;
 
     assign taken = job_valid && job_ready;
-    assign next  = taken && !piece_q && !final_q;
+    assign next  = taken_q && !piece_q && !final_q;
     assign skip  = state_q == SKIP && !final_q;
-    assign room  = |(free_q >> $clog2(JobRows)) && !settle_q;
+    assign room  = |(free_q >> $clog2(JobRows)) && !taken_q;
 
     always_comb begin
         state_d = state_q;
@@ -89,7 +88,7 @@ module tx_read
             IDLE:
                 if (frame_push && frame.status == CPL_STATUS_OK) state_d = JOB;
                 else if (frame_push) state_d = SKIP;
-            JOB:  if (taken && !piece_q && final_q) state_d = IDLE;
+            JOB:  if (taken_q && !piece_q && final_q) state_d = IDLE;
             SKIP: if (final_q) state_d = IDLE;
             default: state_d = IDLE;
         endcase
@@ -101,7 +100,7 @@ module tx_read
     assign job_addr     = AddrW'(addr_q);
     assign job_len      = piece_q ? 16'(MaxJobBytes) : left_q;
     assign job_tag      = QueueW'(!piece_q && final_q);
-    assign awake        = frame_push || state_q != IDLE || settle_q || resume || freed_q || rst;
+    assign awake        = frame_push || state_q != IDLE || resume || freed_q || rst;
 
     always_ff @(posedge clk) begin
         freed_q <= row_freed && !rst;
@@ -121,19 +120,19 @@ module tx_read
                 addr_q  <= fragment_addr;
                 left_q  <= fragment_len;
                 piece_q <= fragment_long;
-            end else if (taken) begin
+            end else if (taken_q) begin
                 addr_q  <= addr_q + 64'(MaxJobBytes);
                 left_q  <= left_q - 16'(MaxJobBytes);
                 piece_q <= left_q > 16'(2 * MaxJobBytes);
             end
-            settle_q   <= taken;
+            taken_q    <= taken;
             promised_q <= RowW'((job_len + 16'(BeatBytes - 1)) >> BeatW);
-            free_q     <= free_q + RowW'(freed_q) - (settle_q ? promised_q : '0);
+            free_q     <= free_q + RowW'(freed_q) - (taken_q ? promised_q : '0);
             if (rst) begin
                 state_q   <= IDLE;
                 job_valid <= 1'b0;
                 resume    <= 1'b0;
-                settle_q  <= 1'b0;
+                taken_q   <= 1'b0;
                 free_q    <= RowW'(Rows);
             end
 `ifndef SYNTHESIS

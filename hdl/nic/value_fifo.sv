@@ -36,20 +36,19 @@ module value_fifo #(
     assign held = tail_q - head;
 
     always_ff @(posedge clk) begin
-        if (push || !empty_q || rst) begin
-            empty_q <= head == tail_q && !push;
-            full    <= held >= (AddrW + 1)'(Depth - Spare);
-            if (push && !direct) tail_q <= tail_q + 1'b1;
-            if (rst) begin
-                tail_q  <= '0;
-                empty_q <= 1'b1;
-                full    <= 1'b0;
-            end
+        if (push && !direct) tail_q <= tail_q + 1'b1;
+        empty_q <= head == tail_q && !push;
+        full    <= held >= (AddrW + 1)'(Depth - Spare);
+        if (rst) begin
+            tail_q  <= '0;
+            empty_q <= 1'b1;
+            full    <= 1'b0;
+        end
 `ifndef SYNTHESIS
-            assert (rst || !push || held < (AddrW + 1)'(Depth - 1))
+        if (push)
+            assert (rst || held < (AddrW + 1)'(Depth - 1))
             else $fatal(1, "value_fifo: push while full");
 `endif
-        end
     end
 
     logic             read, shift, port_valid, port_busy, direct_q;
