@@ -82,10 +82,14 @@ def document() -> dict[str, Any]:
     }
     line = {"frame_bytes": 60, "rx_fraction": 1.0, "tx_fraction": 0.9, "drops": 0}
     line |= {"rx_cycles_per_packet": 10.5, "tx_cycles_per_packet": 11.7}
+    both = {"rx_drops": 0, "tx_cycles": 5108859, "wire_cycles": 5108859.375}
     sections: dict[str, Any] = {
         "cosim": [row],
         "stack": {"rr_per_s": Figure((100.0, 300.0, 200.0))},
-        "rtl": {"wire_end_to_irq_cycles": Figure((39,)), "linerate": [line]},
+        "rtl": {
+            "wire_end_to_irq_cycles": Figure((39,)),
+            "linerate": {"one_way": [line], "both_ways": both},
+        },
     }
     return assemble(sections, {"idle": "No Verilator."}, {"stack": 1.23}, quick=True)
 
@@ -117,6 +121,7 @@ def test_table_in_a_pipe_is_ascii_no_wider_than_the_pipe_and_shows_every_figure(
         "39",
         "90.0%",
         "11.70",
+        "5,108,859",
     ):
         assert shown in text, text
 

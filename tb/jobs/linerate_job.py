@@ -119,7 +119,6 @@ class Traffic:
         self.frames = [_frame(flow, max(lengths)) for flow in range(FLOWS)]
         self.fed = 0
         self.wire_quiet = not self.receives  # all frames have come
-        self.rx_starts: list[int] = []
         self.tx_starts: list[int] = []
         self.tx_lengths: list[int] = []
         bench.on_irq = self._interrupt

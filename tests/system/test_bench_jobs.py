@@ -30,6 +30,16 @@ def test_cycles_of_the_nic_are_the_same_on_both_buses(tmp_path: Path) -> None:
         assert 0 < row["rx_fraction"] <= 1.001 and 0 < row["tx_fraction"] <= 1.001
 
 
+def test_line_rate_both_ways_is_in_exact_cycles(tmp_path: Path) -> None:
+    rates: Any = rtl.run(Context(quick=True, out=tmp_path))["linerate"]
+    seen = rates["both_ways"]
+    used, needed = seen.pop("tx_cycles"), seen.pop("wire_cycles")
+    assert needed == sum(length + 24 for length in range(60, 459)) / 8
+    assert abs(used - needed) <= 12, "the gap is 12 bytes on average only"
+    counts = {"frames": 400, "rx_frames": 400, "rx_drops": 0, "tx_frames": 400}
+    assert seen == {"frame_bytes": "60-459", **counts}
+
+
 @pytest.mark.parametrize("bus", BUSES)
 def test_two_idle_hours_cost_next_to_no_cycles(tmp_path: Path, bus: str) -> None:
     """The job itself checks when the probe comes and how long TIME_WAIT lasts."""

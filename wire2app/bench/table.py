@@ -101,6 +101,6 @@ def _linerate(content: Row, fancy: bool) -> Table:
         ("drops", lambda row: number(row["drops"])),
     ]
     table = make_table("Back to back", fancy, "frame", *(name for name, _ in columns))
-    for row in content["linerate"]:
+    for row in content["linerate"]["one_way"]:
         table.add_row(number(row["frame_bytes"]), *(show(row) for _, show in columns))
     return table
