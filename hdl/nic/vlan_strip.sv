@@ -3,6 +3,9 @@
 // that has more than four bytes.
 //
 //   beat 0 | 1: addresses, tag |  2    =>    0 | {low half of 2, low half of 1} | ...
+//
+// In that clock nothing else comes, but that the one and empty beat of a broken frame may, which is
+// then let out behind.  A frame of more beats leaves a clock free before its first.
 
 `default_nettype none
 
@@ -41,13 +44,15 @@ module vlan_strip (
     logic        inside_q, second_q;  // past the first beat; at the second
     logic        moved_q;             // the tag is out, `half_q` waits for the next beat
     logic        rest_q;              // the frame is over, `half_q` is its last beat
+    logic        late_q;              // an empty frame is still to be let out,
+    logic [2:0]  late_user_q;         // with this
     logic [31:0] half_q;
     logic [3:0]  half_keep_q;
     logic [2:0]  user_q;
     logic        tag, awake;
 
     assign tag   = beat_tag_q && second_q && !beat_last_q;
-    assign awake = s_axis_tvalid || beat_valid_q || rest_q || rst;
+    assign awake = s_axis_tvalid || beat_valid_q || rest_q || late_q || rst;
 
     always_ff @(posedge clk) begin
         if (awake) begin
@@ -70,7 +75,10 @@ module vlan_strip (
                 half_keep_q <= beat_keep_q[7:4];
                 user_q      <= beat_user_q;
             end
+            late_q      <= beat_valid_q && (rest_q || late_q);
+            late_user_q <= beat_user_q;
             if (rst) begin
+                late_q       <= 1'b0;
                 beat_valid_q <= 1'b0;
                 inside_q     <= 1'b0;
                 second_q     <= 1'b0;
@@ -78,8 +86,9 @@ module vlan_strip (
                 rest_q       <= 1'b0;
             end
 `ifndef SYNTHESIS
-            assert (rst || !(rest_q && beat_valid_q))
-            else $fatal(1, "vlan_strip: a beat in the clock of the last half");
+            assert (rst || !(rest_q || late_q) || !beat_valid_q
+                    || (!inside_q && beat_last_q && beat_keep_q == '0))
+            else $fatal(1, "vlan_strip: a beat in the clock of another");
 `endif
         end
     end
@@ -96,6 +105,11 @@ module vlan_strip (
             m_axis_tvalid = 1'b1;
             m_axis_tlast  = 1'b1;
             m_axis_tuser  = user_q;
+        end else if (late_q) begin
+            m_axis_tkeep  = '0;
+            m_axis_tvalid = 1'b1;
+            m_axis_tlast  = 1'b1;
+            m_axis_tuser  = late_user_q;
         end else if (moved_q) begin
             m_axis_tdata = {beat_data_q[31:0], half_q};
             m_axis_tkeep = {beat_keep_q[3:0], 4'hf};
@@ -105,7 +119,7 @@ module vlan_strip (
 
     assign stripped = moved_q;
 
-    assign busy = beat_valid_q || inside_q || rest_q;
+    assign busy = beat_valid_q || inside_q || rest_q || late_q;
 
 endmodule
 

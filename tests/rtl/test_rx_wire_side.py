@@ -25,6 +25,7 @@ from wire_side_common import (
     OK,
     OVERFLOW,
     PAUSE,
+    START,
     XgmiiLine,
     fcs,
     start_clock_and_reset,
@@ -182,8 +183,16 @@ class Traffic:
         head = CONTROL + OWN + b"\x88\x08\x00\x01\x00" + self.rng.randbytes(1)
         return head.ljust(60, b"\0")
 
+    def crumbs(self) -> None:
+        """Frames of a few bytes, one upon the other."""
+        for _ in range(self.rng.randrange(2, 20)):
+            self.line.align(0, 4)
+            self.line.raw(self.rng.randbytes(self.rng.choice((0, 0, 0, 1, 3, 4, 7, 8, 9, 17))))
+
     def frame(self) -> None:
         rng, line = self.rng, self.line
+        if rng.random() < 0.03:
+            self.crumbs()
         line.idle(rng.choice((0, 0, 0, 4, 4, 5, 11, 40)))
         line.align(0, 4)
         kind = rng.choices(range(9), (12, 8, 3, 2, 1, 1, 1, 1, 1))[0]
@@ -249,7 +258,7 @@ async def random_line(dut: Any, count: int, strip: bool, switches: bool = False)
 def model_with_starts(line: XgmiiLine) -> list[tuple[int, tuple[bytes | None, int]]]:
     """Those of mac_rx_common's model, with the lane of each one's start."""
     frames = model(line, MAX_FRAME)
-    starts = [i for i in range(0, len(line.data), 4) if line.control[i] and line.data[i] == 0xFB]
+    starts = [i for i in range(0, len(line.data), 4) if line.control[i] and line.data[i] == START]
     assert len(starts) == len(frames)
     return list(zip(starts, frames, strict=True))
 
