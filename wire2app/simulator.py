@@ -31,7 +31,7 @@ from wire2app.builds import (
     nic_sources,
 )
 from wire2app.errors import ToolError
-from wire2app.runners import SIMULATORS, check_simulator, make_runner
+from wire2app.runners import SIMULATORS, Runner, check_simulator, make_runner
 
 __all__ = [
     "BUSES",
@@ -47,6 +47,7 @@ __all__ = [
 ]
 
 RUNS = ROOT / "build" / "runs"
+RESULTS, LOG = "results.xml", "sim.log"
 LOG_TAIL = 40
 # What a simulator prints for a failed assertion; neither goes through cocotb's results.
 ASSERTION_MARKS = {
@@ -143,36 +144,43 @@ def simulate(
     work_dir.mkdir(parents=True, exist_ok=True)
     if waves is not None:
         waves.parent.mkdir(parents=True, exist_ok=True)
-    results, log = work_dir / "results.xml", work_dir / "sim.log"
     runner = make_runner(sim, waves=waves, timeout_seconds=timeout_seconds)
-    library = library_path(design, built)
-    if library is not None:
-        run.env["W2A_LIBRARY"] = str(library)
     runner.launch.pass_fds = tuple(pass_fds)
     runner.launch.on_start = on_start
     runner.launch.echo = not quiet
-    results.unlink(missing_ok=True)
-    with suppress(SystemExit):  # the runner's verdict on a bad run; _judge gives the reasons
-        runner.test(
-            test_module,
-            design.toplevel,
-            hdl_toplevel_lang="verilog",
-            build_dir=built,
-            test_dir=work_dir,
-            results_xml=str(results.resolve()),
-            log_file=str(log),
-            seed=seed,
-            testcase=testcase,
-            test_args=["-m", str(library)] if library is not None and sim == "icarus" else [],
-            extra_env=run.env,
-            timescale=("1ns", "1ps"),
-        )
+    _launch(runner, run, design, built, work_dir)
+    results, log = work_dir / RESULTS, work_dir / LOG
     _keep_coverage(work_dir)
     tests = _read_results(results)
     reason = _judge(tests, runner.launch.failure, log, sim)
     passed = not reason and all(ok for _, ok, _ in tests)
     wall = time.monotonic() - started
     return SimResult(passed, results, log, tests, wall, run.replay(), reason)
+
+
+def _launch(runner: Runner, run: _Run, design: Design, built: Path, work_dir: Path) -> None:
+    """Run what is built; log and results in `work_dir` tell how it ended."""
+    library, results, env = library_path(design, built), work_dir / RESULTS, run.env
+    vpi = []
+    if library is not None:
+        env = {**env, "W2A_LIBRARY": str(library)}
+        vpi = ["-m", str(library)] if run.sim == "icarus" else []
+    results.unlink(missing_ok=True)
+    with suppress(SystemExit):  # the runner's verdict on a bad run; _judge gives the reasons
+        runner.test(
+            run.test_module,
+            design.toplevel,
+            hdl_toplevel_lang="verilog",
+            build_dir=built,
+            test_dir=work_dir,
+            results_xml=str(results.resolve()),
+            log_file=str(work_dir / LOG),
+            seed=run.seed,
+            testcase=run.testcase,
+            test_args=vpi,
+            extra_env=env,
+            timescale=("1ns", "1ps"),
+        )
 
 
 def _keep_coverage(work_dir: Path) -> None:

@@ -1,4 +1,4 @@
-"""tx_gather, tx_whole and tx_share: which frame is next, and what its descriptors say."""
+"""tx_gather and tx_share: which frame is next, and what its descriptors say."""
 
 from __future__ import annotations
 
@@ -288,83 +288,6 @@ async def behind_a_frame_that_is_too_long_the_next_waits_until_it_is_whole(dut: 
     assert last.lengths == [70, 80] and "status" not in last.fields
 
 
-# ---------------------------------------------------------------- tx_whole
-
-
-class Whole:
-    """tx_whole before the first ring, with its indices; the others stand."""
-
-    def __init__(self, dut: Any) -> None:
-        self.dut = dut
-        self.fetched = self.consumed = self.running = self.log2_entries = 0
-
-    async def start(self, log2_entries: int) -> None:
-        """The ring starts (again)."""
-        self.fetched = self.consumed = self.running = 0
-        self.log2_entries = log2_entries
-        await self.clocks(3)
-        self.running = 1
-
-    async def clock(self, push: bool = False, pop: bool = False, last: bool = False) -> bool:
-        """Two clocks, something may happen in the first: whether a frame is whole in the second."""
-        dut = self.dut
-        await FallingEdge(dut.clk)
-        dut.running.value, dut.log2_entries.value = self.running, self.log2_entries
-        dut.fetched.value, dut.consumed.value = self.fetched, self.consumed
-        dut.fetch_push.value, dut.pop.value = int(push), int(pop)
-        dut.fetch_last.value = dut.pop_last.value = int(last)
-        self.fetched += push
-        self.consumed += pop
-        await FallingEdge(dut.clk)
-        dut.fetched.value, dut.consumed.value = self.fetched, self.consumed
-        dut.fetch_push.value = dut.pop.value = 0
-        await ReadOnly()
-        return bool(int(dut.whole.value))
-
-    async def clocks(self, count: int) -> set[bool]:
-        return {await self.clock() for _ in range(count)}
-
-
-@of_module("tx_whole")
-async def a_frame_is_whole_with_its_last_descriptor_or_when_no_more_can_come(dut: Any) -> None:
-    await start_clock_and_reset(
-        dut, running=0, log2_entries=0, fetched=0, consumed=0, fetch_push=0, fetch_last=0, pop=0,
-        pop_last=0,
-    )  # fmt: skip
-    bench = Whole(dut)
-    for log2, most in ((1, 2), (3, 8), (4, 16), (5, MOST + 1), (15, MOST + 1)):
-        await bench.start(log2)
-        for number in range(1, most):
-            assert not await bench.clock(push=True) and await bench.clocks(3) == {False}, number
-        await bench.clock(push=True)
-        await bench.clocks(1)
-        assert await bench.clocks(3) == {True}, "it cannot become whole"
-        await bench.start(log2)
-        if most > 2:
-            assert not await bench.clock(push=True)
-        assert await bench.clock(push=True, last=True)
-        if most > 2:
-            await bench.clock(pop=True)
-        assert await bench.clocks(3) == {True}
-        assert not await bench.clock(pop=True, last=True) and await bench.clocks(3) == {False}
-
-
-@of_module("tx_whole")
-async def what_an_earlier_ring_held_makes_no_frame_of_the_next_whole(dut: Any) -> None:
-    await start_clock_and_reset(
-        dut, running=0, log2_entries=0, fetched=0, consumed=0, fetch_push=0, fetch_last=0, pop=0,
-        pop_last=0,
-    )  # fmt: skip
-    bench = Whole(dut)
-    await bench.start(6)
-    for _ in range(8):
-        assert not await bench.clock(push=True)
-    await bench.clocks(3)
-    await bench.start(3)
-    await bench.clocks(3)
-    assert not await bench.clock(push=True) and await bench.clocks(3) == {False}
-
-
 # ---------------------------------------------------------------- tx_share
 
 
@@ -414,7 +337,7 @@ async def a_queue_alone_is_not_held_up_for_long(dut: Any) -> None:
     assert clocks <= 3 * turns, "a clock a frame, or two"
 
 
-@pytest.mark.parametrize("top", ["tx_gather", "tx_whole", "tx_share"])
+@pytest.mark.parametrize("top", ["tx_gather", "tx_share"])
 @pytest.mark.parametrize("sim", SIMS)
 def test_tx_descriptors(sim: str, top: str) -> None:
     design = Design(top, nic_sources(), {"Queues": QUEUES})
