@@ -34,7 +34,7 @@ def test_line_rate_both_ways_is_in_exact_cycles(tmp_path: Path) -> None:
     rates: Any = rtl.run(Context(quick=True, out=tmp_path))["linerate"]
     seen = rates["both_ways"]
     used, needed = seen.pop("tx_cycles"), seen.pop("wire_cycles")
-    assert needed == sum(length + 24 for length in range(60, 459)) / 8
+    assert needed == round(sum(length + 24 for length in range(60, 459)) / 8)
     assert abs(used - needed) <= 12, "the gap is 12 bytes on average only"
     counts = {"frames": 400, "rx_frames": 400, "rx_drops": 0, "tx_frames": 400}
     assert seen == {"frame_bytes": "60-459", **counts}

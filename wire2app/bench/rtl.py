@@ -56,5 +56,5 @@ def _both_ways(context: Context) -> TreeDict:
         "rx_drops": seen["rx_drops"],
         "tx_frames": seen["tx_frames"],
         "tx_cycles": seen["tx_cycles"],
-        "wire_cycles": seen["line_cycles"],
+        "wire_cycles": round(seen["line_cycles"]),
     }
