@@ -221,12 +221,12 @@ module mac_tx (
     // The zeros that filled the last word are taken back out: four bytes of them, then up to three.
     logic        four;
     logic [1:0]  rest_q;
-    logic [31:0] less_4, less_3, less_2, less_1;
+    logic [31:0] half_crc, unwound;
 
-    crc32_rewind #(.Bits(32)) u_rewind_4 (.crc, .back(less_4));
-    crc32_rewind #(.Bits(24)) u_rewind_3 (.crc(half_crc_q), .back(less_3));
-    crc32_rewind #(.Bits(16)) u_rewind_2 (.crc(half_crc_q), .back(less_2));
-    crc32_rewind #(.Bits(8)) u_rewind_1 (.crc(half_crc_q), .back(less_1));
+    crc32_rewind #(.Bits(32), .Most(1)) u_rewind_four (.crc, .steps(four), .back(half_crc));
+    crc32_rewind #(.Bits(8), .Most(3)) u_rewind_rest (
+        .crc(half_crc_q), .steps(rest_q), .back(unwound)
+    );
 
     assign four = crc_q.bytes <= 4'd4;
 
@@ -241,13 +241,8 @@ module mac_tx (
             first_q      <= token_q.kind == PREAMBLE;
             ev_stamp     <= half_q.kind == PREAMBLE && half_q.stamp;
             rest_q       <= 2'(4'd8 - crc_q.bytes);
-            half_crc_q   <= four ? less_4 : crc;
-            case (rest_q)
-                2'd0:    unwound_q <= half_crc_q;
-                2'd1:    unwound_q <= less_1;
-                2'd2:    unwound_q <= less_2;
-                default: unwound_q <= less_3;
-            endcase
+            half_crc_q   <= half_crc;
+            unwound_q    <= unwound;
             if (rst) begin
                 token_q.kind <= NOTHING;
                 crc_q.kind   <= NOTHING;
