@@ -13,6 +13,7 @@ from wire_side_common import (
     BAD_FCS,
     CODED_ERROR,
     OK,
+    RUNT,
     Beat,
     beat_bytes,
     beats,
@@ -111,6 +112,31 @@ async def a_reset_of_one_clock_leaves_nothing_of_a_frame(dut: Any) -> None:
         for whole in [*beats(frame), None, None]:
             await strip.clock(whole)
         assert strip.frames == [(stripped(frame), OK)], clocks
+
+
+@cocotb.test()
+async def broken_frames_of_one_beat_may_follow_at_once(dut: Any) -> None:
+    """None is lost; before a frame of more beats is a free clock."""
+    rng = random.Random(cocotb.RANDOM_SEED)
+    strip, due = Strip(dut), []
+    await strip.reset(True)
+    await FallingEdge(dut.clk)
+    for length in range(60, 84):
+        for broken in range(4):
+            frame = rng.randbytes(12) + TYPES[0] + rng.randbytes(length - 14)
+            due.append((stripped(frame), OK))
+            for beat in beats(frame, user=OK):
+                await strip.clock(beat)
+            for _ in range(broken):
+                due.append((b"", rng.choice((RUNT, CODED_ERROR))))
+                await strip.clock(Beat(0, 0, True, due[-1][1]))
+            await strip.clock()
+            if not broken and length % 8 in (0, 5, 6, 7):
+                await strip.clock()
+    for _ in range(3):
+        await strip.clock()
+    assert strip.frames == due
+    assert not int(dut.busy.value)
 
 
 @pytest.mark.parametrize("sim", SIMS)
