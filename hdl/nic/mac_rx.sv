@@ -64,7 +64,7 @@ module mac_rx (
     logic        held_q;      // inside a frame: held_data_q is its word before this one
     logic [63:0] held_data_q;
     logic [31:0] crc;
-    logic [16:0] first_q;       // bytes a frame may have behind its first word; negative: not even that
+    logic [16:0] first_q;       // bytes a frame may have behind its first word; negative: none
     logic [16:0] room_q;        // bytes the frame may still have; once negative it is oversize
     logic        tight_q;       // fewer than 16
     logic        oversize_q, oversize, runt;
