@@ -295,8 +295,14 @@ async def a_bus_that_takes_jobs_and_no_data_loses_none(dut: Any) -> None:
     """All that it has room for waits for it, and no more is taken."""
     bench = WriterBench(dut)
     await bench.start()
-    bench.hold, bench.hold_jobs, bench.hold_beats = 0.0, 0.0, 0.8
-    await bench.run([Cpl(1, at, 60, CplStatus.OK, True, True, OKAY) for at in range(40)])
+    bench.hold = bench.hold_jobs = 0.0
+    waiting = deque(Cpl(1, at, 60, CplStatus.OK, True, True, OKAY) for at in range(40))
+    for bench.hold_beats in (1.0, 0.0):
+        assert waiting, "it took more than it has room for"
+        for _ in range(150):
+            if await bench.clock(waiting[0] if waiting else None):
+                waiting.popleft()
+    assert bench.retired == [1] * 40 and not bench.get("busy")
 
 
 @cocotb.test()
