@@ -15,7 +15,7 @@
 
     always_ff @(posedge clk) begin
         f_past_q <= !rst;
-        f_told_q <= !rst && retire[0] && !drop
+        f_told_q <= !rst && retire[0] && !drop_q
             && done_status >= nic_regs_pkg::CPL_STATUS_DATA_SLVERR
             && done_status <= nic_regs_pkg::CPL_STATUS_DESC_DECERR;
         if (rst) begin
@@ -35,7 +35,7 @@
             f_data_q    <= f_data_q + 5'(push && push_has_data);
             f_resp_q    <= f_resp_q + 5'(data_done);
             f_done_q    <= f_done_q + 5'(done_valid);
-            f_drop_q    <= f_drop_q || drop;
+            f_drop_q    <= f_drop_q || drop_q;
             if (job_valid && job_ready) begin
                 f_jobs_q           <= f_jobs_q + 5'd1;
                 f_given_q          <= f_given_q + 5'(job_len >> 4);
@@ -71,7 +71,7 @@
             if (!f_drop_q) assert (f_retired_q <= f_written_q);
             cover (job_valid && job_ready && job_len == 16'd64);
             cover (f_retired_q == 5'd3 && !busy && f_jobs_q == 5'd2);
-            cover (drop && f_retired_q == 5'd1);
+            cover (drop_q && f_retired_q == 5'd1);
             cover (told[0] && f_retired_q == 5'd2
                 && told_error == nic_regs_pkg::QUEUE_ERROR_DATA_DECERR);
         end

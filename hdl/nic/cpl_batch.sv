@@ -1,6 +1,7 @@
 // Gathers completions that follow each other in a ring into one write: an entry that comes while
 // nothing is held makes a job at once; those that come until the DMA takes it go along with it.
-// A batch ends with the ring, with its queue, or at Batch entries.
+// A batch ends with the ring, with its queue, or at Batch entries.  Whoever pushes has at most Depth
+// entries under way, so a row is always free.
 //
 //   entries -> rows of DataW bits, packed -> job (of all that are there), then its data, by a
 //   register of their own
@@ -14,7 +15,7 @@ module cpl_batch #(
     parameter int DataW = 128,
     parameter int AddrW = 64,
     parameter int QueueW = 1,
-    parameter int Depth = 8,   // rows held at most, a power of two
+    parameter int Depth = 8,   // rows, a power of two
     parameter int Batch = 4,   // entries in a job at most
     localparam int CountW = $clog2(Batch) + 1
 ) (
@@ -50,12 +51,11 @@ module cpl_batch #(
 
     logic [RowW-1:0]   rows_q [Depth];
     logic [PtrW:0]     tail_q, given_q, head_q;  // next free row, those of taken jobs, next to go
-    logic [PtrW:0]     held_q;                   // rows that are not free
-    logic              full_q, batch_full_q;
+    logic              batch_full_q;
     logic [PtrW-1:0]   row;
     logic [CountW-1:0] place;                    // of the entry in its batch
     logic [SliceW-1:0] slice;
-    logic              taken, begins, joins, new_row, load, begin_row, awake;
+    logic              taken, begins, joins, new_row, load, awake;
 
     assign taken  = job_valid && job_ready;
     assign begins = !job_valid || taken;
@@ -65,19 +65,17 @@ module cpl_batch #(
     assign slice   = Slices > 1 ? SliceW'(place) : '0;
     assign new_row = slice == '0;
     assign row     = new_row ? tail_q[PtrW-1:0] : tail_q[PtrW-1:0] - 1'b1;
-    assign ready   = (!job_valid || joins) && !full_q;  // whether or not the job is taken now
+    assign ready   = !job_valid || joins;  // whether or not the job is taken now
     assign load    = push && ready;
-    assign begin_row = load && new_row;
 
     // ---- rows that the DMA has been told of, a beat after the other
 
-    logic             beat_q, last_beat, more, shift, row_goes;
+    logic             beat_q, last_beat, more, shift;
     logic [DataW-1:0] beat;
 
     assign last_beat = Beats == 1 || beat_q;
     assign more      = head_q != given_q;
     assign shift     = more && (!m_axis_tvalid || m_axis_tready);
-    assign row_goes  = shift && last_beat;
 
     if (Beats > 1) begin : g_narrow
         assign beat = rows_q[head_q[PtrW-1:0]][DataW * beat_q +: DataW];
@@ -85,7 +83,7 @@ module cpl_batch #(
         assign beat = rows_q[head_q[PtrW-1:0]];
     end
 
-    assign busy  = job_valid || held_q != '0 || m_axis_tvalid;
+    assign busy  = job_valid || more || m_axis_tvalid;
     assign awake = push || busy || rst;
 
     always_ff @(posedge clk) begin
@@ -123,16 +121,16 @@ module cpl_batch #(
         if (!m_axis_tvalid || m_axis_tready) m_axis_tdata <= beat;
         if (shift) beat_q <= !last_beat;
         m_axis_tvalid <= !rst && (more || (m_axis_tvalid && !m_axis_tready));
-        if (row_goes) head_q <= head_q + 1'b1;
-        if (begin_row && !row_goes) held_q <= held_q + 1'b1;
-        if (row_goes && !begin_row) held_q <= held_q - 1'b1;
-        full_q <= !rst && !row_goes
-            && (full_q || (begin_row && held_q == (PtrW + 1)'(Depth - 1)));
+        if (shift && last_beat) head_q <= head_q + 1'b1;
         if (rst) begin
             head_q <= '0;
-            held_q <= '0;
             beat_q <= 1'b0;
         end
+`ifndef SYNTHESIS
+        if (load)
+            assert (rst || !new_row || tail_q - head_q != (PtrW + 1)'(Depth))
+            else $fatal(1, "cpl_batch: no row is free");
+`endif
     end
 
 endmodule

@@ -101,7 +101,7 @@ module cpl_writer
     // ---- entry: in a register, all but what the response to its data says
 
     rx_cpl_t      entry;  // what is touched here is at the same place in tx_cpl_t
-    logic         answered, in_flight, status_full, drop, load;
+    logic         answered, in_flight, status_full, drop_q, load;
     logic         taken_q;    // the response at the head has been taken, a clock ago
     logic         lost_ring;  // the ring of the entry is broken
     logic         batch_push, batch_ready, batch_take;
@@ -133,17 +133,17 @@ module cpl_writer
         if (!entry_first_q && failed_q != CPL_STATUS_OK) entry.status = failed_q;
     end
 
-    // A drop waits for the writes under way, so that completions retire in order.
+    // A drop waits for the writes under way, so that completions retire in order, and a clock more.
     assign lost_ring   = broken[entry_queue_q];
-    assign drop        = entry_valid_q && answered && lost_ring && !in_flight;
     assign batch_push  = entry_valid_q && answered && !lost_ring && !status_full;
     assign batch_take  = batch_push && batch_ready;
     assign load        = waiting && (!entry_valid_q || batch_take);
 
     always_ff @(posedge clk) begin
         if (load || entry_valid_q || taken_q || rst) begin
-            taken_q <= (batch_take || drop) && has_data && !rst;
-            if (batch_take || drop) begin
+            drop_q  <= entry_valid_q && answered && lost_ring && !in_flight && !drop_q && !rst;
+            taken_q <= (batch_take || drop_q) && has_data && !rst;
+            if (batch_take || drop_q) begin
                 entry_valid_q <= 1'b0;
                 failed_q      <= entry.status;
             end
@@ -273,7 +273,7 @@ module cpl_writer
                     CPL_STATUS_TRUNCATED:  ev_length[queue_id] = 1'b1;
                     default:               ev_bus_error[queue_id] = 1'b1;
                 endcase
-        end else if (drop) begin
+        end else if (drop_q) begin
             retire[entry_queue_q] = 1'b1;
             ev_bus_error[entry_queue_q] = entry_last_q;
         end
