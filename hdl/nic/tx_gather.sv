@@ -161,10 +161,13 @@ module tx_gather
             if (take) begin
                 first_q           <= 1'b0;
                 frame_q.fragments <= frame_q.fragments + 1'b1;
-                len_q             <= len_q + LenW'(desc_q.len);
                 cut_q             <= !ended;
-                empty_q           <= empty_q || desc_q.len == 16'd0;
                 resp_q            <= desc_resp_q;
+            end
+            // Of a descriptor that is not taken, too: its frame is begun anew or refused.
+            if (state_q == TAKE) begin
+                len_q   <= len_q + LenW'(desc_q.len);
+                empty_q <= empty_q || desc_q.len == 16'd0;
                 if (first_q) begin
                     frame_q.timestamp   <= desc_q.timestamp;
                     frame_q.vlan_insert <= desc_q.vlan_insert;
