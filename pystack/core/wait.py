@@ -122,3 +122,22 @@ def wait_event(
         return sleeper.wait_event(condition, timeout)
     finally:
         queue.remove(sleeper)
+
+
+class Mutex:
+    """One task at a time may be in a `with` of it; the others sleep (`struct mutex`)."""
+
+    __slots__ = ("_held", "_kernel", "_waiting")
+
+    def __init__(self, kernel: Kernel) -> None:
+        self._kernel = kernel
+        self._waiting = WaitQueue()
+        self._held = False
+
+    def __enter__(self) -> None:
+        wait_event(self._kernel, self._waiting, lambda: not self._held, exclusive=True)
+        self._held = True
+
+    def __exit__(self, *what: object) -> None:
+        self._held = False
+        self._waiting.wake()

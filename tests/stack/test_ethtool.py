@@ -11,6 +11,7 @@ import pytest
 from test_nic_offloads import DATA, SECOND, Pair, is_tcp
 
 from pystack.core.wait import WaitQueue, wait_event
+from pystack.host import finished
 from pystack.tools.tool import ToolError
 
 REAL = shutil.which("ethtool")
@@ -158,3 +159,23 @@ def test_statistics_name_what_the_hardware_counts() -> None:
     nic: Any = pair.nic
     assert set(counts) == set(nic.get_stats())
     pair.engine.run(until=pair.engine.now + SECOND)
+
+
+@pytest.mark.parametrize("delay", (0, 3500, 4500, 6000))
+def test_settings_that_two_change_at_once_take_turns(delay: int) -> None:
+    """Rings and MTU by one task, channels by another, and the device goes down in the midst."""
+    pair = Pair(cpus=4, queues=4)
+    tasks = [
+        pair.a.start(pair.a.tool, "ethtool -G eth0 rx 64 tx 64", cpu=1),
+        pair.a.start(pair.a.tool, "ethtool -L eth0 combined 2", cpu=2),
+        pair.a.start(pair.dev.change_mtu, 9000, cpu=3),
+    ]
+    pair.engine.run(until=pair.engine.now + delay)
+    pair.do(pair.a, pair.a.core.stop, pair.dev)
+    pair.engine.run(until=pair.engine.now + SECOND // 100)
+    assert all(finished(task)() for task in tasks)
+    assert not any(queue.running for queue in pair.nic.queues)
+    pair.do(pair.a, pair.a.core.open, pair.dev)
+    assert (pair.nic.rx_entries, len(pair.nic.queues), pair.dev.mtu) == (64, 2, 9000)
+    pair.send(DATA[:10000])
+    pair.close()

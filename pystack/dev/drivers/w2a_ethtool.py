@@ -109,18 +109,19 @@ class W2aEthtool:
     def _restarted(self, change: Callable[[], None]) -> None:
         """Between a stop and a start of all queues; packets wait in the queueing discipline."""
         nic = self._nic
-        if not nic.dev.up:
+        with nic.lock:
+            if not nic.dev.up:
+                change()
+                return
+            for tx in nic.dev.tx_queues:
+                tx.stopped = True
+            nic.write32(regs.CTRL, regs.CTRL_TX_ENABLE)
+            nic.stop_queues()
             change()
-            return
-        for tx in nic.dev.tx_queues:
-            tx.stopped = True
-        nic.write32(regs.CTRL, regs.CTRL_TX_ENABLE)
-        nic.stop_queues()
-        change()
-        nic.start_queues()
-        nic.set_rx_mode()
-        for tx in nic.dev.tx_queues:
-            nic.core.wake_queue(nic.dev, tx.index)
+            nic.start_queues()
+            nic.set_rx_mode()
+            for tx in nic.dev.tx_queues:
+                nic.core.wake_queue(nic.dev, tx.index)
 
     def change_mtu(self, mtu: int) -> None:
         """Other buffers for other frames (`ndo_change_mtu`)."""

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from pystack.core.drop import Drop
 from pystack.core.headers.ethernet import ETH_HLEN, VLAN_HLEN
 from pystack.core.skb import SkBuff
+from pystack.core.wait import Mutex
 from pystack.dev.driver import DeviceResources
 from pystack.dev.drivers import w2a_regs as regs
 from pystack.dev.drivers.w2a_clock import NicClock
@@ -90,7 +91,8 @@ class W2aNic:
         self.stamps = False
         self.queues: list[QueuePair] = []
         self.lent: set[int] = set()  # queues in poll mode
-        self._resetting: set[int] = set()
+        self._resetting: set[QueuePair] = set()
+        self.lock = Mutex(core.kernel)  # who starts and stops queues; it waits meanwhile
         core.register(self.dev)
 
     @property
@@ -112,6 +114,11 @@ class W2aNic:
 
     def open(self) -> None:
         """Reset, program the rings, let frames in.  OSError if the device is not ours."""
+        with self.lock:
+            if not self.dev.up:  # nobody has opened it meanwhile
+                self._open()
+
+    def _open(self) -> None:
         if self.registers.read32(regs.ID) != regs.ID_MAGIC_RESET:
             raise OSError(errno.ENODEV, "no wire2app NIC answers at register 0")
         self.device_features = self.registers.read32(regs.FEATURES)
@@ -164,11 +171,12 @@ class W2aNic:
         self.write32(regs.CTRL, self.filters.mode())
 
     def stop(self) -> None:
-        self.write32(regs.CTRL, regs.CTRL_TX_ENABLE)  # no new frames in; those inside leave
-        self.stop_queues()
-        self._stop_events()
-        self.write32(regs.CTRL, 0)
-        self.registers.read32(regs.CTRL)  # the writes have arrived
+        with self.lock:
+            self.write32(regs.CTRL, regs.CTRL_TX_ENABLE)  # no new frames in; those inside leave
+            self.stop_queues()
+            self._stop_events()
+            self.write32(regs.CTRL, 0)
+            self.registers.read32(regs.CTRL)  # the writes have arrived
 
     def start_xmit(self, skb: SkBuff, queue: int, more: bool) -> bool:
         """Post the frame's pieces, ring the doorbell."""
@@ -259,18 +267,19 @@ class W2aNic:
 
     def schedule_reset(self, queue: QueuePair) -> None:
         """A queue has stopped itself: restart it, and no other, from a task, since that waits."""
-        if queue.index in self._resetting:
+        if queue in self._resetting:
             return
-        self._resetting.add(queue.index)
+        self._resetting.add(queue)
 
         def reset() -> None:
-            self._resetting.discard(queue.index)
-            if not queue.running:  # the device has gone down meanwhile
-                return
-            self.resets += 1
-            self.dev.tx_queues[queue.index].stopped = True
-            queue.stop()
-            queue.start()
-            self.core.wake_queue(self.dev, queue.index)
+            with self.lock:
+                self._resetting.discard(queue)
+                if not queue.running:  # stopped by another meanwhile
+                    return
+                self.resets += 1
+                self.dev.tx_queues[queue.index].stopped = True
+                queue.stop()
+                queue.start()
+                self.core.wake_queue(self.dev, queue.index)
 
         self.kernel.spawn(reset, name=f"{self.dev.name}-reset", cpu=queue.cpu.index)
