@@ -36,6 +36,41 @@ def test_the_forwarder_sends_back_what_comes_without_an_interrupt() -> None:
     pair.close()
 
 
+def test_a_tag_that_the_device_takes_out_goes_back_in() -> None:
+    pair = polling_pair()
+    task = pair.a.start(forward, pair.nic, 1, pair.engine.now + SECOND // 1000, cpu=1)
+    pair.engine.run(until=pair.engine.now + SECOND // 10_000)
+    plain = udp_frame(b"x" * 60, good=True)
+    tagged = plain[:12] + bytes.fromhex("81006005") + plain[12:]
+    pair.wire.clear()
+    for frame in (tagged, plain):
+        pair.link.b.send(frame)
+    pair.engine.run(until=pair.engine.now + SECOND)
+    back = [data for way, data in pair.wire if way == "tx"]
+    assert back == [frame[6:12] + frame[:6] + frame[12:] for frame in (tagged, plain)]
+    assert task.result.packets == 2
+    pair.close()
+
+
+def test_a_frame_longer_than_a_buffer_is_refused_whole() -> None:
+    pair = Pair(cpus=2, hw_queues=2, mtu=9000)
+
+    def receive() -> tuple[list[int], int]:
+        with PollQueue(pair.nic, 1, entries=16, buffers=16) as port:
+            lengths = []
+            for size in (100, 5000, 2100, 200) * 10:
+                pair.link.b.send(udp_frame(b"x" * size, good=True))
+                pair.a.kernel.charge(100_000)
+                pair.a.kernel.cpu.flush()
+                for packet in port.rx_burst():
+                    lengths.append(packet.length)
+                    port.free(packet)
+            return lengths, port.refused
+
+    assert pair.do(pair.a, receive) == ([142, 242] * 10, 20)
+    pair.close()
+
+
 def test_the_kernel_goes_on_beside_it() -> None:
     """Frames without a flow are the kernel's, and what it sends leaves by its own queue."""
     pair = polling_pair()

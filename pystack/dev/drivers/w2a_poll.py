@@ -29,12 +29,14 @@ BURST = 32
 @dataclass(slots=True)
 class PollPacket:
     """A buffer and the frame in it: `data` may be changed in place.  The application owns it until
-    it is given to `tx_burst` or to `free`."""
+    it is given to `tx_burst` or to `free`.  `vlan_tci`: of a tag that is not in `data`, or -1; the
+    device took it out, and puts it in."""
 
     addr: int
     length: int
     data: memoryview
     hash: int = 0
+    vlan_tci: int = -1
 
 
 class PollQueue:
@@ -42,7 +44,7 @@ class PollQueue:
     manager.  EBUSY for a queue of the kernel's or a second owner, EINVAL for one that is not there.
 
     `steal`: frames that would go to the kernel's queues come here, those without a flow excepted
-    if the device hashes.
+    if the device hashes.  A frame longer than a buffer, as the kernel's MTU may allow, is refused.
     """
 
     def __init__(
@@ -64,6 +66,7 @@ class PollQueue:
         self._steal = steal
         self.index = index
         self.received = self.sent = self.refused = 0
+        self._in_frame = False  # the last buffer did not end it
         dma, name = nic.resources.dma, f"{nic.dev.name} poll{index}"
         self._rx, self._tx = Ring(dma, entries, f"{name} rx"), Ring(dma, entries, f"{name} tx")
         self._posted = [0] * entries
@@ -128,14 +131,17 @@ class PollQueue:
         packets: list[PollPacket] = []
         before = ring.consumer
         while len(packets) < count and (at := ring.next_completion()) is not None:
-            index, length, who, _, hash_, _, _ = regs.RX_CPL.unpack_from(view, at)
+            index, length, who, flags, hash_, tci, _ = regs.RX_CPL.unpack_from(view, at)
             addr = self._posted[ring.reaped(index)]
             kernel.charge(kernel.costs.poll_packet)
-            if who & regs.RX_CPL_STATUS:
-                self.refused += 1
+            last = flags & regs.RX_CPL_LAST
+            if who & regs.RX_CPL_STATUS or self._in_frame or not last:
+                self.refused += not self._in_frame
+                self._in_frame = not last
                 self._free.append(addr)
                 continue
-            packets.append(PollPacket(addr, length, view[addr : addr + length], hash_))
+            tci = tci if flags & regs.RX_CPL_VLAN_STRIPPED else -1
+            packets.append(PollPacket(addr, length, view[addr : addr + length], hash_, tci))
         self.received += len(packets)
         if ring.consumer != before:
             self._refill()
@@ -173,7 +179,9 @@ class PollQueue:
             kernel.charge(kernel.costs.poll_packet)
             slot = ring.producer & (ring.entries - 1)
             at = ring.descriptors + slot * ENTRY
-            regs.TX_DESC.pack_into(view, at, packet.addr, packet.length, regs.TX_DESC_LAST, 0, 0)
+            what, tci = regs.TX_DESC_LAST, max(packet.vlan_tci, 0)
+            what |= regs.TX_DESC_VLAN_INSERT if packet.vlan_tci >= 0 else 0
+            regs.TX_DESC.pack_into(view, at, packet.addr, packet.length, what, tci, 0)
             self._sending[slot] = packet
             ring.producer = (ring.producer + 1) & 0xFFFF
         if taken:
