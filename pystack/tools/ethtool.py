@@ -150,7 +150,7 @@ def _numbers(option: str, words: Sequence[str], known: Sequence[str]) -> dict[st
         if at + 1 == len(words):
             raise ToolError(f"ethtool ({option}): no value for parameter '{name}'")
         value = {"on": "1", "off": "0"}.get(words[at + 1], words[at + 1])
-        if not value.isdigit():
+        if not (value.isascii() and value.isdigit()):
             raise ToolError(f"ethtool ({option}): invalid value '{value}' for parameter '{name}'")
         found[name] = int(value)
     return found
@@ -223,7 +223,7 @@ def _set_indirection(dev: NetDevice, words: Sequence[str]) -> str:
         word = rest.pop(0)
         if word == "default":
             table = ()
-        elif word == "equal" and rest and rest[0].isdigit() and int(rest[0]):
+        elif word == "equal" and rest and rest[0].isdecimal() and int(rest[0]):
             count = int(rest.pop(0))
             table = tuple(entry % count for entry in range(size))
         elif word == "weight" and rest:
@@ -242,7 +242,7 @@ def _set_indirection(dev: NetDevice, words: Sequence[str]) -> str:
 
 def _weighted(words: list[str], size: int) -> tuple[tuple[int, ...], list[str]]:
     weights = []
-    while words and words[0].isdigit():
+    while words and words[0].isdecimal():
         weights.append(int(words.pop(0)))
     total = sum(weights)
     if not total:

@@ -63,7 +63,7 @@ def test_complaints_are_those_of_the_real_ethtool() -> None:
     options = (
         *("-K eth0 foo off", "-k nosuch", "-i nosuch", "-S nosuch", "-x nosuch", "-g nosuch"),
         *("-K eth0 tx maybe", "-K eth0 gso", "-L eth0 combined 9", "-L eth0 foo 1", "-q eth0"),
-        *("-i", "-X eth0", "-K eth0"),
+        *("-i", "-X eth0", "-K eth0", "-L eth0 combined \u00b2"),
     )
     there = real(*(f"ethtool {option}".replace("eth0", "v0") for option in options))
     for option, theirs in zip(options, there, strict=True):
