@@ -259,6 +259,22 @@ def test_an_unknown_register_answers_with_an_error() -> None:
     assert bench.counter("doorbell_errors") == 1
 
 
+def test_a_register_keeps_the_bits_it_has() -> None:
+    """A write of all ones, and a frame after it."""
+    kept = {
+        **{regs.MAC_HI: 0xFFFF, regs.MAX_FRAME: 9018, regs.RX_STEERING: 0xFF},
+        **{regs.RSS_CTRL: 0x3F, regs.RX_OFFLOAD: 3, regs.PAUSE: 0xFFFF0003, regs.EVENT_MASK: 3},
+        **{regs.RSS_TABLE: 0x0F0F0F0F, regs.MAC_FILTER_HI + 28: 0x8000FFFF},
+    }
+    bench = Bench()
+    for offset, value in kept.items():
+        bench.write(offset, 0xFFFFFFFF)
+        assert bench.read(offset) == value, hex(offset)
+    bench.wire.send(bytes(60))
+    bench.engine.run()
+    assert bench.nic.counters["rx_filtered"] == 1
+
+
 def test_a_reset_forgets_everything_but_that_it_was_built() -> None:
     bench = Bench(queues=3)
     features = bench.read(regs.FEATURES)

@@ -45,6 +45,25 @@ _PLAIN = (
     *range(regs.MAC_FILTER_LO, regs.MAC_FILTER_LO + 4 * regs.MAC_FILTER_LO_COUNT, 4),
     *range(regs.MAC_FILTER_HI, regs.MAC_FILTER_HI + 4 * regs.MAC_FILTER_HI_COUNT, 4),
 )
+# Bits that are there, where not all are.
+_FIELDS = {
+    regs.CTRL: regs.CTRL_RX_ENABLE
+    | regs.CTRL_TX_ENABLE
+    | regs.CTRL_PROMISCUOUS
+    | regs.CTRL_ALL_MULTICAST,
+    regs.MAC_HI: regs.MAC_HI_VALUE,
+    regs.MAX_FRAME: regs.MAX_FRAME_BYTES,
+    regs.RX_STEERING: regs.RX_STEERING_DEFAULT_QUEUE,
+    regs.RSS_CTRL: 0x3F,
+    regs.RX_OFFLOAD: regs.RX_OFFLOAD_VLAN_STRIP | regs.RX_OFFLOAD_HEADER_SPLIT,
+    regs.PAUSE: regs.PAUSE_QUANTA | regs.PAUSE_RX_ENABLE | regs.PAUSE_TX_ENABLE,
+    regs.EVENT_MASK: regs.EVENT_MASK_LINK_CHANGE | regs.EVENT_MASK_RING_ERROR,
+}
+_FIELDS.update((regs.RSS_TABLE + 4 * n, 0x0F0F0F0F) for n in range(regs.RSS_TABLE_COUNT))
+_FIELDS.update(
+    (regs.MAC_FILTER_HI + 4 * n, regs.MAC_FILTER_HI_VALID | regs.MAC_FILTER_HI_VALUE)
+    for n in range(regs.MAC_FILTER_HI_COUNT)
+)
 FEATURES = (
     regs.FEATURES_RX_OFFLOAD
     | regs.FEATURES_RX_FILTERS
@@ -180,6 +199,9 @@ class ModelNic:
             return
         if offset == regs.EVENT_STATUS:
             value = self.registers[offset] & ~value
+        value &= _FIELDS.get(offset, 0xFFFFFFFF)
+        if offset == regs.MAX_FRAME:
+            value = min(value, self.max_frame)
         self.registers[offset] = value
         if regs.RSS_KEY <= offset < regs.RSS_KEY + 4 * regs.RSS_KEY_COUNT:
             self.receiver.key_changed()
