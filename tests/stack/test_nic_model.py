@@ -233,6 +233,19 @@ def test_moderation_waits_for_frames_or_for_time() -> None:
     assert 64_000 <= bench.rises[1][1] - begin < 65_000, "10,000 cycles of 6.4 ns after it came"
 
 
+def test_a_shorter_moderation_holds_for_what_waits_already() -> None:
+    bench = Bench()
+    moderation = regs.QUEUE_BASE + regs.Q_IRQ_MODERATION
+    count = 8 << regs.Q_IRQ_MODERATION_COUNT_SHIFT
+    bench.write(moderation, count | 50_000)
+    bench.buffers(2048)
+    bench.wire.send(OWN + bytes(54))
+    bench.engine.run(until=1_000)
+    bench.write(moderation, count | 1_000)
+    bench.engine.run()
+    assert [at // 1_000 for _, at in bench.rises] == [6]
+
+
 def test_re_arming_with_something_unseen_raises_the_line_at_once() -> None:
     bench = Bench()
     bench.buffers(*[100] * 4)

@@ -41,6 +41,12 @@ class Interrupt:
         self._stop_timer()
         self.changed()
 
+    def moderate(self, cycles: int, count: int) -> None:
+        """Other limits, also for what waits already."""
+        self.cycles, self.count = cycles, count
+        self._stop_timer()
+        self.changed()
+
     def mask(self, masked: bool) -> None:
         before, self.masked = self.masked, masked
         if before and not masked and self.fired:

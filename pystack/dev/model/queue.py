@@ -71,9 +71,8 @@ class ModelQueue:
             self._tx_consumer = value >> regs.Q_IRQ_ARM_TX_CONSUMER_SHIFT
             irq.arm()
         elif offset == regs.Q_IRQ_MODERATION:
-            irq.cycles = value & regs.Q_IRQ_MODERATION_CYCLES
-            irq.count = value >> regs.Q_IRQ_MODERATION_COUNT_SHIFT
-            irq.changed()
+            cycles = value & regs.Q_IRQ_MODERATION_CYCLES
+            irq.moderate(cycles, value >> regs.Q_IRQ_MODERATION_COUNT_SHIFT)
         return True
 
     # -- what happens ----------------------------------------------------------------------
