@@ -79,9 +79,9 @@ module irq_control #(
             rx_any_q     <= rx_moving && !is_ahead(rx_completed[q], rx_consumer_q);
             tx_any_q     <= tx_moving && !is_ahead(tx_completed[q], tx_consumer_q);
             enough_q     <= 17'(rx_pending_q) + 17'(tx_pending_q) >= 17'(moderation_count[q]);
-            // Once old, always: the age wraps, and the line may have to wait for `settle_q`.
-            old_q        <= age_q >= moderation_cycles[q] || (old_q && armed_q && any);
-            age_q        <= armed_q && any ? age_q + 16'd1 : 16'd2;
+            old_q        <= age_q >= moderation_cycles[q];
+            // Up to its end, and no further: the line may have to wait for `settle_q`.
+            age_q        <= armed_q && any ? age_q + 16'(age_q != '1) : 16'd2;
             // The line falls at once; an event of this clock will be there again.
             if (arm[q]) begin
                 armed_q <= 1'b0;
