@@ -1,4 +1,5 @@
-"""Host memory: one byte array that CPU and NIC share, and the page allocator on it."""
+"""Host memory: one byte array that CPU and NIC share, and the page allocator on it (a buddy system,
+as `mm/page_alloc.c`)."""
 
 from __future__ import annotations
 
@@ -26,8 +27,10 @@ class HostMemory:
         self.size = len(self.array)
         self.view: memoryview = self.array.data
         self.base: int = self.array.__array_interface__["data"][0]  # in our own address space
-        self._next = PAGE_SIZE
-        self._free: dict[int, list[int]] = {}  # pages in a block -> addresses
+        pages = self.size // PAGE_SIZE
+        # Of each order (2^order pages, aligned to its size): the first pages of the free blocks.
+        self._free: list[dict[int, None]] = [{} for _ in range(pages.bit_length())]
+        self._give_back(1, pages)
         self._blocks: dict[int, int] = {}  # address -> pages, for blocks in use
 
     @property
@@ -36,21 +39,31 @@ class HostMemory:
 
     def alloc_pages(self, pages: int = 1) -> int:
         """Address of `pages` contiguous pages, aligned to their power of two.  MemoryError."""
-        free = self._free.get(pages)
-        if free:
-            addr = free.pop()
-        else:
-            align = PAGE_SIZE << (pages - 1).bit_length()
-            addr = -(-self._next // align) * align
-            if addr + pages * PAGE_SIZE > self.size:
-                raise MemoryError(f"host memory exhausted: {self.size} bytes")
-            self._next = addr + pages * PAGE_SIZE
-        self._blocks[addr] = pages
-        return addr
+        for order in range((pages - 1).bit_length(), len(self._free)):
+            if self._free[order]:
+                page, _ = self._free[order].popitem()
+                self._give_back(page + pages, page + (1 << order))
+                self._blocks[page * PAGE_SIZE] = pages
+                return page * PAGE_SIZE
+        raise MemoryError(f"host memory exhausted: {self.size} bytes")
 
     def free_pages(self, addr: int) -> None:
         """Give a block back; KeyError if it was not allocated."""
-        self._free.setdefault(self._blocks.pop(addr), []).append(addr)
+        pages = self._blocks.pop(addr)
+        self._give_back(addr // PAGE_SIZE, addr // PAGE_SIZE + pages)
+
+    def _give_back(self, first: int, end: int) -> None:
+        """Free the pages before `end`, in blocks each joined with its buddy while that is free
+        (`__free_one_page`)."""
+        while first < end:
+            order = min((first & -first).bit_length(), (end - first).bit_length()) - 1
+            page = first
+            first += 1 << order
+            while (buddy := page ^ 1 << order) in self._free[order]:
+                del self._free[order][buddy]
+                page = min(page, buddy)
+                order += 1
+            self._free[order][page] = None
 
     def read(self, addr: int, length: int) -> bytes:
         return bytes(self.view[addr : addr + length])

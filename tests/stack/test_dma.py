@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pystack.core.dma import Direction, DmaFault, DmaMapper
 from pystack.core.memory import PAGE_SIZE, HostMemory
@@ -62,6 +64,49 @@ def test_pages_are_aligned_and_reused_and_run_out(dma: DmaMapper) -> None:
     with pytest.raises(MemoryError):
         for _ in range(1000):
             memory.alloc_pages(1)
+
+
+def largest(memory: HostMemory) -> int:
+    """Pages of the largest block that could be had."""
+    for pages in range(memory.size // PAGE_SIZE, 0, -1):
+        try:
+            memory.free_pages(memory.alloc_pages(pages))
+        except MemoryError:
+            continue
+        return pages
+    return 0
+
+
+@given(
+    st.integers(2, 70),
+    st.lists(st.tuples(st.booleans(), st.integers(0, 40)), max_size=60),
+)
+def test_blocks_never_overlap_and_are_one_again_when_all_are_free(
+    size: int, steps: list[tuple[bool, int]]
+) -> None:
+    memory = HostMemory(size * PAGE_SIZE)
+    before = largest(memory)
+    held: dict[int, int] = {}
+    for free, number in steps:
+        if free and held:
+            addr = list(held)[number % len(held)]
+            memory.free_pages(addr)
+            del held[addr]
+            continue
+        try:
+            addr = memory.alloc_pages(number + 1)
+        except MemoryError:
+            continue
+        end = addr + (number + 1) * PAGE_SIZE
+        assert addr > 0 and addr % (PAGE_SIZE << number.bit_length()) == 0 and end <= memory.size
+        for other, pages in held.items():
+            assert end <= other or other + pages * PAGE_SIZE <= addr
+        held[addr] = number + 1
+        assert memory.pages_in_use == sum(held.values())
+    for addr in held:
+        memory.free_pages(addr)
+    assert (memory.pages_in_use, largest(memory)) == (0, before)
+    assert len([memory.alloc_pages(1) for _ in range(size - 1)]) == size - 1
 
 
 def test_page_pool_recycles_wakes_a_starved_user_and_ends_clean(dma: DmaMapper) -> None:

@@ -132,6 +132,22 @@ def test_settings_change_while_traffic_runs_and_nothing_is_lost_for_good() -> No
     pair.close()
 
 
+def test_other_rings_and_channels_again_and_again_do_not_use_memory_up() -> None:
+    """What the former rings had is joined, for the next ones that are larger."""
+    pair = Pair(cpus=4, queues=4)
+
+    def admin() -> None:
+        for entries, queues in zip((64, 128, 256, 512, 1024), (2, 4, 4, 2, 1), strict=True):
+            wait_event(pair.a.kernel, WaitQueue(), lambda: False, timeout=150_000)
+            pair.a.tool(f"ethtool -G eth0 rx {entries} tx {entries}")
+            pair.a.tool(f"ethtool -L eth0 combined {queues}")
+
+    task = pair.a.start(admin)
+    pair.send(DATA * 2)
+    pair.engine.run(stop=finished(task))
+    pair.close()
+
+
 def test_the_table_is_shown_as_it_steers() -> None:
     pair = Pair(cpus=4, queues=4)
     lines = tool(pair, "ethtool -x eth0").splitlines()
