@@ -32,23 +32,25 @@ class W2aEthtool:
         self._nic = nic
         self.key = nic.kernel.rng.randbytes(KEY_BYTES)  # netdev_rss_key_fill
         self._table: tuple[int, ...] | None = None  # None: evenly over the queues
-        self._stolen_by: int | None = None
 
     def apply(self) -> None:
         """Tell the device; it has been reset, or the number of queues has changed."""
         if self._nic.device_features & regs.FEATURES_RX_OFFLOAD:
             self._write_key()
-            self._write_table()
-            self._write_features()
+        self.steer()
 
-    def redirect(self, queue: int | None) -> None:
-        """Let a queue in poll mode have all flows; None: the kernel has them again."""
-        self._stolen_by = queue
+    def steer(self) -> None:
+        """Which queues have the flows: those in poll mode that take them, or the kernel's."""
         if self._nic.device_features & regs.FEATURES_RX_OFFLOAD:
             self._write_table()
             self._write_features()
         else:
-            self._nic.write32(regs.RX_STEERING, 0 if queue is None else queue)
+            self._nic.write32(regs.RX_STEERING, self._thief or 0)
+
+    @property
+    def _thief(self) -> int | None:
+        """The queue in poll mode that has all flows."""
+        return next((queue.index for queue in self._nic.lent.values() if queue.steals), None)
 
     # -- features --------------------------------------------------------------------------
 
@@ -68,7 +70,7 @@ class W2aEthtool:
         nic = self._nic
         features = nic.dev.features
         nic.write32(regs.RX_OFFLOAD, features["rxvlan"] and regs.RX_OFFLOAD_VLAN_STRIP)
-        hashed = features["rxhash"] or nic.tx_queues > 1 or self._stolen_by is not None
+        hashed = features["rxhash"] or nic.tx_queues > 1 or self._thief is not None
         nic.write32(regs.RSS_CTRL, sum(_ALL_HASHES) if hashed else 0)
 
     # -- rings and channels ----------------------------------------------------------------
@@ -186,7 +188,7 @@ class W2aEthtool:
             self._nic.write32(regs.RSS_KEY + at, word)
 
     def _write_table(self) -> None:
-        table = self.table if self._stolen_by is None else (self._stolen_by,) * TABLE
+        table = self.table if self._thief is None else (self._thief,) * TABLE
         for at in range(0, TABLE, 4):
             word = int.from_bytes(bytes(table[at : at + 4]), "little")
             self._nic.write32(regs.RSS_TABLE + at, word)

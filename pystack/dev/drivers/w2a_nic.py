@@ -24,6 +24,7 @@ from pystack.dev.netdev import NetDevice
 
 if TYPE_CHECKING:
     from pystack.dev.core import NetCore
+    from pystack.dev.drivers.w2a_poll import PollQueue
 
 QUIESCE_NS = 10_000_000
 CYCLE_PS = 6400
@@ -90,7 +91,7 @@ class W2aNic:
         self.device_features = 0
         self.stamps = False
         self.queues: list[QueuePair] = []
-        self.lent: set[int] = set()  # queues in poll mode
+        self.lent: dict[int, PollQueue] = {}  # queues in poll mode, in the order of their opening
         self._resetting: set[QueuePair] = set()
         self.lock = Mutex(core.kernel)  # who starts and stops queues; it waits meanwhile
         core.register(self.dev)
@@ -136,6 +137,8 @@ class W2aNic:
         if self.stamps:
             self.clock.settime(self.kernel.now)
         self.start_queues()
+        for queue in self.lent.values():
+            queue.start()
         self._start_events()
         self.set_rx_mode()
 
@@ -173,6 +176,8 @@ class W2aNic:
     def stop(self) -> None:
         with self.lock:
             self.write32(regs.CTRL, regs.CTRL_TX_ENABLE)  # no new frames in; those inside leave
+            for queue in self.lent.values():
+                queue.stop()
             self.stop_queues()
             self._stop_events()
             self.write32(regs.CTRL, 0)

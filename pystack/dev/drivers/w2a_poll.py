@@ -3,6 +3,8 @@
 The application maps rings and buffers itself, as a poll-mode driver over VFIO does, and looks at
 the completion ring in a loop: `rx_burst`, `tx_burst`.  A buffer that was received can be sent as it
 stands.  The kernel keeps the queues before this one, and what is not steered away from them.
+
+Called by the application and, when the device goes down and comes up, by `w2a_nic.py`.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from pystack.core.dma import Direction
+from pystack.core.drop import Drop
 from pystack.core.memory import PAGE_SIZE
 from pystack.dev.drivers import w2a_regs as regs
 from pystack.dev.drivers.w2a_rings import ENTRY, Ring
@@ -24,6 +27,10 @@ if TYPE_CHECKING:
 
 BUFFER = 2048
 BURST = 32
+
+
+def _error(number: int) -> OSError:
+    return OSError(number, os.strerror(number))
 
 
 @dataclass(slots=True)
@@ -45,6 +52,9 @@ class PollQueue:
 
     `steal`: frames that would go to the kernel's queues come here, those without a flow excepted
     if the device hashes.  A frame longer than a buffer, as the kernel's MTU may allow, is refused.
+
+    While the device is down, bursts raise ENETDOWN; when it is up again the queue goes on.  Packets
+    the application has stay its own; what the rings held is counted in `nic.lost`.
     """
 
     def __init__(
@@ -57,27 +67,33 @@ class PollQueue:
         steal: bool = True,
     ) -> None:
         if index >= nic.max_queues or entries & (entries - 1) or buffers < entries:
-            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
-        if index < nic.tx_queues or index in nic.lent:
-            raise OSError(errno.EBUSY, os.strerror(errno.EBUSY))
+            raise _error(errno.EINVAL)
         self._nic = nic
         self._base = regs.queue_block(index)
         self._kernel = nic.kernel
-        self._steal = steal
+        self.steals = steal
         self.index = index
         self.received = self.sent = self.refused = 0
-        self._in_frame = False  # the last buffer did not end it
+        self.running = False
         dma, name = nic.resources.dma, f"{nic.dev.name} poll{index}"
         self._rx, self._tx = Ring(dma, entries, f"{name} rx"), Ring(dma, entries, f"{name} tx")
         self._posted = [0] * entries
         self._sending: list[PollPacket | None] = [None] * entries
         self._view = dma.memory.view
-        self._pages = dma.memory.alloc_pages(-(-buffers * BUFFER // PAGE_SIZE))
-        self._size = buffers * BUFFER
-        dma.map_single(self._pages, self._size, Direction.BIDIRECTIONAL, f"{name} buffers")
-        self._free = list(range(self._pages, self._pages + self._size, BUFFER))
-        nic.lent.add(index)
-        self._start()
+        with nic.lock:
+            if not nic.dev.up:
+                raise _error(errno.ENETDOWN)
+            if index < nic.tx_queues or index in nic.lent:
+                raise _error(errno.EBUSY)
+            self._pages = dma.memory.alloc_pages(-(-buffers * BUFFER // PAGE_SIZE))
+            self._size = buffers * BUFFER
+            dma.map_single(self._pages, self._size, Direction.BIDIRECTIONAL, f"{name} buffers")
+            self._free = list(range(self._pages, self._pages + self._size, BUFFER))
+            for ring in (self._rx, self._tx):
+                ring.alloc()
+            nic.lent[index] = self
+            self.start()
+            nic.ethtool.steer()
 
     def __enter__(self) -> Self:
         return self
@@ -90,12 +106,14 @@ class PollQueue:
     ) -> None:
         self.close()
 
+    # -- up and down: with `nic.lock` ------------------------------------------------------
+
     def _write(self, offset: int, value: int) -> None:
         self._nic.write32(self._base + offset, value)
 
-    def _start(self) -> None:
+    def start(self) -> None:
+        """Program the rings; the device has been reset, or this queue has been stopped."""
         for block, ring in ((regs.Q_RX, self._rx), (regs.Q_TX, self._tx)):
-            ring.alloc()
             self._write(block + regs.RING_SIZE, ring.entries.bit_length() - 1)
             self._write(block + regs.RING_DESC_BASE_LO, ring.descriptors & 0xFFFFFFFF)
             self._write(block + regs.RING_DESC_BASE_HI, ring.descriptors >> 32)
@@ -104,32 +122,74 @@ class PollQueue:
             # Nobody is told of a ring that stops: what the bus refuses is counted instead.
             self._write(block + regs.RING_CTRL, regs.RING_CTRL_ENABLE | regs.RING_CTRL_RUN_ON)
         self._write(regs.Q_IRQ_MASK, 1)
+        self._in_frame = False  # the last buffer did not end it
+        self.running = True
         self._refill()
-        if self._steal:
-            self._nic.ethtool.redirect(self.index)
+
+    def stop(self) -> None:
+        """Quiesce the device's side, then take back and count what it had."""
+        self.running = False
+        for block in (regs.Q_RX, regs.Q_TX):
+            self._write(block + regs.RING_CTRL, 0)
+            self._nic.wait_clear(self._base + block + regs.RING_STATUS, regs.RING_STATUS_ACTIVE)
+        received = self._receive(self._rx.entries)
+        self._free += [packet.addr for packet in received]
+        self._free += [self._posted[slot] for slot in self._rx.left()]
+        self._reap()
+        unsent = [packet.addr for slot in self._tx.left() if (packet := self._sending[slot])]
+        self._free += unsent
+        for what, count in (("rx_reset", len(received)), ("tx_reset", len(unsent))):
+            if count:
+                self._nic.lost[what] += count
+                self._kernel.drops[Drop.DEV_RESET] += count
+        for ring in (self._rx, self._tx):
+            ring.reset()
 
     def close(self) -> None:
         """Stop the queue and give everything back; packets of the application's end with it."""
         nic = self._nic
-        if self._steal:
-            nic.ethtool.redirect(None)
-        for block in (regs.Q_RX, regs.Q_TX):
-            self._write(block + regs.RING_CTRL, 0)
-            nic.wait_clear(self._base + block + regs.RING_STATUS, regs.RING_STATUS_ACTIVE)
-        for ring in (self._rx, self._tx):
-            ring.free()
-        nic.resources.dma.unmap_single(self._pages)
-        nic.resources.dma.memory.free_pages(self._pages)
-        nic.lent.discard(self.index)
+        with nic.lock:
+            self.steals = False
+            if nic.dev.up:
+                nic.ethtool.steer()
+            self.stop()
+            for ring in (self._rx, self._tx):
+                ring.free()
+            nic.resources.dma.unmap_single(self._pages)
+            nic.resources.dma.memory.free_pages(self._pages)
+            del nic.lent[self.index]
+
+    def _check(self) -> None:
+        if not self.running:
+            raise _error(errno.ENETDOWN if self in self._nic.lent.values() else errno.EBADF)
+
+    def _doorbell(self, offset: int, ring: Ring) -> None:
+        """Tell what has been posted.  Until the write is done another CPU may have stopped the
+        queue, or even started it again."""
+        self._kernel.charge(self._kernel.costs.doorbell)
+        self._kernel.cpu.flush()
+        if self.running:
+            self._nic.registers.write32(self._base + offset, ring.producer)
 
     # -- packets ---------------------------------------------------------------------------
 
     def rx_burst(self, count: int = BURST) -> list[PollPacket]:
         """At most `count` frames that are there; an empty look costs time, too."""
-        kernel, ring, view = self._kernel, self._rx, self._view
+        self._check()
+        kernel, ring = self._kernel, self._rx
         kernel.charge(kernel.costs.poll)
-        packets: list[PollPacket] = []
         before = ring.consumer
+        packets = self._receive(count)
+        self.received += len(packets)
+        if ring.consumer != before:
+            self._refill()
+        else:
+            kernel.cpu.flush()
+        return packets
+
+    def _receive(self, count: int) -> list[PollPacket]:
+        kernel, ring, view = self._kernel, self._rx, self._view
+        packets: list[PollPacket] = []
         while len(packets) < count and (at := ring.next_completion()) is not None:
             index, length, who, flags, hash_, tci, _ = regs.RX_CPL.unpack_from(view, at)
             addr = self._posted[ring.reaped(index)]
@@ -142,11 +202,6 @@ class PollQueue:
                 continue
             tci = tci if flags & regs.RX_CPL_VLAN_STRIPPED else -1
             packets.append(PollPacket(addr, length, view[addr : addr + length], hash_, tci))
-        self.received += len(packets)
-        if ring.consumer != before:
-            self._refill()
-        else:
-            kernel.cpu.flush()
         return packets
 
     def _refill(self) -> None:
@@ -158,7 +213,7 @@ class PollQueue:
             regs.RX_DESC.pack_into(self._view, ring.descriptors + slot * ENTRY, addr, BUFFER)
             ring.producer = (ring.producer + 1) & 0xFFFF
         if ring.producer != before:
-            self._write(regs.Q_RX_DOORBELL, ring.producer)
+            self._doorbell(regs.Q_RX_DOORBELL, ring)
 
     def alloc(self, length: int) -> PollPacket | None:
         """An empty packet of `length` bytes to be filled; None while all buffers are in use."""
@@ -172,6 +227,7 @@ class PollQueue:
 
     def tx_burst(self, packets: Sequence[PollPacket]) -> int:
         """Send from the first on; returns how many the ring took.  The others stay the caller's."""
+        self._check()
         kernel, ring, view = self._kernel, self._tx, self._view
         self._reap()
         taken = min(len(packets), ring.room)
@@ -185,7 +241,7 @@ class PollQueue:
             self._sending[slot] = packet
             ring.producer = (ring.producer + 1) & 0xFFFF
         if taken:
-            self._write(regs.Q_TX_DOORBELL, ring.producer)
+            self._doorbell(regs.Q_TX_DOORBELL, ring)
         return taken
 
     def _reap(self) -> None:
@@ -205,8 +261,11 @@ class PollQueue:
         """Wait until all that was sent has left the buffers; OSError(EIO) if the ring has stopped
         before, which a descriptor or a completion that the bus refuses makes it do."""
         status = self._base + regs.Q_TX_STATUS
-        while self._tx.consumer != self._tx.producer:
+        while True:
+            self._check()
+            if self._tx.consumer == self._tx.producer:
+                return
             stopped = not self._nic.registers.read32(status) & regs.RING_STATUS_ACTIVE
             self._reap()
             if stopped and self._tx.consumer != self._tx.producer:
-                raise OSError(errno.EIO, os.strerror(errno.EIO))
+                raise _error(errno.EIO)

@@ -6,6 +6,8 @@ phase bit equals the lap's: 1 on the first lap, then alternating.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from pystack.core.dma import DmaMapper
 from pystack.dev.drivers import w2a_regs as regs
 from pystack.dev.page_pool import PagePool
@@ -32,6 +34,12 @@ class Ring:
         size = self.entries * ENTRY
         self.descriptors = self.dma.alloc_coherent(size, f"{self.name} descriptors")
         self.completions = self.dma.alloc_coherent(size, f"{self.name} completions")
+
+    def reset(self) -> None:
+        """As after `alloc`; device quiet."""
+        self.producer = self.consumer = 0
+        end = self.completions + self.entries * ENTRY
+        self.dma.memory.array[self.completions : end] = 0
 
     def free(self) -> None:
         self.dma.free_coherent(self.descriptors)
@@ -68,6 +76,12 @@ class Ring:
         self.consumer = (consumer + 1) & 0xFFFF
         return consumer & (self.entries - 1)
 
+    def left(self) -> Iterator[int]:
+        """Device quiet: the slots of what it has not completed, which are taken back."""
+        while self.consumer != self.producer:
+            yield self.consumer & (self.entries - 1)
+            self.consumer = (self.consumer + 1) & 0xFFFF
+
 
 class RxRing(Ring):
     """Free buffers out, frames in."""
@@ -81,9 +95,8 @@ class RxRing(Ring):
 
     def stop(self) -> None:
         """Device quiet: buffers that never saw a frame go back to the pool, which ends."""
-        while self.consumer != self.producer:
-            self.pool.put(self.buffers[self.consumer & (self.entries - 1)], cpu_owned=False)
-            self.consumer = (self.consumer + 1) & 0xFFFF
+        for slot in self.left():
+            self.pool.put(self.buffers[slot], cpu_owned=False)
         self.pool.destroy()
         self.free()
 

@@ -36,12 +36,7 @@ class TxRing(Ring):
 
     def stop(self) -> list[SkBuff]:
         """Device quiet: the frames it never sent, unmapped, for the caller to drop."""
-        left = []
-        while self.consumer != self.producer:
-            skb = self.take(self.consumer & (self.entries - 1))
-            if skb is not None:
-                left.append(skb)
-            self.consumer = (self.consumer + 1) & 0xFFFF
+        left = [skb for slot in self.left() if (skb := self.take(slot)) is not None]
         self.dma.memory.free_pages(self._buffers)
         self.free()
         return left

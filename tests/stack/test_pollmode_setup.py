@@ -1,0 +1,105 @@
+"""A queue in poll mode is opened and closed, and the interface goes down and comes up under it."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from test_nic_offloads import DATA, Pair, udp_frame
+
+from pystack.dev.drivers.w2a_poll import PollQueue
+
+
+def polling_pair(**settings: Any) -> Pair:
+    """The device has two queues that the kernel does not use."""
+    return Pair(cpus=2, hw_queues=3, **settings)
+
+
+def refusal(fn: Callable[..., Any], *args: Any, **named: Any) -> int | None:
+    with pytest.raises(OSError, match=r"\[Errno") as failed:
+        fn(*args, **named)
+    return failed.value.errno
+
+
+def arrive(pair: Pair, count: int) -> None:
+    """So many flows of a frame each; what they come to is there when this is over."""
+    for number in range(count):
+        pair.link.b.send(udp_frame(b"%4d" % number * 10, good=True, sport=5000 + number))
+    pair.a.kernel.charge(100_000)
+    pair.a.kernel.cpu.flush()
+
+
+def take(port: PollQueue) -> int:
+    packets = port.rx_burst()
+    for packet in packets:
+        port.free(packet)
+    return len(packets)
+
+
+def test_the_queue_goes_on_when_the_interface_is_up_again() -> None:
+    pair = polling_pair()
+
+    def poll() -> list[Any]:
+        seen: list[Any] = []
+        with PollQueue(pair.nic, 1, entries=16, buffers=32) as port:
+            arrive(pair, 3)
+            (kept, *others) = port.rx_burst()
+            text = bytes(kept.data)
+            for packet in others:
+                port.free(packet)
+            arrive(pair, 2)  # nobody looks
+            pair.a.core.stop(pair.dev)
+            for burst in (port.rx_burst, port.drain, lambda: port.tx_burst([kept])):
+                seen.append(refusal(burst))
+            arrive(pair, 3)
+            pair.a.core.open(pair.dev)
+            seen += [bytes(kept.data) == text, len(port._free)]
+            arrive(pair, 3)
+            seen += [take(port), port.tx_burst([kept])]
+            port.drain()
+            seen += [port.received, port.sent, len(port._free)]
+        return [*seen, refusal(port.rx_burst), refusal(port.tx_burst, [])]
+
+    pair.wire.clear()
+    down, closed = errno.ENETDOWN, errno.EBADF
+    assert pair.do(pair.a, poll) == [down, down, down, True, 15, 3, 1, 6, 1, 16, closed, closed]
+    sent = udp_frame(b"   0" * 10, good=True, sport=5000)
+    assert pair.wire.count(("tx", sent)) == 1
+    assert pair.stats()["lost_rx_reset"] == 2
+    pair.send(DATA[:10000])  # the kernel has the flows again
+    pair.close()
+
+
+def test_frames_that_were_to_be_sent_are_counted_when_the_interface_goes_down() -> None:
+    pair = polling_pair()
+
+    def send() -> list[int]:
+        with PollQueue(pair.nic, 1, entries=16, buffers=32) as port:
+            packets = [port.alloc(1000) for _ in range(16)]
+            taken = port.tx_burst([packet for packet in packets if packet is not None])
+            pair.a.core.stop(pair.dev)
+            back = len(port._free)
+            pair.a.core.open(pair.dev)
+            return [taken, back, port.sent + port.refused + pair.nic.lost["tx_reset"]]
+
+    assert pair.do(pair.a, send) == [16, 32, 16]
+    pair.close()
+
+
+def test_a_queue_that_is_closed_while_the_interface_is_down_leaves_the_flows_to_the_kernel() -> (
+    None
+):
+    pair = polling_pair()
+
+    def close() -> int | None:
+        with PollQueue(pair.nic, 1):
+            pair.a.core.stop(pair.dev)
+            failed = refusal(PollQueue, pair.nic, 2)
+        pair.a.core.open(pair.dev)
+        return failed
+
+    assert pair.do(pair.a, close) == errno.ENETDOWN
+    pair.send(DATA[:10000])
+    pair.close()
