@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
 from test_nic_offloads import DATA, Pair, udp_frame
 
+from pystack import host
+from pystack.dev.drivers import w2a_regs as regs
 from pystack.dev.drivers.w2a_poll import PollQueue
+from pystack.dev.model.nic import ModelNic
 
 
-def polling_pair(**settings: Any) -> Pair:
+def polling_pair() -> Pair:
     """The device has two queues that the kernel does not use."""
-    return Pair(cpus=2, hw_queues=3, **settings)
+    return Pair(cpus=2, hw_queues=3)
 
 
 def refusal(fn: Callable[..., Any], *args: Any, **named: Any) -> int | None:
@@ -101,5 +105,51 @@ def test_a_queue_that_is_closed_while_the_interface_is_down_leaves_the_flows_to_
         return failed
 
     assert pair.do(pair.a, close) == errno.ENETDOWN
+    pair.send(DATA[:10000])
+    pair.close()
+
+
+def test_queues_share_the_flows_and_what_one_leaves_the_other_has() -> None:
+    pair = polling_pair()
+
+    def poll() -> list[int]:
+        first = PollQueue(pair.nic, 1)
+        second = PollQueue(pair.nic, 2)
+        arrive(pair, 16)
+        shares = [take(first), take(second)]
+        first.close()
+        arrive(pair, 16)
+        left = take(second)
+        second.close()
+        return [*shares, left]
+
+    one, other, left = pair.do(pair.a, poll)
+    assert one + other == 16 and min(one, other) > 3 and left == 16
+    pair.send(DATA[:10000])
+    pair.close()
+
+
+def test_without_a_hash_the_queue_opened_last_has_all_frames(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(host, "ModelNic", partial(ModelNic, features=regs.FEATURES_CLOCK))
+    pair = polling_pair()
+
+    def poll() -> list[list[int]]:
+        ports = [PollQueue(pair.nic, 2), PollQueue(pair.nic, 1)]
+        seen = []
+        for close in (False, True):
+            if close:
+                ports[1].close()
+            arrive(pair, 4)
+            seen.append([take(port) for port in ports if port.running])
+        pair.a.core.stop(pair.dev)
+        pair.a.core.open(pair.dev)
+        arrive(pair, 4)
+        seen.append([take(ports[0])])
+        ports[0].close()
+        return seen
+
+    assert pair.do(pair.a, poll) == [[0, 4], [4], [4]]
     pair.send(DATA[:10000])
     pair.close()

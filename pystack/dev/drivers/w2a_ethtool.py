@@ -45,12 +45,12 @@ class W2aEthtool:
             self._write_table()
             self._write_features()
         else:
-            self._nic.write32(regs.RX_STEERING, self._thief or 0)
+            self._nic.write32(regs.RX_STEERING, (0, *self._thieves)[-1])
 
     @property
-    def _thief(self) -> int | None:
-        """The queue in poll mode that has all flows."""
-        return next((queue.index for queue in self._nic.lent.values() if queue.steals), None)
+    def _thieves(self) -> list[int]:
+        """The queues in poll mode that have all flows; the one opened last is the last."""
+        return [queue.index for queue in self._nic.lent.values() if queue.steals]
 
     # -- features --------------------------------------------------------------------------
 
@@ -70,7 +70,7 @@ class W2aEthtool:
         nic = self._nic
         features = nic.dev.features
         nic.write32(regs.RX_OFFLOAD, features["rxvlan"] and regs.RX_OFFLOAD_VLAN_STRIP)
-        hashed = features["rxhash"] or nic.tx_queues > 1 or self._thief is not None
+        hashed = features["rxhash"] or nic.tx_queues > 1 or self._thieves
         nic.write32(regs.RSS_CTRL, sum(_ALL_HASHES) if hashed else 0)
 
     # -- rings and channels ----------------------------------------------------------------
@@ -188,7 +188,8 @@ class W2aEthtool:
             self._nic.write32(regs.RSS_KEY + at, word)
 
     def _write_table(self) -> None:
-        table = self.table if self._thief is None else (self._thief,) * TABLE
+        thieves = self._thieves
+        table = [thieves[n % len(thieves)] for n in range(TABLE)] if thieves else self.table
         for at in range(0, TABLE, 4):
             word = int.from_bytes(bytes(table[at : at + 4]), "little")
             self._nic.write32(regs.RSS_TABLE + at, word)

@@ -51,7 +51,8 @@ class PollQueue:
     manager.  EBUSY for a queue of the kernel's or a second owner, EINVAL for one that is not there.
 
     `steal`: frames that would go to the kernel's queues come here, those without a flow excepted
-    if the device hashes.  A frame longer than a buffer, as the kernel's MTU may allow, is refused.
+    if the device hashes; several such queues share the flows, or the last one opened has all.
+    A frame longer than a buffer, as the kernel's MTU may allow, is refused.
 
     While the device is down, bursts raise ENETDOWN; when it is up again the queue goes on.  Packets
     the application has stay its own; what the rings held is counted in `nic.lost`.
