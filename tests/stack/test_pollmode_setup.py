@@ -8,12 +8,14 @@ from functools import partial
 from typing import Any
 
 import pytest
-from test_nic_offloads import DATA, Pair, udp_frame
+from test_nic_offloads import DATA, MACS, Pair, udp_frame
 
 from pystack import host
 from pystack.dev.drivers import w2a_regs as regs
 from pystack.dev.drivers.w2a_poll import PollQueue
 from pystack.dev.model.nic import ModelNic
+
+PAUSE = bytes.fromhex("0180c2000001") + MACS[1] + bytes.fromhex("88080001ffff")  # 3.3 ms
 
 
 def polling_pair() -> Pair:
@@ -152,4 +154,90 @@ def test_without_a_hash_the_queue_opened_last_has_all_frames(
 
     assert pair.do(pair.a, poll) == [[0, 4], [4], [4]]
     pair.send(DATA[:10000])
+    pair.close()
+
+
+def only(times: int, alloc: Callable[..., int]) -> Callable[..., int]:
+    """Memory for so many calls."""
+    left = iter(range(times))
+
+    def limited(*args: Any) -> int:
+        if next(left, None) is None:
+            raise MemoryError
+        return alloc(*args)
+
+    return limited
+
+
+def test_what_cannot_be_opened_is_refused_and_leaves_nothing_behind(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pair = polling_pair()
+    dma = pair.nic.resources.dma
+
+    def refused() -> list[int | None]:
+        before = (dict(dma.mappings), dma.memory.pages_in_use, dict(pair.nic.lent))
+        sizes = ((0, 1024), (-16, 16), (1, 16), (24, 64), (1 << 16, 1 << 16), (16, 15))
+        outcomes = [refusal(PollQueue, pair.nic, 1, *size) for size in sizes]
+        outcomes += [refusal(PollQueue, pair.nic, index) for index in (-1, 3)]
+        outcomes += [refusal(PollQueue, pair.nic, 1, 16, 1 << 40)]
+        for missing in range(4):
+            monkeypatch.setattr(dma, "alloc_coherent", only(missing, dma.alloc_coherent))
+            outcomes += [refusal(PollQueue, pair.nic, 1)]
+            monkeypatch.undo()
+        assert (dma.mappings, dma.memory.pages_in_use, pair.nic.lent) == before
+        PollQueue(pair.nic, 1).close()
+        return outcomes
+
+    assert pair.do(pair.a, refused) == [errno.EINVAL] * 8 + [errno.ENOMEM] * 5
+    pair.close()
+
+
+def test_a_second_close_does_nothing() -> None:
+    pair = polling_pair()
+
+    def close() -> int:
+        first = PollQueue(pair.nic, 1)
+        first.close()
+        with PollQueue(pair.nic, 1) as second:
+            first.close()  # the queue is another's by now
+            arrive(pair, 3)
+            return take(second)
+
+    assert pair.do(pair.a, close) == 3
+    pair.close()
+
+
+def test_a_packet_ends_with_its_buffer() -> None:
+    pair = polling_pair()
+
+    def alloc() -> list[Any]:
+        with PollQueue(pair.nic, 1) as port:
+            longest = port.alloc(2048)
+            assert longest is not None and len(longest.data) == 2048
+            seen = [refusal(port.alloc, length) for length in (2049, 0, -1)]
+        return [*seen, refusal(port.alloc, 60)]
+
+    assert pair.do(pair.a, alloc) == [errno.EMSGSIZE, errno.EINVAL, errno.EINVAL, errno.EBADF]
+    pair.close()
+
+
+def test_the_wait_for_what_does_not_leave_ends() -> None:
+    pair = polling_pair()
+
+    def drain() -> tuple[int | None, int, int]:
+        with PollQueue(pair.nic, 1, entries=16, buffers=32) as port:
+            pair.nic.write32(regs.PAUSE, regs.PAUSE_RX_ENABLE)
+            pair.link.b.send(PAUSE.ljust(60, b"\0"))
+            arrive(pair, 0)
+            packet = port.alloc(1000)
+            assert packet is not None
+            port.tx_burst([packet])
+            began = pair.engine.now
+            failed = refusal(port.drain, 1_000_000)
+            waited = (pair.engine.now - began) // 1_000_000
+            port.drain()
+            return failed, waited, port.sent
+
+    assert pair.do(pair.a, drain) == (errno.ETIMEDOUT, 1, 1)
     pair.close()

@@ -12,18 +12,18 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 from pystack.core.dma import Direction
 from pystack.core.drop import Drop
 from pystack.core.memory import PAGE_SIZE
 from pystack.dev.drivers import w2a_regs as regs
+from pystack.dev.drivers.w2a_ethtool import MAX_ENTRIES
+from pystack.dev.drivers.w2a_nic import QUIESCE_NS, W2aNic
 from pystack.dev.drivers.w2a_rings import ENTRY, Ring
-
-if TYPE_CHECKING:
-    from pystack.dev.drivers.w2a_nic import W2aNic
 
 BUFFER = 2048
 BURST = 32
@@ -48,7 +48,8 @@ class PollPacket:
 
 class PollQueue:
     """Queue `index` of `nic`, which is up and has more queues than the kernel uses; a context
-    manager.  EBUSY for a queue of the kernel's or a second owner, EINVAL for one that is not there.
+    manager.  EBUSY for a queue of the kernel's or a second owner, EINVAL for one that is not there,
+    ENOMEM.  `entries` of each ring: a power of two from 2 to 32768, and no more than `buffers`.
 
     `steal`: frames that would go to the kernel's queues come here, those without a flow excepted
     if the device hashes; several such queues share the flows, or the last one opened has all.
@@ -67,7 +68,8 @@ class PollQueue:
         *,
         steal: bool = True,
     ) -> None:
-        if index >= nic.max_queues or entries & (entries - 1) or buffers < entries:
+        sized = 1 < entries <= MAX_ENTRIES and not entries & (entries - 1) and entries <= buffers
+        if not sized or not 0 <= index < nic.max_queues:
             raise _error(errno.EINVAL)
         self._nic = nic
         self._base = regs.queue_block(index)
@@ -86,15 +88,28 @@ class PollQueue:
                 raise _error(errno.ENETDOWN)
             if index < nic.tx_queues or index in nic.lent:
                 raise _error(errno.EBUSY)
-            self._pages = dma.memory.alloc_pages(-(-buffers * BUFFER // PAGE_SIZE))
-            self._size = buffers * BUFFER
-            dma.map_single(self._pages, self._size, Direction.BIDIRECTIONAL, f"{name} buffers")
-            self._free = list(range(self._pages, self._pages + self._size, BUFFER))
-            for ring in (self._rx, self._tx):
-                ring.alloc()
+            self._alloc(buffers * BUFFER, name)
             nic.lent[index] = self
             self.start()
             nic.ethtool.steer()
+
+    def _alloc(self, size: int, name: str) -> None:
+        """Rings, and buffers of `size` bytes together; `_memory` gives them back."""
+        dma, self._size = self._nic.resources.dma, size
+        memory = dma.memory
+        try:
+            with ExitStack() as undo:
+                self._pages = memory.alloc_pages(-(-size // PAGE_SIZE))
+                undo.callback(memory.free_pages, self._pages)
+                dma.map_single(self._pages, size, Direction.BIDIRECTIONAL, f"{name} buffers")
+                undo.callback(dma.unmap_single, self._pages)
+                for ring in (self._rx, self._tx):
+                    ring.alloc()
+                    undo.callback(ring.free)
+                self._memory = undo.pop_all()
+        except MemoryError:
+            raise _error(errno.ENOMEM) from None
+        self._free = list(range(self._pages, self._pages + size, BUFFER))
 
     def __enter__(self) -> Self:
         return self
@@ -147,22 +162,25 @@ class PollQueue:
             ring.reset()
 
     def close(self) -> None:
-        """Stop the queue and give everything back; packets of the application's end with it."""
+        """Stop the queue and give everything back, once; the application's packets end with it."""
         nic = self._nic
         with nic.lock:
+            if not self._lent:
+                return
             self.steals = False
             if nic.dev.up:
                 nic.ethtool.steer()
             self.stop()
-            for ring in (self._rx, self._tx):
-                ring.free()
-            nic.resources.dma.unmap_single(self._pages)
-            nic.resources.dma.memory.free_pages(self._pages)
+            self._memory.close()
             del nic.lent[self.index]
+
+    @property
+    def _lent(self) -> bool:
+        return self._nic.lent.get(self.index) is self
 
     def _check(self) -> None:
         if not self.running:
-            raise _error(errno.ENETDOWN if self in self._nic.lent.values() else errno.EBADF)
+            raise _error(errno.ENETDOWN if self._lent else errno.EBADF)
 
     def _doorbell(self, offset: int, ring: Ring) -> None:
         """Tell what has been posted.  Until the write is done another CPU may have stopped the
@@ -217,7 +235,12 @@ class PollQueue:
             self._doorbell(regs.Q_RX_DOORBELL, ring)
 
     def alloc(self, length: int) -> PollPacket | None:
-        """An empty packet of `length` bytes to be filled; None while all buffers are in use."""
+        """An empty packet of `length` bytes to be filled; None while all buffers are in use.
+        EMSGSIZE for more than a buffer holds."""
+        if not 0 < length <= BUFFER:
+            raise _error(errno.EMSGSIZE if length > 0 else errno.EINVAL)
+        if not self._lent:
+            raise _error(errno.EBADF)
         if not self._free:
             return None
         addr = self._free.pop()
@@ -258,15 +281,23 @@ class PollQueue:
             else:
                 self.sent += 1
 
-    def drain(self) -> None:
+    def drain(self, timeout: int = QUIESCE_NS) -> None:
         """Wait until all that was sent has left the buffers; OSError(EIO) if the ring has stopped
-        before, which a descriptor or a completion that the bus refuses makes it do."""
-        status = self._base + regs.Q_TX_STATUS
+        before, which a descriptor or a completion that the bus refuses makes it do.  ETIMEDOUT when
+        nothing has left for `timeout` ns, as while the peer pauses."""
+        status, kernel = self._base + regs.Q_TX_STATUS, self._kernel
+        seen, since = self._tx.consumer, kernel.now
         while True:
             self._check()
             if self._tx.consumer == self._tx.producer:
                 return
+            kernel.charge(kernel.costs.poll)
+            kernel.cpu.flush()
             stopped = not self._nic.registers.read32(status) & regs.RING_STATUS_ACTIVE
             self._reap()
             if stopped and self._tx.consumer != self._tx.producer:
                 raise _error(errno.EIO)
+            if self._tx.consumer != seen:
+                seen, since = self._tx.consumer, kernel.now
+            elif kernel.now - since > timeout:
+                raise _error(errno.ETIMEDOUT)

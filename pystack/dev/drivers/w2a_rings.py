@@ -33,7 +33,11 @@ class Ring:
         self.producer = self.consumer = 0
         size = self.entries * ENTRY
         self.descriptors = self.dma.alloc_coherent(size, f"{self.name} descriptors")
-        self.completions = self.dma.alloc_coherent(size, f"{self.name} completions")
+        try:
+            self.completions = self.dma.alloc_coherent(size, f"{self.name} completions")
+        except MemoryError:
+            self.dma.free_coherent(self.descriptors)
+            raise
 
     def reset(self) -> None:
         """As after `alloc`; device quiet."""
