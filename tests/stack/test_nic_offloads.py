@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 from collections.abc import Callable
 from typing import Any
@@ -13,6 +14,7 @@ from pystack.core.engine import VirtualEngine
 from pystack.core.headers import frame
 from pystack.core.headers.tcp import TH_CWR, TH_FIN, TH_PSH
 from pystack.core.skb import CHECKSUM_UNNECESSARY, SkBuff
+from pystack.dev.drivers.w2a_clock import MAX_ADJ
 from pystack.dev.drivers.w2a_nic import W2aNic
 from pystack.dev.netdev import NetDevice
 from pystack.dev.wire import Link, Tapped
@@ -403,6 +405,33 @@ def test_stamps_of_31_bits_become_times() -> None:
     pair.engine.run(until=pair.engine.now + SECOND // 100)
     hardware, there = stamps[-1]
     assert 500_000 < there - hardware < 505_000
+
+
+def test_the_clock_refuses_what_it_cannot_be_set_to() -> None:
+    pair = Pair()
+    clock, written = pair.nic.clock, []
+
+    def refused(fn: Callable[[int], None], value: int) -> bool:
+        with pytest.raises(OSError, match=r"\[Errno") as failed:
+            fn(value)
+        return failed.value.errno == errno.ERANGE
+
+    def change() -> list[bool]:
+        write, clock._write = clock._write, lambda *args: written.append(args)
+        beyond = (-2 * 10**9, 10**11, MAX_ADJ + 1, -MAX_ADJ - 1)
+        outcomes = [refused(clock.adjfine, value) for value in beyond]
+        outcomes += [refused(clock.settime, value) for value in (-1, 1 << 64)]
+        outcomes += [refused(clock.adjtime, by) for by in (-2 * SECOND, -60 * SECOND, 1 << 64)]
+        clock._write = write
+        for value in (MAX_ADJ, -MAX_ADJ, 0):
+            clock.adjfine(value)
+        before = clock.gettime()
+        clock.adjtime(60 * SECOND)  # more than the register has bits for
+        outcomes.append(0 <= clock.gettime() - before - 60 * SECOND < 5000)
+        return outcomes
+
+    assert pair.do(pair.a, change) == [True] * 10
+    assert written == []
 
 
 def test_a_sent_packet_comes_back_with_the_time_it_left() -> None:

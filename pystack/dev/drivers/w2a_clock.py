@@ -6,14 +6,22 @@ nearest time that ends in it; the clocks may run apart by half of 2^31 ns until 
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Callable
 
 from pystack.core.kernel import Kernel
 from pystack.dev.driver import Registers
 from pystack.dev.drivers import w2a_regs as regs
 
+MAX_ADJ = 100_000_000  # parts per billion (`ptp_clock_info.max_adj`)
 _PERIOD = 1 << 31
 _LOOK_EVERY = 500_000_000  # ns
+
+
+def _check(in_range: bool) -> None:
+    if not in_range:
+        raise OSError(errno.ERANGE, os.strerror(errno.ERANGE))
 
 
 class NicClock:
@@ -27,7 +35,9 @@ class NicClock:
         self._looked = 0
 
     def settime(self, ns: int) -> None:
-        """`clock_settime` of the device's clock; the high word's write sets it."""
+        """`clock_settime` of the device's clock; the high word's write sets it.
+        ERANGE for what is not in 64 bits."""
+        _check(0 <= ns < 1 << 64)
         self._write(regs.CLOCK_LO, ns & 0xFFFFFFFF)
         self._write(regs.CLOCK_HI, ns >> 32 & 0xFFFFFFFF)
         self.look()
@@ -37,12 +47,20 @@ class NicClock:
         return self._registers.read32(regs.CLOCK_HI) << 32 | low
 
     def adjtime(self, ns: int) -> None:
-        """Shift it by less than 2^31 ns."""
-        self._write(regs.CLOCK_ADJUST, ns & 0xFFFFFFFF)
-        self.look()
+        """Shift it; by 2^31 ns or more it is read and set, and loses what passes meanwhile.
+        ERANGE if it would leave its 64 bits."""
+        there = self.gettime() + ns
+        if -(1 << 31) <= ns < 1 << 31:
+            _check(0 <= there < 1 << 64)
+            self._write(regs.CLOCK_ADJUST, ns & 0xFFFFFFFF)
+            self.look()
+        else:
+            self.settime(there)
 
     def adjfine(self, parts_per_billion: int) -> None:
-        """Let it run faster or slower (`ptp_clock_info.adjfine`)."""
+        """Let it run faster or slower (`ptp_clock_info.adjfine`).
+        ERANGE beyond `MAX_ADJ`, as `ptp_clock_adjtime` has it."""
+        _check(abs(parts_per_billion) <= MAX_ADJ)
         nominal = regs.CLOCK_INCREMENT_VALUE_RESET
         self._write(regs.CLOCK_INCREMENT, nominal + nominal * parts_per_billion // 10**9)
 
