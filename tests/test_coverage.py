@@ -170,3 +170,26 @@ def test_nothing_counted_is_one_sentence(
     monkeypatch.setattr(command, "FOLDER", tmp_path)
     assert run_command(["coverage", "--reuse"]) == 2
     assert capsys.readouterr().err.startswith("wire2app: Nothing was counted")
+
+
+@pytest.mark.parametrize(
+    "test,sentence",
+    [
+        ("tests/rtl/test_nothing.py", "There is no tests/rtl/test_nothing.py."),
+        (
+            "tests/test_layers.py::test_a",
+            "Nothing was counted: tests/test_layers.py::test_a simulated no NIC.",
+        ),
+    ],
+)
+def test_tests_that_count_nothing_are_named(
+    test: str,
+    sentence: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(command, "FOLDER", tmp_path)
+    monkeypatch.setattr("wire2app.coverage.subprocess.call", lambda *args, **named: 0)
+    assert run_command(["coverage", test]) == 2
+    assert capsys.readouterr().err == f"wire2app: {sentence}\n"

@@ -64,8 +64,13 @@ class Coverage:
 
 def run_coverage(options: CoverageOptions) -> int:
     """0 if both goals are reached, 1 if not or if a test failed; ToolError if nothing was run."""
+    missing = [test for test in options.tests if not (ROOT / test.partition("::")[0]).exists()]
+    if missing:
+        raise ToolError(f"There is no {missing[0]}.")
     failed = 0 if options.reuse else _run_tests(options)
     found = sorted(FOLDER.glob("*.dat"))
+    if not found and options.tests and not options.reuse:
+        raise ToolError(f"Nothing was counted: {', '.join(options.tests)} simulated no NIC.")
     if not found:
         raise ToolError("Nothing was counted: run `wire2app coverage` first.")
     coverage = Coverage()
