@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from wire2app.cli import run_command
 from wire2app.progress import Event
 from wire2app.synth import budget, place
 from wire2app.synth.delays import ROUTING, longest_paths
@@ -69,3 +70,21 @@ def test_of_several_placements_the_fastest_counts(monkeypatch: pytest.MonkeyPatc
     assert (best.mhz, best.path) == (102.0, (("seed-5", 1.0),))
     assert best.seeds == {4: 101.0, 5: 102.0, 6: 100.0, 7: 101.0}
     assert [event.done for event in shown] == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize(
+    "words,sentence",
+    [
+        (["nic_top", "-p", "Queues=99", "--quick"], "nic_top: Queues is not 1 to 16."),
+        (["nic_top", "-p", "Queues=0"], "nic_top: Queues is not 1 to 16."),
+        (
+            ["--quick", "-p", "Queues=4"],
+            "Parameters are those of one module: name it, as in `synth nic_top -p ...`.",
+        ),
+    ],
+)
+def test_parameters_that_cannot_be_are_refused_before_anything_is_mapped(
+    words: list[str], sentence: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_command(["synth", *words]) == 2
+    assert capsys.readouterr().err == f"wire2app: {sentence}\n"

@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from wire2app.errors import ToolError
+from wire2app.nic_params import check_parameters
 from wire2app.progress import Display, Event
 from wire2app.simulator import ROOT, nic_sources
 from wire2app.synth.budget import over_budget
@@ -47,6 +48,10 @@ def run_synth(options: SynthOptions) -> int:
     """Synthesize, print, compare; 1 if something is over budget, a latch or undriven."""
     if options.module:
         return _one_module(options)
+    if options.parameters:
+        raise ToolError(
+            "Parameters are those of one module: name it, as in `synth nic_top -p ...`."
+        )
     placed, results = None, {}
     with Display(Console(stderr=True)) as display:
         for family in ["ecp5"] if options.quick else list(FAMILIES):
@@ -72,6 +77,8 @@ def _one_module(options: SynthOptions) -> int:
     if options.module not in {path.stem for path in nic_sources()}:
         raise ToolError(f"There is no module {options.module!r} in hdl/nic.")
     design = Design(options.module, _parameters(options.parameters))
+    if options.module == NIC.top:
+        check_parameters(nic_sources(), design.parameters)
     result = synthesize(design, "ecp5", OUT / options.module)
     results, paths = {"ecp5": result}, longest_paths(result.netlist)
     if options.json:
