@@ -421,7 +421,7 @@ def test_the_clock_refuses_what_it_cannot_be_set_to() -> None:
         beyond = (-2 * 10**9, 10**11, MAX_ADJ + 1, -MAX_ADJ - 1)
         outcomes = [refused(clock.adjfine, value) for value in beyond]
         outcomes += [refused(clock.settime, value) for value in (-1, 1 << 64)]
-        outcomes += [refused(clock.adjtime, by) for by in (-2 * SECOND, -60 * SECOND, 1 << 64)]
+        outcomes += [refused(clock.adjtime, by) for by in (-clock.gettime() - SECOND, 1 << 64)]
         clock._write = write
         for value in (MAX_ADJ, -MAX_ADJ, 0):
             clock.adjfine(value)
@@ -430,7 +430,7 @@ def test_the_clock_refuses_what_it_cannot_be_set_to() -> None:
         outcomes.append(0 <= clock.gettime() - before - 60 * SECOND < 5000)
         return outcomes
 
-    assert pair.do(pair.a, change) == [True] * 10
+    assert pair.do(pair.a, change) == [True] * 9
     assert written == []
 
 
