@@ -188,8 +188,14 @@ def stamps(m: Machine) -> dict[str, object]:
         ):
             server.setsockopt(so.SOL_SOCKET, option, value)
             before = m.time.time()
-            client.send(b"x")
-            control = server.recvmsg(10, 500)[1]
+            # Linux begins to stamp when a work queue comes to it (net_enable_timestamp), so the
+            # first packets may have none yet.
+            for _ in range(100 if value else 1):
+                client.send(b"x")
+                control = server.recvmsg(10, 500)[1]
+                if control:
+                    break
+                m.time.sleep(0.01)
             shown = []
             for level, type_, data in control:
                 seconds, part = struct.unpack_from("=qq", data)
