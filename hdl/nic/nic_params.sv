@@ -28,9 +28,9 @@ module nic_params #(
              "nic_top: AxiDataW is not 64, 128, 256 or 512")
     `ILLEGAL(AxiAddrW < 16 || AxiAddrW > 64, "nic_top: AxiAddrW is not 16 to 64")
     `ILLEGAL(AxiIdW < 1 || AxiIdW > 32, "nic_top: AxiIdW is not 1 to 32")
-    `ILLEGAL(RxBufferBytes < 128 || RxBufferBytes > 1048576
+    `ILLEGAL(RxBufferBytes < 256 || RxBufferBytes > 1048576
              || (RxBufferBytes & (RxBufferBytes - 1)) != 0,
-             "nic_top: RxBufferBytes is not a power of two from 128 to 1048576")
+             "nic_top: RxBufferBytes is not a power of two from 256 to 1048576")
     `ILLEGAL(TxBufferBytes < 128 || TxBufferBytes > 1048576
              || (TxBufferBytes & (TxBufferBytes - 1)) != 0,
              "nic_top: TxBufferBytes is not a power of two from 128 to 1048576")

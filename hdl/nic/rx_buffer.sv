@@ -59,8 +59,8 @@ module rx_buffer #(
             $display("rx_buffer: DataW=%0d is not 64, 128, 256 or 512", DataW);
             $fatal;
         end
-        if (Bytes < 128 || (Bytes & (Bytes - 1)) != 0) begin
-            $display("rx_buffer: Bytes=%0d is not a power of two from 128", Bytes);
+        if (Bytes < 256 || (Bytes & (Bytes - 1)) != 0) begin
+            $display("rx_buffer: Bytes=%0d is not a power of two from 256", Bytes);
             $fatal;
         end
     end

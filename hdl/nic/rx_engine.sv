@@ -293,6 +293,7 @@ module rx_engine
                 stays_q      <= over_q ? cut_q : end_lane != '0;
                 entry_q      <= entry;
                 beats_left_q <= 16'(rows_behind >> LaneW);
+                // No rows behind; said of the length, so as not to wait for all of the sum.
                 last_beat_q  <= job_len[15:LaneW+1] == '0 && rows_behind[LaneW+1:LaneW] == '0;
             end
             if (step) begin

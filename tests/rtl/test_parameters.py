@@ -18,7 +18,7 @@ from wire2app.synth.sources import write_sources
 
 WIDTHS = "AxiDataW is not 64, 128, 256 or 512"
 FRAME = "MaxFrame is not 60 to 16383 and at most half of either buffer"
-RX_BUFFER = "RxBufferBytes is not a power of two from 128 to 1048576"
+RX_BUFFER = "RxBufferBytes is not a power of two from 256 to 1048576"
 TX_BUFFER = "TxBufferBytes is not a power of two from 128 to 1048576"
 ILLEGAL: list[tuple[dict[str, int], str]] = [
     ({"Queues": 0}, "Queues is not 1 to 16"),
@@ -30,7 +30,7 @@ ILLEGAL: list[tuple[dict[str, int], str]] = [
     ({"AxiAddrW": 65}, "AxiAddrW is not 16 to 64"),
     ({"AxiIdW": 0}, "AxiIdW is not 1 to 32"),
     ({"AxiIdW": 33}, "AxiIdW is not 1 to 32"),
-    ({"RxBufferBytes": 64, "MaxFrame": 60}, RX_BUFFER),
+    ({"RxBufferBytes": 128, "MaxFrame": 60}, RX_BUFFER),
     ({"RxBufferBytes": 24576}, RX_BUFFER),
     ({"RxBufferBytes": 2097152}, RX_BUFFER),
     ({"TxBufferBytes": 64, "MaxFrame": 60}, TX_BUFFER),
@@ -46,7 +46,7 @@ LEGAL: list[dict[str, int]] = [
     {},
     {"Queues": 16, "AxiDataW": 512, "AxiAddrW": 16, "AxiIdW": 1},
     {"AxiDataW": 64, "AxiIdW": 32, "TxChecksum": 0, "TxSegment": 0, "RxOffload": 0, "Gated": 1},
-    {"RxBufferBytes": 128, "TxBufferBytes": 128, "MaxFrame": 60},
+    {"RxBufferBytes": 256, "TxBufferBytes": 128, "MaxFrame": 60},
     {"RxBufferBytes": 1048576, "TxBufferBytes": 1048576, "MaxFrame": 16383},
 ]
 

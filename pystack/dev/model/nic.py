@@ -54,12 +54,20 @@ _FIELDS = {
     regs.MAC_HI: regs.MAC_HI_VALUE,
     regs.MAX_FRAME: regs.MAX_FRAME_BYTES,
     regs.RX_STEERING: regs.RX_STEERING_DEFAULT_QUEUE,
-    regs.RSS_CTRL: 0x3F,
+    regs.RSS_CTRL: regs.RSS_CTRL_IPV4
+    | regs.RSS_CTRL_IPV4_TCP
+    | regs.RSS_CTRL_IPV4_UDP
+    | regs.RSS_CTRL_IPV6
+    | regs.RSS_CTRL_IPV6_TCP
+    | regs.RSS_CTRL_IPV6_UDP,
     regs.RX_OFFLOAD: regs.RX_OFFLOAD_VLAN_STRIP | regs.RX_OFFLOAD_HEADER_SPLIT,
     regs.PAUSE: regs.PAUSE_QUANTA | regs.PAUSE_RX_ENABLE | regs.PAUSE_TX_ENABLE,
     regs.EVENT_MASK: regs.EVENT_MASK_LINK_CHANGE | regs.EVENT_MASK_RING_ERROR,
 }
-_FIELDS.update((regs.RSS_TABLE + 4 * n, 0x0F0F0F0F) for n in range(regs.RSS_TABLE_COUNT))
+_QUEUES = (
+    regs.RSS_TABLE_ENTRY0 | regs.RSS_TABLE_ENTRY1 | regs.RSS_TABLE_ENTRY2 | regs.RSS_TABLE_ENTRY3
+)
+_FIELDS.update((regs.RSS_TABLE + 4 * n, _QUEUES) for n in range(regs.RSS_TABLE_COUNT))
 _FIELDS.update(
     (regs.MAC_FILTER_HI + 4 * n, regs.MAC_FILTER_HI_VALID | regs.MAC_FILTER_HI_VALUE)
     for n in range(regs.MAC_FILTER_HI_COUNT)
