@@ -20,14 +20,16 @@ REAL = shutil.which("ethtool")
 def tool(pair: Pair, command: str) -> str:
     """What it prints, failure included, as a terminal would show it."""
 
-    def run() -> str:
-        try:
-            return pair.a.tool(command)
-        except ToolError as exc:
-            return f"{exc.output}{exc}\nstatus {exc.status}\n"
-
-    text: str = pair.do(pair.a, run)
+    text: str = pair.do(pair.a, tool_here, pair, command)
     return text
+
+
+def tool_here(pair: Pair, command: str) -> str:
+    """The same in a task that runs."""
+    try:
+        return pair.a.tool(command)
+    except ToolError as exc:
+        return f"{exc.output}{exc}\nstatus {exc.status}\n"
 
 
 def real(*commands: str) -> list[str]:
@@ -145,6 +147,30 @@ def test_other_rings_and_channels_again_and_again_do_not_use_memory_up() -> None
     task = pair.a.start(admin)
     pair.send(DATA * 2)
     pair.engine.run(stop=finished(task))
+    pair.close()
+
+
+def test_rings_for_which_there_is_no_memory_are_refused_and_the_former_go_on() -> None:
+    pair = Pair(queues=2)
+    command = "ethtool -G eth0 rx 32768 tx 32768"
+    pools = [queue.rx.pool for queue in pair.nic.queues]
+    used = pair.a.kernel.memory.pages_in_use
+    answers: list[str] = []
+    pair.a.start(lambda: answers.append(tool_here(pair, command)))
+    pair.send(DATA)
+    assert answers == ["netlink error: Cannot allocate memory\nstatus 1\n"]
+    assert tool(pair, command) == answers[0]
+    assert [queue.rx.pool for queue in pair.nic.queues] == pools, "none was stopped"
+    assert "RX:\t\t\t256" in tool(pair, "ethtool -g eth0").partition("Current")[2]
+    assert pair.a.kernel.memory.pages_in_use == used
+    pair.do(pair.a, pair.a.core.stop, pair.dev)
+    assert tool(pair, command) == "", "it is asked for when the device is opened"
+    refused = "RTNETLINK answers: Cannot allocate memory\nstatus 2\n"
+    assert tool(pair, "ip link set eth0 up") == refused
+    assert pair.a.kernel.memory.pages_in_use == 0
+    tool(pair, "ethtool -G eth0 rx 64 tx 64")
+    pair.do(pair.a, pair.a.core.open, pair.dev)
+    pair.send(DATA[:10000], port=81)
     pair.close()
 
 

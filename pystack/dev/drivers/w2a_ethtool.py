@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from pystack.dev.drivers import w2a_regs as regs
-from pystack.dev.drivers.w2a_queue import QueuePair
+from pystack.dev.drivers.w2a_queue import QueuePair, free_queues
 from pystack.dev.ethtool import Channels, Coalesce, RingParam, Rxfh
 
 if TYPE_CHECKING:
@@ -81,15 +81,10 @@ class W2aEthtool:
 
     def set_ringparam(self, rx: int, tx: int) -> None:
         """The device has powers of two: the next one is taken."""
-        nic = self._nic
         if not 1 < rx <= MAX_ENTRIES or not 1 < tx <= MAX_ENTRIES:
             raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
 
-        def change() -> None:
-            nic.rx_entries = 1 << (rx - 1).bit_length()
-            nic.tx_entries = 1 << (tx - 1).bit_length()
-
-        self._restarted(change)
+        self._resize(rx=1 << (rx - 1).bit_length(), tx=1 << (tx - 1).bit_length())
 
     def get_channels(self) -> Channels:
         return Channels(self._nic.max_queues, self._nic.tx_queues)
@@ -102,28 +97,43 @@ class W2aEthtool:
             self._table is not None and max(self._table) >= combined
         ):
             raise OSError(errno.EBUSY, os.strerror(errno.EBUSY))
+        self._resize(queues=combined)
 
-        def change() -> None:
-            nic.tx_queues = combined
-
-        self._restarted(change)
-
-    def _restarted(self, change: Callable[[], None]) -> None:
-        """Between a stop and a start of all queues; packets wait in the queueing discipline."""
+    def _resize(self, rx: int = 0, tx: int = 0, queues: int = 0) -> None:
+        """Other rings, of which 0 leaves a number as it is.  The new ones have their memory before
+        the old ones stop (`ixgbe_set_ringparam`): OSError(ENOMEM) leaves all as it was."""
         nic = self._nic
         with nic.lock:
-            if not nic.dev.up:
-                change()
+            now = nic.rx_entries, nic.tx_entries, nic.tx_queues
+            wanted = rx or now[0], tx or now[1], queues or now[2]
+            if wanted == now:
                 return
-            for tx in nic.dev.tx_queues:
-                tx.stopped = True
-            nic.write32(regs.CTRL, regs.CTRL_TX_ENABLE)
-            nic.stop_queues()
+            made = nic.alloc_queues(*wanted) if nic.dev.up else []
+
+            def change() -> None:
+                nic.rx_entries, nic.tx_entries, nic.tx_queues = wanted
+                if made:
+                    free_queues(nic.queues)
+                    nic.queues = made
+
+            self._restarted(change)
+
+    def _restarted(self, change: Callable[[], None]) -> None:
+        """Between a stop and a start of all queues; packets wait in the queueing discipline.
+        `nic.lock` is held."""
+        nic = self._nic
+        if not nic.dev.up:
             change()
-            nic.start_queues()
-            nic.set_rx_mode()
-            for tx in nic.dev.tx_queues:
-                nic.core.wake_queue(nic.dev, tx.index)
+            return
+        for queue in nic.dev.tx_queues:
+            queue.stopped = True
+        nic.write32(regs.CTRL, regs.CTRL_TX_ENABLE)
+        nic.stop_queues()
+        change()
+        nic.start_queues()
+        nic.set_rx_mode()
+        for queue in nic.dev.tx_queues:
+            nic.core.wake_queue(nic.dev, queue.index)
 
     def change_mtu(self, mtu: int) -> None:
         """Other buffers for other frames (`ndo_change_mtu`)."""
@@ -135,7 +145,8 @@ class W2aEthtool:
             nic.dev.mtu = mtu
             nic.write32(regs.MAX_FRAME, nic.max_frame)
 
-        self._restarted(change)
+        with nic.lock:
+            self._restarted(change)
 
     # -- coalescing ------------------------------------------------------------------------
 

@@ -7,6 +7,7 @@ Called by `NetCore` (open, stop, start_xmit); calls the registers and its queue 
 from __future__ import annotations
 
 import errno
+import os
 from collections import Counter
 from typing import TYPE_CHECKING
 
@@ -19,7 +20,7 @@ from pystack.dev.drivers import w2a_regs as regs
 from pystack.dev.drivers.w2a_clock import NicClock
 from pystack.dev.drivers.w2a_ethtool import W2aEthtool
 from pystack.dev.drivers.w2a_filters import Filters
-from pystack.dev.drivers.w2a_queue import NAPI, QueuePair
+from pystack.dev.drivers.w2a_queue import NAPI, QueuePair, free_queues
 from pystack.dev.netdev import NetDevice
 
 if TYPE_CHECKING:
@@ -126,6 +127,14 @@ class W2aNic:
         self.max_queues = self.device_features & regs.FEATURES_QUEUES
         if self.max_queues < self.tx_queues:
             raise OSError(errno.EINVAL, f"device has fewer than {self.tx_queues} queues")
+        queues = self.alloc_queues(self.rx_entries, self.tx_entries, self.tx_queues)
+        try:
+            self._begin(queues)
+        except OSError:
+            free_queues(queues)
+            raise
+
+    def _begin(self, queues: list[QueuePair]) -> None:
         self.write32(regs.CTRL, regs.CTRL_SOFT_RESET)
         self.wait_clear(regs.CTRL, regs.CTRL_SOFT_RESET)
         mac = self.dev.mac
@@ -136,6 +145,7 @@ class W2aNic:
         self.stamps = bool(self.device_features & regs.FEATURES_CLOCK)
         if self.stamps:
             self.clock.settime(self.kernel.now)
+        self.queues = queues
         self.start_queues()
         for queue in self.lent.values():
             queue.start()
@@ -154,12 +164,22 @@ class W2aNic:
         dev.hw_features = dev.hw_features | known
         self.core.features_changed(dev)
 
+    def alloc_queues(self, rx_entries: int, tx_entries: int, count: int) -> list[QueuePair]:
+        """Queues that have their memory but are not the device's yet; OSError(ENOMEM)."""
+        queues = [QueuePair(self, index, rx_entries, tx_entries) for index in range(count)]
+        try:
+            for queue in queues:
+                queue.alloc()
+        except MemoryError:
+            free_queues(queues)
+            raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM)) from None
+        return queues
+
     def start_queues(self) -> None:
         self.dev.set_tx_queues(self.tx_queues)
         for tx in self.dev.tx_queues:
             cpus = range(tx.index, len(self.kernel.cpus), self.tx_queues)
             tx.xps = tuple(cpus) if self.tx_queues > 1 else ()
-        self.queues = [QueuePair(self, index) for index in range(self.tx_queues)]
         self.ethtool.apply()
         for queue in self.queues:
             queue.start()
@@ -179,6 +199,7 @@ class W2aNic:
             for queue in self.lent.values():
                 queue.stop()
             self.stop_queues()
+            free_queues(self.queues)
             self._stop_events()
             self.write32(regs.CTRL, 0)
             self.registers.read32(regs.CTRL)  # the writes have arrived

@@ -37,7 +37,7 @@ _MOMENT = 1000  # ns between two looks at something that is to end
 class QueuePair:
     """One RX and TX ring pair, its interrupt line and its poller."""
 
-    def __init__(self, nic: W2aNic, index: int) -> None:
+    def __init__(self, nic: W2aNic, index: int, rx_entries: int, tx_entries: int) -> None:
         self.nic = nic
         self.index = index
         self.base = regs.queue_block(index)
@@ -49,8 +49,8 @@ class QueuePair:
         self._empty_polls = True  # no completion since the interrupt
         self._open_status = 0  # of the frame of which not all is completed
         self._told = False  # a completion since the last look has told of a bus error
-        self.rx = RxRing(nic.resources.dma, nic.rx_entries, f"{nic.dev.name} rx{index}")
-        self.tx = TxRing(nic.resources.dma, nic.tx_entries, f"{nic.dev.name} tx{index}")
+        self.rx = RxRing(nic.resources.dma, rx_entries, f"{nic.dev.name} rx{index}")
+        self.tx = TxRing(nic.resources.dma, tx_entries, f"{nic.dev.name} tx{index}")
         self.receive = Receive(self)
         self.dim = Dim(kernel.now)
         self.reaped_packets = self.reaped_bytes = 0  # since the interrupt, by which DIM goes
@@ -62,6 +62,15 @@ class QueuePair:
         return self.nic.registers.read32(self.base + offset)
 
     # -- up and down -----------------------------------------------------------------------
+
+    def alloc(self) -> None:
+        """Memory for the rings, which stays theirs over stops and starts.  MemoryError."""
+        self.rx.alloc()
+        self.tx.alloc()
+
+    def free(self) -> None:
+        self.rx.free()
+        self.tx.free()
 
     def start(self) -> None:
         nic = self.nic
@@ -261,3 +270,8 @@ class QueuePair:
                 code = regs.QueueError(error >> regs.RING_STATUS_ERROR_SHIFT)
                 self.nic.hw_errors[f"{ring}_{code.name}"] += 1
         return bool(rx or tx)
+
+
+def free_queues(queues: list[QueuePair]) -> None:
+    for queue in queues:
+        queue.free()

@@ -29,14 +29,13 @@ class Ring:
         self.completions = 0
 
     def alloc(self) -> None:
-        """Both rings in memory of the device's; `free` gives it back."""
-        self.producer = self.consumer = 0
+        """Both rings in memory of the device's; `free` gives it back, if there is any."""
         size = self.entries * ENTRY
         self.descriptors = self.dma.alloc_coherent(size, f"{self.name} descriptors")
         try:
             self.completions = self.dma.alloc_coherent(size, f"{self.name} completions")
         except MemoryError:
-            self.dma.free_coherent(self.descriptors)
+            self.free()
             raise
 
     def reset(self) -> None:
@@ -46,8 +45,17 @@ class Ring:
         self.dma.memory.array[self.completions : end] = 0
 
     def free(self) -> None:
-        self.dma.free_coherent(self.descriptors)
-        self.dma.free_coherent(self.completions)
+        for addr in filter(None, (self.descriptors, self.completions)):
+            self.dma.free_coherent(addr)
+        self.descriptors = self.completions = 0
+
+    def rewind(self) -> None:
+        """To the first lap, mapped anew, for a device that begins."""
+        self.reset()
+        for addr in (self.descriptors, self.completions):
+            _, length, direction, name = self.dma.mappings[addr]
+            self.dma.unmap_single(addr)
+            self.dma.map_single(addr, length, direction, name)
 
     @property
     def room(self) -> int:
@@ -93,7 +101,7 @@ class RxRing(Ring):
     pool: PagePool
 
     def start(self, pool: PagePool) -> None:
-        self.alloc()
+        self.rewind()
         self.pool = pool
         self.buffers: list[int] = [0] * self.entries
 
@@ -102,7 +110,6 @@ class RxRing(Ring):
         for slot in self.left():
             self.pool.put(self.buffers[slot], cpu_owned=False)
         self.pool.destroy()
-        self.free()
 
     def refill(self) -> int:
         """Post buffers until the ring or the pool is at its end; returns the producer index."""

@@ -26,10 +26,20 @@ class TxRing(Ring):
     def __init__(self, dma: DmaMapper, entries: int, name: str) -> None:
         super().__init__(dma, entries, name)
         self.max_pieces = min(MAX_PIECES, entries)
+        self._buffers = 0
+
+    def alloc(self) -> None:
+        super().alloc()
+        self._buffers = self.dma.memory.alloc_pages(-(-self.entries * SLOT // PAGE_SIZE))
+
+    def free(self) -> None:
+        super().free()
+        if self._buffers:
+            self.dma.memory.free_pages(self._buffers)
+            self._buffers = 0
 
     def start(self) -> None:
-        self.alloc()
-        self._buffers = self.dma.memory.alloc_pages(-(-self.entries * SLOT // PAGE_SIZE))
+        self.rewind()
         self._skbs: list[SkBuff | None] = [None] * self.entries
         self._mapped: list[int] = [0] * self.entries  # bus address of each slot's piece
         self._pages: list[int] = [0] * self.entries  # that were taken for it
@@ -37,8 +47,6 @@ class TxRing(Ring):
     def stop(self) -> list[SkBuff]:
         """Device quiet: the frames it never sent, unmapped, for the caller to drop."""
         left = [skb for slot in self.left() if (skb := self.take(slot)) is not None]
-        self.dma.memory.free_pages(self._buffers)
-        self.free()
         return left
 
     def pieces(self, skb: SkBuff, scatter: bool) -> list[bytes | memoryview]:
