@@ -31,6 +31,7 @@ class Drop(enum.Enum):
     DEV_DOWN = "dev.down"
     DEV_TOO_LONG = "dev.too_long"
     DEV_RING_FULL = "dev.ring_full"
+    DEV_NO_MEMORY = "dev.no_memory"
     DEV_BACKLOG_FULL = "dev.backlog_full"
     DEV_RESET = "dev.reset"
     XDP_DROP = "xdp.drop"

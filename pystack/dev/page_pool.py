@@ -34,6 +34,7 @@ class PagePool:
         self.name = name
         self.made = 0
         self.recycled = 0
+        self.alloc_failed = 0  # there was no page
         self.starved = False
         self._on_put = on_put
         self._free: list[int] = []
@@ -79,6 +80,7 @@ class PagePool:
         try:
             page = self.dma.memory.alloc_pages(1)
         except MemoryError:
+            self.alloc_failed += 1
             return False
         self._pages[page] = per_page
         for addr in range(page + PAGE_SIZE - self.size, page - 1, -self.size):

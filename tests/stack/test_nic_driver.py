@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -111,6 +112,67 @@ def test_a_frame_the_device_refuses_is_dropped_by_name() -> None:
     pair.engine.run(until=pair.engine.now + SECOND // 100)
     assert pair.nic.hw_errors == {"BAD_LENGTH": 1}
     assert {drop.value: n for drop, n in pair.a.kernel.drops.items()} == {"nic.tx_bad_length": 1}
+    pair.close()
+
+
+def fill_memory(pair: Pair) -> Callable[[], None]:
+    """Leave not a page; returns what gives all back."""
+    memory, taken = pair.a.kernel.memory, []
+    with pytest.raises(MemoryError):
+        while True:
+            taken.append(memory.alloc_pages(1))
+
+    def give_back() -> None:
+        for addr in taken:
+            memory.free_pages(addr)
+
+    return give_back
+
+
+def test_a_frame_for_which_there_is_no_memory_is_dropped_and_the_next_is_sent() -> None:
+    """Of two pieces the first has been posted then."""
+    pair = Pair(mtu=9000)
+    give_back = fill_memory(pair)
+
+    def send(length: int) -> None:
+        skb = SkBuff(pair.a.kernel, memoryview(bytes(length)))
+        skb.head = MACS[1] + MACS[0] + b"\x88\xb5"
+        skb.dev = pair.dev
+        pair.a.core.queue_xmit(skb)
+
+    before = pair.peer.stats.rx_packets
+    pair.do(pair.a, send, 5000)
+    assert {drop.value: n for drop, n in pair.a.kernel.drops.items()} == {"dev.no_memory": 1}
+    assert (pair.dev.stats.tx_dropped, pair.stats()["tx_alloc_failed"]) == (1, 1)
+    pair.do(pair.a, send, 1000)
+    give_back()
+    pair.do(pair.a, send, 5000)
+    pair.engine.run(until=pair.engine.now + SECOND // 100)
+    assert pair.peer.stats.rx_packets == before + 2
+    pair.close()
+
+
+def test_a_ring_without_a_buffer_is_filled_when_there_is_memory() -> None:
+    pair = Pair()
+    pair.do(pair.a, pair.a.core.stop, pair.dev)
+    alloc = pair.nic.alloc_queues
+    given: list[Callable[[], None]] = []
+
+    def then_fill(*args: int) -> Any:
+        queues = alloc(*args)
+        given.append(fill_memory(pair))
+        return queues
+
+    pair.nic.alloc_queues = then_fill
+    pair.do(pair.a, pair.a.core.open, pair.dev)
+    del pair.nic.alloc_queues
+    assert pair.nic.queues[0].rx.room == 256 and pair.stats()["rx_alloc_failed"] == 1
+    pair.engine.run(until=pair.engine.now + SECOND)
+    assert 5 < pair.stats()["rx_alloc_failed"] < 20
+    given[0]()
+    pair.engine.run(until=pair.engine.now + SECOND)
+    assert pair.nic.queues[0].rx.room == 0
+    pair.send(DATA[:10000])
     pair.close()
 
 

@@ -77,6 +77,7 @@ class W2aNic:
         self.cycles_per_usec = 1_000_000 // CYCLE_PS
         self.hw_errors: Counter[str] = Counter()
         self.resets = 0
+        self.alloc_failed = Counter(rx=0, tx=0)  # no host memory: buffers, frames
         # Frames: rx_reset and tx_reset with a queue that was stopped, tx_segments beyond the first
         # of what could not be sent.
         self.lost: Counter[str] = Counter()
@@ -221,7 +222,13 @@ class W2aNic:
             pair.doorbell(regs.Q_TX_DOORBELL, ring)
             return False
         self.kernel.charge(self.kernel.costs.tx_packet)
-        addr = ring.post(skb, pieces)
+        try:
+            addr = ring.post(skb, pieces)
+        except MemoryError:  # as when nothing can be mapped for DMA
+            self._no_memory(skb)
+            if not more:
+                pair.doorbell(regs.Q_TX_DOORBELL, ring)
+            return True
         dql = self.dev.tx_queues[queue].dql
         if dql is not None:
             dql.sent(length)
@@ -231,6 +238,11 @@ class W2aNic:
             pair.doorbell(regs.Q_TX_DOORBELL, ring)
         return True
 
+    def _no_memory(self, skb: SkBuff) -> None:
+        self.alloc_failed["tx"] += 1
+        self.dev.stats.tx_dropped += 1
+        self.kernel.drop(skb, Drop.DEV_NO_MEMORY)
+
     def get_stats(self) -> dict[str, int]:
         """All counters of the device and of its queues (`ethtool -S`); must run in a task."""
         stats = {c.name: self._counter(c.offset) for c in regs.COUNTERS}
@@ -239,6 +251,7 @@ class W2aNic:
                 stats[f"queue{queue.index}_{c.name}"] = self._counter(queue.base + c.offset)
             stats[f"queue{queue.index}_interrupts"] = queue.interrupts
             stats[f"queue{queue.index}_polls"] = queue.napi.polls
+        stats.update({f"{name}_alloc_failed": n for name, n in self.alloc_failed.items()})
         stats.update({f"error_{name.lower()}": n for name, n in self.hw_errors.items()})
         stats.update({f"lost_{name}": n for name, n in self.lost.items() if n})
         return stats

@@ -31,6 +31,7 @@ _STOPS = (
     regs.CplStatus.DATA_DECERR,
     *_UNREAD,
 )
+_REFILL_AGAIN = 100_000_000  # ns until memory is asked for again
 _MOMENT = 1000  # ns between two looks at something that is to end
 
 
@@ -52,6 +53,7 @@ class QueuePair:
         self.rx = RxRing(nic.resources.dma, rx_entries, f"{nic.dev.name} rx{index}")
         self.tx = TxRing(nic.resources.dma, tx_entries, f"{nic.dev.name} tx{index}")
         self.receive = Receive(self)
+        self._refill_timer = kernel.timer(self._pool_refilled, self.cpu.index)
         self.dim = Dim(kernel.now)
         self.reaped_packets = self.reaped_bytes = 0  # since the interrupt, by which DIM goes
 
@@ -86,7 +88,7 @@ class QueuePair:
         name = f"{nic.dev.name}-TxRx-{self.index}"
         self.irq = nic.kernel.irqs.request(name, self.interrupt)
         nic.resources.request_irq(self.index, self.irq, self.cpu)
-        self.write32(regs.Q_RX_DOORBELL, self.rx.refill())
+        self.write32(regs.Q_RX_DOORBELL, self._refill())
         self.write32(regs.Q_IRQ_ARM, 0)
         self.write32(regs.Q_IRQ_MASK, 0)
         tx_queue = nic.dev.tx_queues[self.index]
@@ -109,6 +111,7 @@ class QueuePair:
     def stop(self) -> None:
         """Quiesce the device's side, then take every buffer back."""
         self.running = False
+        self._refill_timer.delete()
         kernel, tx_queue = self.nic.kernel, self.nic.dev.tx_queues[self.index]
         while tx_queue.running:  # another CPU is sending
             kernel.charge(_MOMENT)
@@ -203,11 +206,22 @@ class QueuePair:
 
     def _post_rx(self) -> None:
         before = self.rx.producer
-        if self.rx.refill() != before:
+        if self._refill() != before:
             self.doorbell(regs.Q_RX_DOORBELL, self.rx)
 
+    def _refill(self) -> int:
+        """As `RxRing.refill`; without memory once more later, since an empty ring gets no frame
+        after which it would be refilled (`refill_work` of drivers/net/virtio_net.c)."""
+        pool = self.rx.pool
+        failed = pool.alloc_failed
+        producer = self.rx.refill()
+        if pool.alloc_failed != failed:
+            self.nic.alloc_failed["rx"] += 1
+            self._refill_timer.mod(self.nic.kernel.now + _REFILL_AGAIN)
+        return producer
+
     def _pool_refilled(self) -> None:
-        """A buffer came back while the ring could not be filled: poll, which refills."""
+        """A buffer came back while the ring could not be filled, or memory may have."""
         if self.running:
             self._post_rx()
 

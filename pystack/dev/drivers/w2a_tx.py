@@ -62,14 +62,20 @@ class TxRing(Ring):
 
     def post(self, skb: SkBuff, pieces: list[bytes | memoryview]) -> int:
         """Write buffers and descriptors; the caller has looked for room and rings the doorbell.
-        Returns the first address."""
+        Returns the first address.  After a MemoryError none of the frame is posted."""
         what, tci, mss = _order(skb)
         mask, view = self.entries - 1, self.view
-        first = 0
+        first, before = 0, self.producer
         for left in range(len(pieces) - 1, -1, -1):
             piece = pieces[-1 - left]
             slot = self.producer & mask
-            addr = self._map(slot, piece, skb)
+            try:
+                addr = self._map(slot, piece, skb)
+            except MemoryError:
+                while self.producer != before:
+                    self.producer = (self.producer - 1) & 0xFFFF
+                    self.take(self.producer & mask)
+                raise
             first = first or addr
             self._skbs[slot] = None if left else skb
             at = self.descriptors + slot * ENTRY
