@@ -11,6 +11,7 @@ from test_nic_offloads import DATA, MACS, SECOND, Pair, udp_frame
 
 from pystack.core.drop import Drop
 from pystack.core.skb import SkBuff
+from pystack.dev.drivers import w2a_regs as regs
 from pystack.dev.drivers.w2a_rings import ENTRY
 
 BURST = 20
@@ -149,6 +150,37 @@ def test_the_interrupt_of_the_completion_that_tells_is_enough(mode: str) -> None
     assert (pair.nic.resets, pair.nic.queues[0].interrupts) == (1, interrupts + 1)
     pair.nic.resources.dma.faults.clear()
     pair.close()
+
+
+def test_an_error_in_a_frame_that_never_ends_is_heeded_among_other_frames() -> None:
+    """Its first buffer is completed with the error, in one poll with a whole frame before."""
+    pair = Pair()
+    queue = pair.nic.queues[0]
+    ring = queue.rx
+    asked: list[int] = []  # interrupts until then
+
+    def failed() -> bool:
+        asked.append(queue.interrupts)
+        return True
+
+    def completions() -> None:
+        for status, flags in (
+            (regs.CplStatus.OK, regs.RX_CPL_LAST),
+            (regs.CplStatus.DATA_SLVERR, 0),
+        ):
+            slot = ring.consumer + (flags != regs.RX_CPL_LAST) & ring.entries - 1
+            phase = 0 if ring.consumer // ring.entries & 1 else regs.RX_CPL_PHASE
+            entry = ring.completions + slot * ENTRY
+            index = ring.consumer + (flags != regs.RX_CPL_LAST)
+            regs.RX_CPL.pack_into(ring.view, entry, index, 100, status, flags, 0, 0, phase)
+        queue._failed = failed
+        queue.interrupt()
+        asked.append(queue.interrupts)
+
+    pair.do(pair.a, completions)
+    pair.engine.run(until=pair.engine.now + SECOND // 1000)
+    assert asked[1] == asked[0], "the interrupt of that poll is enough"
+    assert pair.nic.resets == 1
 
 
 @pytest.mark.parametrize("mode", ("napi", "naive"))

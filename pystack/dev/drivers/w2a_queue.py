@@ -244,7 +244,7 @@ class QueuePair:
             reaped += 1
             if told := who & regs.TX_CPL_STATUS:
                 status = status or told
-                self._told = self._told or told in _STOPS  # the frame's last may never come
+                self.look_after(told)  # the frame's last may never come
             length += size
             skb = ring.take(ring.reaped(index))
             if skb is not None:
@@ -266,8 +266,11 @@ class QueuePair:
 
     def told_of(self, status: int) -> None:
         """A frame's completion says that something went wrong."""
-        status = regs.CplStatus(status)
-        self.nic.hw_errors[status.name] += 1
+        self.nic.hw_errors[regs.CplStatus(status).name] += 1
+        self.look_after(status)
+
+    def look_after(self, status: int) -> None:
+        """A completion's status may be that of a ring that has stopped."""
         self._told = self._told or status in _STOPS
 
     def _may_have_failed(self) -> bool:

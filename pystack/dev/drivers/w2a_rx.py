@@ -63,6 +63,7 @@ class Receive:
                 self._parts.append((addr, length))
                 self._status = self._status or status
                 if not flags & _LAST:
+                    self._queue.look_after(status)  # the frame's last may never come
                     continue
             work += 1
             kernel.charge(cost)
