@@ -17,6 +17,7 @@ from rich.table import Table
 from wire2app.errors import ToolError
 from wire2app.nic_params import check_parameters
 from wire2app.progress import Display, Event
+from wire2app.report import console, make_table
 from wire2app.simulator import ROOT, nic_sources
 from wire2app.synth.budget import over_budget
 from wire2app.synth.delays import Path, longest_paths
@@ -148,26 +149,26 @@ def _print(
     problems: Sequence[str],
     title: str = str(NIC),
 ) -> None:
-    console = Console(highlight=False, soft_wrap=True)
+    out = console()
     for family, result in results.items():
-        console.print(_table(f"{title}, {family}", result))
-        console.print(f"latches {result.latches}, undriven {result.problems}")
-    console.print("\nlongest paths before placement (ECP5 speed 8, every net 0.62 ns):")
+        out.print(_table(f"{title}, {family}", result, out.is_terminal))
+        out.print(f"latches {result.latches}, undriven {result.problems}")
+    out.print("\nlongest paths before placement (ECP5 speed 8, every net 0.62 ns):")
     for path in paths[:PATHS]:
         ends = f"{path.begin or 'top'} -> {path.end or 'top'}"
-        console.print(f"{path.ns:6.2f} ns {path.levels:3} levels  {ends}: {' '.join(path.nets)}")
+        line = f"{path.ns:6.2f} ns {path.levels:3} levels  {ends}: {' '.join(path.nets)}"
+        out.print(line, soft_wrap=True)
     if placed:
         steps = ", ".join(f"{name} {ns:.2f}" for name, ns in placed.path)
         tried = ", ".join(f"{seed}: {mhz}" for seed, mhz in placed.seeds.items())
-        console.print(
-            f"\nnextpnr-ecp5: {placed.mhz} MHz (seed {tried}); critical path in ns: {steps}"
-        )
+        line = f"\nnextpnr-ecp5: {placed.mhz} MHz (seed {tried}); critical path in ns: {steps}"
+        out.print(line, soft_wrap=True)
     for problem in problems:
-        console.print(f"PROBLEM {problem}")
+        out.print(f"PROBLEM {problem}", soft_wrap=True)
 
 
-def _table(title: str, result: Synthesis) -> Table:
-    table = Table("module", *COLUMNS, title=title)
+def _table(title: str, result: Synthesis, fancy: bool) -> Table:
+    table = make_table(title, fancy, "module", *COLUMNS)
     counts = result.netlist.counts(DEPTH)
     for name in sorted(counts):
         table.add_row(name or "top", *(str(counts[name][kind]) for kind in COLUMNS))
