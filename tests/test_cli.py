@@ -68,6 +68,12 @@ def test_bad_input_gets_one_sentence_and_status_2(
     assert (done.returncode, done.stderr.count("\n"), done.stdout) == (2, 1, "")
 
 
+def test_a_name_that_no_test_has_gets_a_sentence_and_status_2() -> None:
+    done = wire2app("test", "system", T="no_such_test")
+    assert done.stderr == "wire2app: No test of tests/system has 'no_such_test' in its name.\n"
+    assert done.returncode == 2
+
+
 def test_missing_simulator_gets_one_sentence_and_status_2(tmp_path: Path) -> None:
     done = wire2app("sim", "--sim", "icarus", PATH=str(tmp_path))
     assert done.stderr == "wire2app: Icarus Verilog is not installed: run `make setup`.\n"

@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from wire2app.errors import ToolError
 from wire2app.simulator import ROOT, SIMULATORS, check_simulator
 
@@ -25,7 +27,7 @@ SUITES = {
 def run_tests(suite: str, *, sim: str, seed: int, only: str) -> int:
     """Run a suite with pytest; its exit status, 0 if all passed.
 
-    only: part of a test's name.  Raises ToolError on an unknown suite or simulator.
+    only: part of a test's name.  Raises ToolError on an unknown suite, simulator or name.
     """
     if suite not in SUITES:
         raise ToolError(f"Unknown test suite {suite!r}: {', '.join(SUITES)}.")
@@ -38,7 +40,10 @@ def run_tests(suite: str, *, sim: str, seed: int, only: str) -> int:
         command += ["-k", only]
     elif workers:
         command += ["-n", str(workers)]
-    return _call(command)
+    status = _call(command)
+    if only and status == pytest.ExitCode.NO_TESTS_COLLECTED:
+        raise ToolError(f"No test of {folder} has {only!r} in its name.")
+    return status
 
 
 def run_regress() -> int:
