@@ -8,7 +8,7 @@ import subprocess
 from typing import Any
 
 import pytest
-from test_nic_offloads import DATA, SECOND, Pair, is_tcp
+from nic_pair import DATA, SECOND, Pair, is_tcp
 
 from pystack.core.wait import WaitQueue, wait_event
 from pystack.host import finished

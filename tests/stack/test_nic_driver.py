@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from test_nic_offloads import DATA, MACS, SECOND, Pair, udp_frame
+from nic_pair import DATA, MACS, SECOND, Pair, udp_frame
 
 from pystack.core.engine import VirtualEngine
 from pystack.core.skb import SkBuff

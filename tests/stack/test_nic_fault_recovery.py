@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from test_nic_offloads import DATA, MACS, SECOND, Pair, udp_frame
+from nic_pair import DATA, MACS, SECOND, Pair, udp_frame
 
 from pystack.core.drop import Drop
 from pystack.core.skb import SkBuff

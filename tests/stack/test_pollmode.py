@@ -6,7 +6,7 @@ import errno
 from typing import Any
 
 import pytest
-from test_nic_offloads import DATA, MACS, SECOND, Pair, udp_frame
+from nic_pair import DATA, MACS, SECOND, Pair, udp_frame
 
 from labs.forwarder import forward
 from pystack.dev.drivers.w2a_poll import PollQueue

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 import pytest
-from test_nic_offloads import DATA, MACS, Pair, udp_frame
+from nic_pair import DATA, MACS, Pair, udp_frame
 
 from pystack import host
 from pystack.dev.drivers import w2a_regs as regs
