@@ -182,3 +182,13 @@ SOURCES = (ROOT / "hdl/sim/bench_clock.sv", ROOT / "tests/rtl/hdl/axi_loop_top.s
 def test_axi_memory_agrees_with_cocotbext_axi(sim: str, width: int) -> None:
     design = Design("axi_loop_top", SOURCES, {"AxiDataW": width})
     simulate(design, __name__, sim=sim, seed=SEED, timeout_seconds=60).check()
+
+
+def test_of_two_equal_error_rules_the_one_that_is_meant_is_forgiven() -> None:
+    host = HostPort(HostMemory(4096), None)
+    first, second = (host.fail("read", 0, 64) for _ in range(2))
+    host.forgive(second)
+    assert host.read(0, 16, 16)[1] is Resp.SLVERR
+    assert (first.hits, second.hits) == (1, 0)
+    host.forgive(first)
+    assert host.read(0, 16, 16)[1] is Resp.OKAY
