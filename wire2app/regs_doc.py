@@ -15,7 +15,8 @@ def registers_page(rdl: Map) -> Iterator[str]:
     yield ""
     yield "Generated from `hdl/nic.rdl` by `wire2app regs`: do not edit. [rings.md](rings.md) says"
     yield "how the rings are used. Registers are 32 bits wide, little endian, at byte offsets; an"
-    yield "access to anything else is answered with DECERR."
+    yield "access to anything else is answered with DECERR. Reset `-`: no reset sets it, or it"
+    yield "shows a state."
     yield from _registers("Device", rdl.device)
     yield from _counters("Device counters", rdl.device_counters)
     blocks = ", ".join(f"`{name}` at {at:#04x}" for name, at in rdl.rings.items())
@@ -60,11 +61,13 @@ def _bits(field: Field) -> str:
 def _rest(field: Field) -> str:
     access = "rw" if field.writable else "r"
     meaning = f"{field.desc} (`{field.encode}`)" if field.encode else field.desc
-    return f"{access} | {field.reset:#x} | {meaning}"
+    reset = "-" if field.reset is None else f"{field.reset:#x}"
+    return f"{access} | {reset} | {meaning}"
 
 
 def _counters(title: str, counters: Iterable[Counter]) -> Iterator[str]:
     yield from ("", f"## {title}", "")
-    yield "64 bits each: the low word here, the high word four above, latched by reading the low."
+    yield "64 bits each: the low word here, the high word four above, latched by reading the low;"
+    yield "all counters share one latch. Some need more words: [Counters](rings.md#counters)."
     yield from ("", "| offset | counter | counts |", "| --- | --- | --- |")
     yield from (f"| {c.offset:#05x} | `{c.name}` | {c.desc} |" for c in counters)

@@ -18,13 +18,13 @@ RING = "ring_rf"
 
 @dataclass(frozen=True)
 class Field:
-    """Bits [lsb+width-1:lsb] of a register or ring entry."""
+    """Bits [lsb+width-1:lsb] of a register or ring entry; reset is None if no reset sets them."""
 
     name: str
     lsb: int
     width: int
     writable: bool
-    reset: int
+    reset: int | None
     encode: str | None
     desc: str
 
@@ -50,7 +50,7 @@ class Register:
 
     @property
     def reset(self) -> int:
-        return sum(f.reset << f.lsb for f in self.fields)
+        return sum((f.reset or 0) << f.lsb for f in self.fields)
 
     @property
     def write_mask(self) -> int:
@@ -105,7 +105,7 @@ def _field(node: FieldNode) -> Field:
         node.lsb,
         node.width,
         node.is_sw_writable,
-        reset or 0,
+        reset,
         encode.type_name if encode else None,
         _text(node),
     )
