@@ -8,12 +8,21 @@ from typing import Protocol
 
 @dataclass(frozen=True)
 class RingParam:
-    """`ethtool -g`: entries of each ring, now and at most."""
+    """`ethtool -g`: entries of each ring, now and at most; are headers in buffers of their own?"""
 
     rx_max: int
     tx_max: int
     rx: int
     tx: int
+    tcp_data_split: bool = False
+
+
+@dataclass(frozen=True)
+class PauseParam:
+    """`ethtool -a`: pause frames (IEEE 802.3 annex 31B) are obeyed, are sent."""
+
+    rx: bool
+    tx: bool
 
 
 @dataclass(frozen=True)
@@ -56,7 +65,13 @@ class EthtoolOps(Protocol):
 
     def get_ringparam(self) -> RingParam: ...
 
-    def set_ringparam(self, rx: int, tx: int) -> None: ...
+    def set_ringparam(self, rx: int, tx: int, tcp_data_split: bool) -> None: ...
+
+    def get_pauseparam(self) -> PauseParam | None:
+        """None: the device knows no pause frames."""
+        ...
+
+    def set_pauseparam(self, pause: PauseParam) -> None: ...
 
     def get_channels(self) -> Channels: ...
 

@@ -1,7 +1,7 @@
 """`ethtool`: what a device's driver can do and has counted, and its settings.
 
-The text is that of ethtool 6.1.  What asks the hardware, and every setting, has to run in a task
-of the host: `host.start(host.tool, "ethtool -S eth0")`.
+The text is that of ethtool 6.1; `tcp-data-split` is of 6.13.  What asks the hardware, and every
+setting, has to run in a task of the host: `host.start(host.tool, "ethtool -S eth0")`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import errno
 import os
 from collections.abc import Callable, Sequence
 
-from pystack.dev.ethtool import Coalesce, EthtoolOps
+from pystack.dev.ethtool import Coalesce, EthtoolOps, PauseParam
 from pystack.dev.netdev import NetDevice
 from pystack.tools import ethtool_features as features
 from pystack.tools.tool import Net, ToolError
@@ -19,7 +19,7 @@ _USAGE = "ethtool: bad command line argument(s)\nFor more information run ethtoo
 
 
 def ethtool(net: Net, args: Sequence[str]) -> str:
-    """`-i -k -K -S -g -G -l -L -x -X -c -C DEVICE`, or the long names; or a device alone."""
+    """`-i -k -K -S -g -G -l -L -x -X -c -C -a -A DEVICE`, or the long names; or a device alone."""
     if not args:
         raise ToolError(_USAGE)
     if not args[0].startswith("-"):
@@ -87,7 +87,27 @@ def _rings(dev: NetDevice, words: Sequence[str]) -> str:
         + "Current hardware settings:\n"
         + block(param.rx, param.tx)
         + "RX Buf Len:\t\tn/a\nCQE Size:\t\tn/a\nTX Push:\t\tn/a\n"
+        + f"TCP data split:\t\t{_switch(param.tcp_data_split)}\n"
     )
+
+
+def _switch(on: bool) -> str:
+    return "on" if on else "off"
+
+
+def _pause(dev: NetDevice, words: Sequence[str]) -> str:
+    now = _pause_of(dev, 1)
+    return (
+        f"Pause parameters for {dev.name}:\nAutonegotiate:\toff\n"
+        f"RX:\t\t{_switch(now.rx)}\nTX:\t\t{_switch(now.tx)}\n\n"
+    )
+
+
+def _pause_of(dev: NetDevice, status: int) -> PauseParam:
+    now = _ops(dev, status=status).get_pauseparam()
+    if now is None:
+        raise ToolError("netlink error: Operation not supported", status)
+    return now
 
 
 def _channels(dev: NetDevice, words: Sequence[str]) -> str:
@@ -106,8 +126,8 @@ def _channels(dev: NetDevice, words: Sequence[str]) -> str:
 
 def _coalesce(dev: NetDevice, words: Sequence[str]) -> str:
     now = _ops(dev).get_coalesce()
-    adaptive = "on" if now.adaptive_rx else "off"
-    lines = [f"Coalesce parameters for {dev.name}:", f"Adaptive RX: {adaptive}  TX: n/a"]
+    lines = [f"Coalesce parameters for {dev.name}:"]
+    lines.append(f"Adaptive RX: {_switch(now.adaptive_rx)}  TX: n/a")
     lines += [f"{name}: n/a" for name in _RATES]
     known = {"rx-usecs": now.rx_usecs, "rx-frames": now.rx_frames}
     for group in _COALESCE:
@@ -156,18 +176,18 @@ def _numbers(option: str, words: Sequence[str], known: Sequence[str]) -> dict[st
     return found
 
 
-def _ask(call: Callable[..., None], *args: object) -> str:
+def _ask(call: Callable[..., None], *args: object, status: int = 1) -> str:
     try:
         call(*args)
     except OSError as exc:
         text = os.strerror(exc.errno or errno.EIO)
-        raise ToolError(f"netlink error: {text}") from None
+        raise ToolError(f"netlink error: {text}", status) from None
     return ""
 
 
 def _set_rings(dev: NetDevice, words: Sequence[str]) -> str:
     ops = _ops(dev, status=81)
-    given = _numbers("-G", words, ("rx", "tx"))
+    given = _numbers("-G", words, ("rx", "tx", "tcp-data-split"))
     now = ops.get_ringparam()
     for name, most in (("rx", now.rx_max), ("tx", now.tx_max)):
         if given.get(name, 0) > most:
@@ -175,8 +195,19 @@ def _set_rings(dev: NetDevice, words: Sequence[str]) -> str:
                 "netlink error: requested ring size exceeds maximum (offset 36)\n"
                 "netlink error: Invalid argument"
             )
-    rx, tx = given.get("rx", now.rx), given.get("tx", now.tx)
-    return "" if (rx, tx) == (now.rx, now.tx) else _ask(ops.set_ringparam, rx, tx)
+    split = bool(given.get("tcp-data-split", now.tcp_data_split))
+    wanted = given.get("rx", now.rx), given.get("tx", now.tx), split
+    same = wanted == (now.rx, now.tx, now.tcp_data_split)
+    return "" if same else _ask(ops.set_ringparam, *wanted)
+
+
+def _set_pause(dev: NetDevice, words: Sequence[str]) -> str:
+    given = _numbers("-A", words, ("autoneg", "rx", "tx"))
+    now = _pause_of(dev, _PAUSE_FAILED)
+    if given.get("autoneg"):  # the PHY's, of which there is none
+        raise ToolError("netlink error: Operation not supported", _PAUSE_FAILED)
+    wanted = PauseParam(bool(given.get("rx", now.rx)), bool(given.get("tx", now.tx)))
+    return "" if wanted == now else _ask(_ops(dev).set_pauseparam, wanted, status=_PAUSE_FAILED)
 
 
 def _set_channels(dev: NetDevice, words: Sequence[str]) -> str:
@@ -268,6 +299,7 @@ def _key(text: str) -> bytes:
 _NO_DRIVER = "Cannot get driver information"
 _NO_STATS = "Cannot get stats strings information"
 _NO_RINGS = "Cannot get RX ring count"
+_PAUSE_FAILED = 76
 _STATUS = {_NO_DRIVER: 71, _NO_STATS: 96, _NO_RINGS: 1}
 _Command = tuple[str, Callable[[NetDevice, Sequence[str]], str]]
 _NAMED: tuple[tuple[str, str, _Command], ...] = (
@@ -281,6 +313,8 @@ _NAMED: tuple[tuple[str, str, _Command], ...] = (
     ("-L", "--set-channels", ("netlink", _set_channels)),
     ("-c", "--show-coalesce", ("netlink", _coalesce)),
     ("-C", "--coalesce", ("netlink", _set_coalesce)),
+    ("-a", "--show-pause", ("netlink", _pause)),
+    ("-A", "--pause", ("netlink", _set_pause)),
     ("-x", "--show-rxfh", (_NO_RINGS, _indirection)),
     ("-X", "--rxfh", (_NO_RINGS, _set_indirection)),
 )

@@ -8,9 +8,11 @@ import subprocess
 from typing import Any
 
 import pytest
-from nic_pair import DATA, SECOND, Pair, is_tcp
+from nic_pair import DATA, MACS, SECOND, Pair, is_tcp, udp_frame
 
+from pystack.core.skb import SkBuff
 from pystack.core.wait import WaitQueue, wait_event
+from pystack.dev.drivers import w2a_regs as regs
 from pystack.host import finished
 from pystack.tools.tool import ToolError
 
@@ -65,7 +67,8 @@ def test_complaints_are_those_of_the_real_ethtool() -> None:
     options = (
         *("-K eth0 foo off", "-k nosuch", "-i nosuch", "-S nosuch", "-x nosuch", "-g nosuch"),
         *("-K eth0 tx maybe", "-K eth0 gso", "-L eth0 combined 9", "-L eth0 foo 1", "-q eth0"),
-        *("-i", "-X eth0", "-K eth0", "-L eth0 combined \u00b2"),
+        *("-i", "-X eth0", "-K eth0", "-L eth0 combined \u00b2", "-a nosuch"),
+        *("-A eth0 foo on", "-A eth0 rx", "-A eth0 tx maybe"),
     )
     there = real(*(f"ethtool {option}".replace("eth0", "v0") for option in options))
     for option, theirs in zip(options, there, strict=True):
@@ -77,9 +80,9 @@ def test_complaints_are_those_of_the_real_ethtool() -> None:
 
 def test_lo_has_no_driver_to_ask() -> None:
     pair = Pair()
-    there = real(*(f"ethtool {option} lo" for option in ("-i", "-S", "-g", "-c", "-x", "-l")))
-    here = [tool(pair, f"ethtool {option} lo") for option in ("-i", "-S", "-g", "-c", "-x", "-l")]
-    assert here == there
+    options = ("-i lo", "-S lo", "-g lo", "-c lo", "-x lo", "-l lo", "-a lo", "-A lo rx on")
+    there = real(*(f"ethtool {option}" for option in options))
+    assert [tool(pair, f"ethtool {option}") for option in options] == there
 
 
 def test_a_feature_that_needs_another_goes_and_comes_back_with_it() -> None:
@@ -171,6 +174,85 @@ def test_rings_for_which_there_is_no_memory_are_refused_and_the_former_go_on() -
     tool(pair, "ethtool -G eth0 rx 64 tx 64")
     pair.do(pair.a, pair.a.core.open, pair.dev)
     pair.send(DATA[:10000], port=81)
+    pair.close()
+
+
+def pause_frame(quanta: int) -> bytes:
+    head = bytes.fromhex("0180c2000001") + MACS[1] + bytes.fromhex("88080001")
+    return (head + quanta.to_bytes(2, "big")).ljust(60, b"\0")
+
+
+def test_pause_frames_are_obeyed_if_told_to_and_no_stop_waits_for_their_end() -> None:
+    pair = Pair(queues=2)
+    form = "Pause parameters for eth0:\nAutonegotiate:\toff\nRX:\t\t{}\nTX:\t\t{}\n\n"
+
+    def sent_while_paused() -> bool:
+        """In a pause of 3 ms; what is sent would take microseconds."""
+        pair.link.b.send(pause_frame(0xFFFF))
+        wait_event(pair.a.kernel, WaitQueue(), lambda: False, timeout=100_000)
+        before = pair.nic.get_stats()["tx_frames"]
+        for sport in range(2000, 2200):
+            skb = SkBuff(pair.a.kernel, memoryview(udp_frame(b"", True, sport)))
+            skb.dev = pair.dev
+            pair.a.core.queue_xmit(skb)
+        wait_event(pair.a.kernel, WaitQueue(), lambda: False, timeout=1_000_000)
+        return bool(pair.nic.get_stats()["tx_frames"] > before)
+
+    assert tool(pair, "ethtool -a eth0") == form.format("off", "off")
+    assert pair.do(pair.a, sent_while_paused)
+    assert tool(pair, "ethtool -A eth0 rx on tx on") == ""
+    assert tool(pair, "ethtool -a eth0") == form.format("on", "on")
+    pair.engine.run(until=pair.engine.now + SECOND // 100)
+    assert not pair.do(pair.a, sent_while_paused)
+    assert pair.stats()["rx_pause"] == 2
+    begin = pair.engine.now
+    assert tool(pair, "ethtool -L eth0 combined 1") == ""
+    assert pair.engine.now - begin < 1_000_000
+    assert not pair.do(pair.a, sent_while_paused), "it is set again"
+    pair.do(pair.a, pair.a.core.stop, pair.dev)
+    pair.do(pair.a, pair.a.core.open, pair.dev)
+    assert not pair.do(pair.a, sent_while_paused), "and when the device is opened"
+    assert tool(pair, "ethtool -A eth0 rx off") == ""
+    assert pair.do(pair.a, sent_while_paused)
+    assert tool(pair, "ethtool -A eth0 autoneg on").endswith("not supported\nstatus 76\n")
+    pair.close()
+
+
+@pytest.mark.parametrize("mtu", (1500, 9000))
+def test_behind_xoff_there_is_room_for_what_still_comes(mtu: int) -> None:
+    """A frame under way on each side and 60 quanta, of a buffer of 32 KiB."""
+    pair = Pair(mtu=mtu)
+    threshold = pair.do(pair.a, pair.nic.registers.read32, regs.PAUSE_THRESHOLD)
+    xoff, xon = threshold & 0xFFFF, threshold >> 16
+    assert 0 < xon < xoff
+    assert 64 * xoff + 2 * (mtu + 42) + 60 * 64 < 32768
+    assert 64 * xoff > 2500, "and for a burst before"
+    pair.close()
+
+
+def test_headers_go_into_buffers_of_their_own_while_traffic_runs() -> None:
+    pair = Pair()
+    lengths: list[int] = []
+    gather = pair.nic.queues[0].receive._gather
+
+    def watched() -> memoryview:
+        lengths.append(pair.nic.queues[0].receive._parts[0][1])
+        return gather()
+
+    pair.nic.queues[0].receive._gather = watched
+    pair.transfer(pair.b, pair.a, DATA, "10.77.0.1")
+    assert lengths == []
+    assert tool(pair, "ethtool -G eth0 tcp-data-split on") == ""
+    assert "TCP data split:\t\ton\n" in tool(pair, "ethtool -g eth0")
+    pair.transfer(pair.b, pair.a, DATA, "10.77.0.1", 81)
+    assert len(lengths) > 300 and set(lengths) == {66}
+    assert tool(pair, "ethtool -K eth0 rxvlan off") == ""
+    pair.transfer(pair.b, pair.a, DATA, "10.77.0.1", 82)
+    assert len(lengths) > 600, "another feature leaves it on"
+    seen = len(lengths)
+    assert tool(pair, "ethtool -G eth0 tcp-data-split off") == ""
+    pair.transfer(pair.b, pair.a, DATA, "10.77.0.1", 83)
+    assert len(lengths) == seen
     pair.close()
 
 

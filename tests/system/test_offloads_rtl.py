@@ -24,6 +24,7 @@ from wire2app.simulator import bench_design, simulate
 SECOND = 1_000_000_000
 DATA = bytes(range(251)) * 400
 FLOWS = 48
+PAUSE_GROUP = bytes.fromhex("0180c2000001")
 
 
 class Wire:
@@ -146,6 +147,54 @@ async def settings_with_traffic(dut: Any) -> None:
     ring = world.nic.ethtool.get_ringparam()
     assert (ring.rx, ring.tx, world.nic.ethtool.get_channels().combined) == (64, 32, 4)
     await world.down()
+
+
+@cocotb.test()
+async def a_stop_in_a_pause(dut: Any) -> None:
+    """What the peer's pause holds back in the device does not keep the queues from stopping."""
+    world = World(dut, WorldSettings(seed=SEED, queues=2, cpus=2))
+    await world.up()
+    kernel = world.server.kernel
+    xoff = EthernetHeader(PAUSE_GROUP, CLIENT_MAC, 0x8808).pack() + b"\0\1\xff\xff" + bytes(42)
+    frame = EthernetHeader(CLIENT_MAC, SERVER_MAC, 0x88B5).pack() + bytes(1400)
+    held: list[int] = []
+    took: list[int] = []
+
+    def admin() -> None:
+        world.server.tool("ethtool -A eth0 rx on")
+        world.softnic.port.send(xoff)
+        wait_event(kernel, WaitQueue(), lambda: False, timeout=100_000)
+        sent = world.nic.get_stats()["tx_frames"]
+        for _ in range(100):
+            skb = SkBuff(kernel, memoryview(frame))
+            skb.dev = world.nic.dev
+            world.server.core.queue_xmit(skb)
+        wait_event(kernel, WaitQueue(), lambda: False, timeout=1_000_000)
+        status = regs.queue_block(kernel.cpu.index) + regs.Q_TX_STATUS
+        held.append(world.nic.get_stats()["tx_frames"] - sent)
+        assert world.nic.registers.read32(status) & regs.RING_STATUS_ACTIVE
+        begin = kernel.now
+        world.server.tool("ethtool -L eth0 combined 1")
+        took.append(kernel.now - begin)
+
+    await world.run(world.server.start(admin))
+    assert held[0] < 30 and took[0] < 1_000_000, (held, took)
+    await world.run_for(SECOND // 100)
+    await transfer(world, CLIENT)
+    await world.down()  # the port was used beside the device that counts
+
+
+@cocotb.test()
+async def headers_apart(dut: Any) -> None:
+    """Header split while TCP runs: the driver puts the parts together again."""
+    world = World(dut, WorldSettings(seed=SEED))
+    await world.up()
+    await world.run(world.server.start(world.server.tool, "ethtool -G eth0 tcp-data-split on"))
+    posted = world.nic.queues[0].rx.producer
+    await transfer(world, SERVER)
+    used = world.nic.queues[0].rx.producer - posted & 0xFFFF
+    assert used > 1.8 * len(DATA) / 1448, "a buffer for the headers, one for the data"
+    await down(world)
 
 
 @cocotb.test()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from pystack.dev.drivers import w2a_regs as regs
 from pystack.dev.drivers.w2a_queue import QueuePair, free_queues
-from pystack.dev.ethtool import Channels, Coalesce, RingParam, Rxfh
+from pystack.dev.ethtool import Channels, Coalesce, PauseParam, RingParam, Rxfh
 
 if TYPE_CHECKING:
     from pystack.dev.drivers.w2a_nic import W2aNic
@@ -19,6 +19,10 @@ MAX_ENTRIES = 32768
 TABLE = 128
 MIN_MTU, MAX_MTU = 68, 9000
 KEY_BYTES = 40
+FILL = 64  # bytes, the unit of `pause_threshold`
+# What still comes after an XOFF: frames under way here and there, and what a peer sends until it
+# reacts (60 quanta); short frames fill up to half as much again as they have on the wire.
+_OVERHEAD, _REACTION = 24, 60 * 64
 _ALL_HASHES = (
     *(regs.RSS_CTRL_IPV4, regs.RSS_CTRL_IPV4_TCP, regs.RSS_CTRL_IPV4_UDP),
     *(regs.RSS_CTRL_IPV6, regs.RSS_CTRL_IPV6_TCP, regs.RSS_CTRL_IPV6_UDP),
@@ -32,12 +36,15 @@ class W2aEthtool:
         self._nic = nic
         self.key = nic.kernel.rng.randbytes(KEY_BYTES)  # netdev_rss_key_fill
         self._table: tuple[int, ...] | None = None  # None: evenly over the queues
+        self._pause = PauseParam(rx=False, tx=False)
+        self._data_split = False
 
     def apply(self) -> None:
         """Tell the device; it has been reset, or the number of queues has changed."""
         if self._nic.device_features & regs.FEATURES_RX_OFFLOAD:
             self._write_key()
         self.steer()
+        self.write_pause()
 
     def steer(self) -> None:
         """Which queues have the flows: those in poll mode that take them, or the kernel's."""
@@ -69,7 +76,9 @@ class W2aEthtool:
     def _write_features(self) -> None:
         nic = self._nic
         features = nic.dev.features
-        nic.write32(regs.RX_OFFLOAD, features["rxvlan"] and regs.RX_OFFLOAD_VLAN_STRIP)
+        strip = features["rxvlan"] and regs.RX_OFFLOAD_VLAN_STRIP
+        split = self._data_split and regs.RX_OFFLOAD_HEADER_SPLIT
+        nic.write32(regs.RX_OFFLOAD, strip | split)
         hashed = features["rxhash"] or nic.tx_queues > 1 or self._thieves
         nic.write32(regs.RSS_CTRL, sum(_ALL_HASHES) if hashed else 0)
 
@@ -77,14 +86,23 @@ class W2aEthtool:
 
     def get_ringparam(self) -> RingParam:
         nic = self._nic
-        return RingParam(MAX_ENTRIES, MAX_ENTRIES, nic.rx_entries, nic.tx_entries)
+        return RingParam(MAX_ENTRIES, MAX_ENTRIES, nic.rx_entries, nic.tx_entries, self._data_split)
 
-    def set_ringparam(self, rx: int, tx: int) -> None:
+    def set_ringparam(self, rx: int, tx: int, tcp_data_split: bool) -> None:
         """The device has powers of two: the next one is taken."""
+        nic = self._nic
         if not 1 < rx <= MAX_ENTRIES or not 1 < tx <= MAX_ENTRIES:
             raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
-
+        if tcp_data_split and nic.dev.up and not self._splits:
+            raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP))
         self._resize(rx=1 << (rx - 1).bit_length(), tx=1 << (tx - 1).bit_length())
+        self._data_split = tcp_data_split
+        if nic.dev.up and self._splits:
+            self._write_features()
+
+    @property
+    def _splits(self) -> bool:
+        return bool(self._nic.device_features & regs.FEATURES_RX_OFFLOAD)
 
     def get_channels(self) -> Channels:
         return Channels(self._nic.max_queues, self._nic.tx_queues)
@@ -147,6 +165,31 @@ class W2aEthtool:
 
         with nic.lock:
             self._restarted(change)
+
+    # -- pause frames ----------------------------------------------------------------------
+
+    def get_pauseparam(self) -> PauseParam | None:
+        return self._pause if self._nic.device_features & regs.FEATURES_PAUSE else None
+
+    def set_pauseparam(self, pause: PauseParam) -> None:
+        with self._nic.lock:
+            self._pause = pause
+            if self._nic.dev.up:
+                self.write_pause()
+
+    def write_pause(self) -> None:
+        """XOFF leaves room in the receive buffer for what comes until it works, as far as the
+        buffer has it: it holds two of the longest frames that the device takes."""
+        nic, pause = self._nic, self._pause
+        if not nic.device_features & regs.FEATURES_PAUSE:
+            return
+        size = 1 << (2 * nic.longest_frame - 1).bit_length()
+        frame = nic.max_frame + _OVERHEAD
+        xoff = max(size - frame - (frame + _REACTION) * 3 // 2, size // 4) // FILL
+        threshold = xoff | xoff // 2 << regs.PAUSE_THRESHOLD_XON_SHIFT
+        nic.write32(regs.PAUSE_THRESHOLD, threshold)
+        enable = (pause.rx and regs.PAUSE_RX_ENABLE) | (pause.tx and regs.PAUSE_TX_ENABLE)
+        nic.write32(regs.PAUSE, enable | regs.PAUSE_QUANTA)
 
     # -- coalescing ------------------------------------------------------------------------
 

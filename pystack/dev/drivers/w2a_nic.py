@@ -141,6 +141,8 @@ class W2aNic:
         mac = self.dev.mac
         self.write32(regs.MAC_LO, int.from_bytes(mac[:4], "little"))
         self.write32(regs.MAC_HI, int.from_bytes(mac[4:], "little"))
+        self.write32(regs.MAX_FRAME, regs.MAX_FRAME_BYTES)  # what it takes at most
+        self.longest_frame = self.registers.read32(regs.MAX_FRAME)
         self.write32(regs.MAX_FRAME, self.max_frame)
         self._probe_features()
         self.stamps = bool(self.device_features & regs.FEATURES_CLOCK)
@@ -299,6 +301,17 @@ class W2aNic:
         while self.registers.read32(offset) & mask:
             if self.kernel.now > deadline:
                 raise OSError(errno.ETIMEDOUT, f"device did not clear {mask:#x} at {offset:#x}")
+
+    def quiesce(self, base: int) -> None:
+        """Disable both rings of a queue and wait until the device has left them.  A pause that the
+        peer has asked for ends: a ring stays active while what it has given waits."""
+        if self.device_features & regs.FEATURES_PAUSE:
+            self.write32(regs.PAUSE, 0)
+        for block in (regs.Q_RX, regs.Q_TX):
+            self.write32(base + block + regs.RING_CTRL, 0)
+        for block in (regs.Q_RX, regs.Q_TX):
+            self.wait_clear(base + block + regs.RING_STATUS, regs.RING_STATUS_ACTIVE)
+        self.ethtool.write_pause()
 
     def tx_drop_reason(self, status: int) -> Drop:
         bad_length = status == regs.CplStatus.BAD_LENGTH

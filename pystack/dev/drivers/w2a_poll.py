@@ -145,9 +145,7 @@ class PollQueue:
     def stop(self) -> None:
         """Quiesce the device's side, then take back and count what it had."""
         self.running = False
-        for block in (regs.Q_RX, regs.Q_TX):
-            self._write(block + regs.RING_CTRL, 0)
-            self._nic.wait_clear(self._base + block + regs.RING_STATUS, regs.RING_STATUS_ACTIVE)
+        self._nic.quiesce(self._base)
         received = self._receive(self._rx.entries)
         self._free += [packet.addr for packet in received]
         self._free += [self._posted[slot] for slot in self._rx.left()]

@@ -217,6 +217,8 @@ class ModelNic:
             self._event_changed()
         elif offset == regs.CTRL and value & regs.CTRL_TX_ENABLE:
             self.transmitter.enable()
+        elif offset == regs.PAUSE and not value & regs.PAUSE_RX_ENABLE:
+            self.transmitter.pause(0)
 
     # -- interrupts ------------------------------------------------------------------------
 
