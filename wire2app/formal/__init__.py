@@ -1,4 +1,4 @@
-"""Proofs about the RTL with Yosys and Z3."""
+"""Proofs about the RTL with Yosys and Bitwuzla."""
 
 from wire2app.formal.command import FormalOptions, run_formal
 
